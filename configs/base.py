@@ -1,0 +1,123 @@
+"""Every key of a pretraining run, with its meaning and its unit.
+
+A method (`configs/tvrl.py`, ...) and a cohort (`configs/cohorts.py`) each change a few of these
+and restate none. An empty string means "not given"; there are no hidden defaults anywhere else.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    c = ConfigDict()
+    c.method = ""  # name of the learning rule, written into results.csv
+    c.seed = 0  # one seed for parameters, data order, augmentation and masks
+
+    c.data = ConfigDict()
+    c.data.cohort = ""  # name of the cohort, written into results.csv
+    c.data.root = ""  # folder that the CSV's paths are relative to
+    c.data.csv = ""  # the cohort table, relative to data.root
+    c.data.columns = ConfigDict()  # our noun -> the name of the CSV's column, "" = absent
+    c.data.columns.subject = "subject"  # the patient: splits, bootstrap and leak checks go by it
+    c.data.columns.path = "path"  # image file, or folder of single-frame DICOMs
+    c.data.columns.time = ""  # time of a row's image (one row per dated image), in data.time_unit
+    c.data.columns.series = ""  # rows of one subject and series are joined and sorted by time
+    c.data.columns.slice = ""  # take only this slice of a volume; "" = every slice is a series
+    c.data.columns.split = ""  # train, val or test; "" = a seeded split by patient
+    c.data.columns.event = ""  # time-to-event: 1 = observed, 0 = censored
+    c.data.columns.duration = ""  # time-to-event: time to event or censoring, in data.time_unit
+    c.data.targets = ()  # "COLUMN:regression" or "COLUMN:classification"
+    c.data.time_unit = "s"  # s, ms, frames, days, months or years
+    c.data.frame_interval = 0.0  # in time_unit, for files that carry no times; 0 = they must
+    c.data.split_fractions = (0.7, 0.15, 0.15)  # train, val, test, where there is no split column
+    c.data.split_seed = 0  # separate from `seed`, so that runs of several seeds share one split
+    c.data.channels = 1  # 1 = grey (colour is converted), 3 = RGB
+    c.data.image_size = 128  # side of a stored frame, pixels
+    c.data.pixel_mm = 0.0  # resample to this pixel size where the file states one; 0 = keep pixels
+    c.data.fit = "pad"  # to a square: pad (nothing lost), crop (centre), stretch
+    c.data.percentiles = (0.5, 99.5)  # of a series: scaled to 0 and 255
+    c.data.on_bad = "stop"  # a file that cannot be read: stop, or skip (counted and listed)
+    c.data.store = "~/.cache/tvrl_jax/store"  # decoded frames, shared by all runs
+    c.data.threads = 4  # reading threads
+    c.data.workers = 0  # reading processes; 0 = threads only, which is right for the store
+    c.data.phantom = ConfigDict()  # a synthetic cohort, written to data.root when absent there
+    c.data.phantom.kind = ""  # cardiac, or "" = real data
+    c.data.phantom.subjects = 0
+    c.data.phantom.seed = 0
+    c.data.phantom.size = 0  # side of the written frames, pixels
+    c.data.phantom.nuisance = ""  # none, mild or strong differences between subjects
+
+    c.clips = ConfigDict()
+    c.clips.frames = 8  # frames in a clip
+    c.clips.stride = 2  # frames between two neighbours of a clip
+    c.clips.sampling = "random"  # random start, or newest (visits: the newest always included)
+    c.clips.windows = 1  # 1 = both views see one window, 2 = two windows of the series
+    c.clips.interval = "linear_decrease"  # density of the gap between two windows' starts
+    c.clips.relative_time = True  # times count from the window's first frame, not the series'
+
+    c.augment = ConfigDict()  # one draw per clip, the same for all its frames
+    c.augment.rotation = 15.0  # degrees, either way
+    c.augment.crop = (0.08, 1.0)  # area of the random resized crop, fraction of the frame
+    c.augment.hflip = 0.5  # probability
+    c.augment.vflip = 0.5  # probability
+    c.augment.brightness = 0.8  # factor in 1 -+ this
+    c.augment.contrast = 0.8  # factor in 1 -+ this
+    c.augment.jitter_probability = 0.8  # of brightness and contrast
+    c.augment.blur_sigma = (0.1, 2.0)  # of the 3 x 3 Gaussian, pixels
+    c.augment.blur_probability = 0.5
+    c.augment.time_shift = 0.0  # added to a view's times: uniform in -+ this, data.time_unit
+    c.augment.time_scale = 0.0  # a view's times x uniform in 1 -+ this
+    c.augment.time_jitter = 0.01  # normal noise on each time: standard deviation, data.time_unit
+
+    c.model = ConfigDict()
+    c.model.arch = "small"  # nano, micro, tiny, small, base or large
+    c.model.image_size = 128  # side of the frames that the encoder sees, pixels
+    c.model.input_mean = 0.3  # of frames in [0, 1]; the encoder sees (x - mean) / std
+    c.model.input_std = 0.25
+    c.model.stem = "conv"  # conv (four strided convolutions) or patch (linear)
+    c.model.patch_size = 16  # pixels; the conv stem's is 16
+    c.model.dropout = 0.1  # in the spatial encoder only
+    c.model.drop_path = 0.0  # stochastic depth: rate of the last block, linear from 0
+    c.model.temporal_width = 0  # 0 = the spatial width
+    c.model.temporal_depth = 3  # blocks
+    c.model.temporal_heads = 6
+    c.model.time_embedding = True
+    c.model.max_period = 100.0  # slowest period of the time embedding, data.time_unit
+    c.model.head_hidden = 2048
+    c.model.head_width = 128  # of the embedding that is compared
+    c.model.head_norm = True  # BatchNorm in the projection head
+    c.model.batchnorm_padding = False  # True = padded frames count in the statistics, as published
+    c.model.remat = False  # recompute blocks in the backward pass: less memory, more time
+    c.model.dtype = "float32"  # of the computation (bfloat16 on accelerators); parameters: float32
+    c.model.decoder_width = 192  # VideoMAE
+    c.model.decoder_depth = 4
+    c.model.decoder_heads = 3
+    c.model.tubelet = 2  # VideoMAE: frames in a token
+
+    c.objective = ConfigDict()  # keyword arguments of the objective named by `method`
+
+    c.optim = ConfigDict()
+    c.optim.lr = 2e-4  # per 256 series: the peak is lr x train.batch_size / 256
+    c.optim.warmup_fraction = 0.1  # of train.steps, linear from a tenth of the peak
+    c.optim.weight_decay = 0.05  # on every parameter
+    c.optim.b1 = 0.9
+    c.optim.b2 = 0.999
+    c.optim.eps = 1e-8
+    c.optim.clip_norm = 0.0  # clip the gradient's global norm; 0 = no clipping
+    c.optim.accumulate = 1  # mean of this many steps' gradients per update
+
+    c.train = ConfigDict()
+    c.train.steps = 20_000
+    c.train.batch_size = 128  # series per step, over all devices
+    c.train.sharding = "data"  # data (parameters on every device) or full (spread over the mesh)
+    c.train.ema = 0.0  # decay of an averaged copy of the encoder; 0 = none
+    c.train.checkpoint_every = 1000  # steps
+    c.train.keep = 2  # newest checkpoints kept, besides the best
+    c.train.best = "loss"  # the metric that names the best checkpoint, smaller is better
+    c.train.on_nan = "stop"  # a non-finite loss
+
+    c.log = ConfigDict()
+    c.log.every = 50  # steps between two lines of metrics.jsonl
+    c.log.diagnose_every = 500  # steps between two checks with blank images
+    c.log.tensorboard = True
+    c.log.compilation_cache = "~/.cache/tvrl_jax/xla"  # "" = compile anew every time
+    return c

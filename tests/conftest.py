@@ -1,0 +1,40 @@
+"""Eight fake CPU devices, a shared compilation cache, and where recorded numbers and images lie."""
+
+import os
+import tempfile
+from pathlib import Path
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+).strip()
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(tempfile.gettempdir(), "tvrl_xla"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+import pytest
+from absl import flags
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config):
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()  # Grain's worker processes read absl flags
+
+
+def _folder(variable: str, default: Path, what: str) -> Path:
+    folder = Path(os.environ.get(variable, default))
+    if not folder.is_dir():
+        pytest.skip(f"{what} not here: set ${variable} to the folder that holds them")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def parity_dir() -> Path:
+    return _folder("TVRL_PARITY", ROOT.parent / "shared" / "parity", "recorded reference numbers")
+
+
+@pytest.fixture(scope="session")
+def real_data_dir() -> Path:
+    return _folder("TVRL_REAL_DATA", ROOT.parent / "shared" / "data", "real example images")

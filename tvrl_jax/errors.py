@@ -1,0 +1,17 @@
+"""What the user can mend."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """One sentence that names the place and what would be right. The scripts print it and exit 2."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint like ` Did you mean "lr"?`, or the list of what is known when nothing is near."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if close:
+        return f' Did you mean "{close[0]}"?'
+    return f" Known: {', '.join(known)}." if known else ""

@@ -1,0 +1,65 @@
+"""How arrays lie on devices. The only module that knows about meshes and process indices."""
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from tvrl_jax.errors import UserError
+
+AXIS = "data"
+MIN_SHARDED_SIZE = 2**14  # smaller leaves stay whole: spreading them costs more than it saves
+
+
+def make_mesh() -> Mesh:
+    """One axis over every device of every process."""
+    # Auto axes: on the default Explicit ones z @ z.T of two sharded operands is refused.
+    return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, P())
+
+
+def over_batch(mesh: Mesh) -> NamedSharding:
+    """Leading axis spread over the devices."""
+    return NamedSharding(mesh, P(AXIS))
+
+
+def state_shardings(mesh: Mesh, abstract, kind: str):
+    """A sharding for each leaf of the state: `data` = whole everywhere, `full` = spread."""
+    if kind == "data":
+        return jax.tree.map(lambda _: replicated(mesh), abstract)
+    if kind == "full":
+        return jax.tree.map(lambda leaf: _spread(mesh, leaf.shape), abstract)
+    raise UserError(f'train.sharding = "{kind}": say "data" or "full".')
+
+
+def _spread(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
+    """The largest axis that the devices divide."""
+    if np.prod(shape, initial=1) >= MIN_SHARDED_SIZE:
+        for axis in np.argsort(shape)[::-1]:
+            if shape[axis] % mesh.size == 0:
+                return NamedSharding(mesh, P(*[None] * axis, AXIS))
+    return replicated(mesh)
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raises UserError unless every device gets the same number of series."""
+    devices = jax.device_count()
+    if batch_size % devices:
+        lower = batch_size // devices * devices
+        fits = " or ".join(str(n) for n in (lower, lower + devices) if n)
+        raise UserError(
+            f"train.batch_size = {batch_size} does not divide among {devices} devices: use {fits}."
+        )
+
+
+def put(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """This process's rows -> arrays of the global batch, spread over the devices."""
+    sharding = over_batch(mesh)
+    return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
+
+
+def is_main_process() -> bool:
+    return jax.process_index() == 0
