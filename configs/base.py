@@ -15,18 +15,25 @@ def get_config() -> ConfigDict:
     c.data = ConfigDict()
     c.data.cohort = ""  # name of the cohort, written into results.csv
     c.data.root = ""  # folder that the CSV's paths are relative to
-    c.data.csv = ""  # the cohort table, relative to data.root
-    c.data.columns = ConfigDict()  # our noun -> the name of the CSV's column, "" = absent
+    # A table relative to data.root, or a pattern such as "*.dcm": each file found is a row, with
+    # the columns path, subject (the file's name) and folder.
+    c.data.csv = ""  # the cohort table, or a pattern
+    c.data.subject_csv = ""  # a second table with one row per subject, joined to the first
+    # Our noun -> the name of the CSV's column, or a template of columns in braces such as
+    # "nifti/{subject}_sa.nii.gz"; "" = absent.
+    c.data.columns = ConfigDict()
     c.data.columns.subject = "subject"  # the patient: splits, bootstrap and leak checks go by it
     c.data.columns.path = "path"  # image file, or folder of single-frame DICOMs
     c.data.columns.time = ""  # time of a row's image (one row per dated image), in data.time_unit
+    c.data.columns.times = ""  # all frame times of a row's file in one cell, separated by spaces
     c.data.columns.series = ""  # rows of one subject and series are joined and sorted by time
-    c.data.columns.slice = ""  # take only this slice of a volume; "" = every slice is a series
+    c.data.columns.slice = ""  # take only this slice (from 0); "" = every slice is a series
     c.data.columns.split = ""  # train, val or test; "" = a seeded split by patient
     c.data.columns.event = ""  # time-to-event: 1 = observed, 0 = censored
     c.data.columns.duration = ""  # time-to-event: time to event or censoring, in data.time_unit
     c.data.targets = ()  # "COLUMN:regression" or "COLUMN:classification"
     c.data.time_unit = "s"  # s, ms, frames, days, months or years
+    c.data.column_unit = ""  # of the columns time and times; "" = data.time_unit
     c.data.frame_interval = 0.0  # in time_unit, for files that carry no times; 0 = they must
     c.data.split_fractions = (0.7, 0.15, 0.15)  # train, val, test, where there is no split column
     c.data.split_seed = 0  # separate from `seed`, so that runs of several seeds share one split
@@ -41,8 +48,8 @@ def get_config() -> ConfigDict:
     c.data.workers = 0  # reading processes; 0 = threads only, which is right for the store
     c.data.phantom = ConfigDict()  # a synthetic cohort, written to data.root when absent there
     c.data.phantom.kind = ""  # cardiac, or "" = real data
-    c.data.phantom.subjects = 0
-    c.data.phantom.seed = 0
+    c.data.phantom.subjects = 0  # how many to write
+    c.data.phantom.seed = 0  # of the synthetic subjects
     c.data.phantom.size = 0  # side of the written frames, pixels
     c.data.phantom.nuisance = ""  # none, mild or strong differences between subjects
 
@@ -63,7 +70,7 @@ def get_config() -> ConfigDict:
     c.augment.contrast = 0.8  # factor in 1 -+ this
     c.augment.jitter_probability = 0.8  # of brightness and contrast
     c.augment.blur_sigma = (0.1, 2.0)  # of the 3 x 3 Gaussian, pixels
-    c.augment.blur_probability = 0.5
+    c.augment.blur_probability = 0.5  # of the blur
     c.augment.time_shift = 0.0  # added to a view's times: uniform in -+ this, data.time_unit
     c.augment.time_scale = 0.0  # a view's times x uniform in 1 -+ this
     c.augment.time_jitter = 0.01  # normal noise on each time: standard deviation, data.time_unit
@@ -72,25 +79,25 @@ def get_config() -> ConfigDict:
     c.model.arch = "small"  # nano, micro, tiny, small, base or large
     c.model.image_size = 128  # side of the frames that the encoder sees, pixels
     c.model.input_mean = 0.3  # of frames in [0, 1]; the encoder sees (x - mean) / std
-    c.model.input_std = 0.25
+    c.model.input_std = 0.25  # see input_mean
     c.model.stem = "conv"  # conv (four strided convolutions) or patch (linear)
     c.model.patch_size = 16  # pixels; the conv stem's is 16
     c.model.dropout = 0.1  # in the spatial encoder only
     c.model.drop_path = 0.0  # stochastic depth: rate of the last block, linear from 0
     c.model.temporal_width = 0  # 0 = the spatial width
     c.model.temporal_depth = 3  # blocks
-    c.model.temporal_heads = 6
-    c.model.time_embedding = True
+    c.model.temporal_heads = 6  # of the temporal attention
+    c.model.time_embedding = True  # add an embedding of each frame's time
     c.model.max_period = 100.0  # slowest period of the time embedding, data.time_unit
-    c.model.head_hidden = 2048
+    c.model.head_hidden = 2048  # hidden width of the projection head
     c.model.head_width = 128  # of the embedding that is compared
     c.model.head_norm = True  # BatchNorm in the projection head
     c.model.batchnorm_padding = False  # True = padded frames count in the statistics, as published
     c.model.remat = False  # recompute blocks in the backward pass: less memory, more time
     c.model.dtype = "float32"  # of the computation (bfloat16 on accelerators); parameters: float32
-    c.model.decoder_width = 192  # VideoMAE
-    c.model.decoder_depth = 4
-    c.model.decoder_heads = 3
+    c.model.decoder_width = 192  # VideoMAE: width of the decoder
+    c.model.decoder_depth = 4  # VideoMAE: blocks
+    c.model.decoder_heads = 3  # VideoMAE
     c.model.tubelet = 2  # VideoMAE: frames in a token
 
     c.objective = ConfigDict()  # keyword arguments of the objective named by `method`
@@ -99,14 +106,14 @@ def get_config() -> ConfigDict:
     c.optim.lr = 2e-4  # per 256 series: the peak is lr x train.batch_size / 256
     c.optim.warmup_fraction = 0.1  # of train.steps, linear from a tenth of the peak
     c.optim.weight_decay = 0.05  # on every parameter
-    c.optim.b1 = 0.9
-    c.optim.b2 = 0.999
-    c.optim.eps = 1e-8
+    c.optim.b1 = 0.9  # decay of AdamW's mean
+    c.optim.b2 = 0.999  # decay of AdamW's mean square
+    c.optim.eps = 1e-8  # floor of AdamW's divisor
     c.optim.clip_norm = 0.0  # clip the gradient's global norm; 0 = no clipping
     c.optim.accumulate = 1  # mean of this many steps' gradients per update
 
     c.train = ConfigDict()
-    c.train.steps = 20_000
+    c.train.steps = 20_000  # updates of the whole run
     c.train.batch_size = 128  # series per step, over all devices
     c.train.sharding = "data"  # data (parameters on every device) or full (spread over the mesh)
     c.train.ema = 0.0  # decay of an averaged copy of the encoder; 0 = none
@@ -118,6 +125,6 @@ def get_config() -> ConfigDict:
     c.log = ConfigDict()
     c.log.every = 50  # steps between two lines of metrics.jsonl
     c.log.diagnose_every = 500  # steps between two checks with blank images
-    c.log.tensorboard = True
+    c.log.tensorboard = True  # write tensorboard/ beside metrics.jsonl
     c.log.compilation_cache = "~/.cache/tvrl_jax/xla"  # "" = compile anew every time
     return c

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """One sentence that names the place and what would be right. The scripts print it and exit 2."""
+    """One sentence naming the place and what would be right; the scripts print it and exit 2."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

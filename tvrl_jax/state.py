@@ -44,4 +44,6 @@ def create_sharded(network, tx, *, seed: int, ema: float, mesh, kind: str) -> St
 
 def abstract(state: State) -> State:
     """Shapes, dtypes and shardings of a state, as a restore target."""
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state)
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
+    )

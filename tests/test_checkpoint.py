@@ -1,0 +1,86 @@
+"""What is restored is what was saved, or it is said that it is not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tvrl_jax.checkpoint import Checkpoints, restore_for_reading
+from tvrl_jax.errors import UserError
+
+
+def _tree(seed: int) -> dict:
+    a, b = jax.random.normal(jax.random.key(seed), (2, 64, 32))
+    return {"step": jnp.int32(seed), "params": {"encoder": {"a": a}, "head": b}, "extra": {}}
+
+
+def _abstract():
+    one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    spec = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=one)  # noqa: E731
+    return jax.tree.map(spec, _tree(0))
+
+
+def _equal(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def _save(folder, losses: dict[int, float], keep=2):
+    with Checkpoints(folder / "checkpoints", keep=keep, best="loss") as checkpoints:
+        for step, loss in losses.items():
+            checkpoints.save(step, _tree(step), {"note": "x"}, {"loss": loss})
+            checkpoints.wait()
+
+
+def _flip_bit(folder):
+    files = [f for f in folder.rglob("*") if f.is_file() and "/d/" in str(f)]
+    largest = max(files, key=lambda f: f.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 4
+    largest.write_bytes(content)
+
+
+def test_newest_is_restored_whole(tmp_path):
+    _save(tmp_path, {1: 3.0, 2: 2.0})
+    with Checkpoints(tmp_path / "checkpoints", keep=2, best="loss") as checkpoints:
+        restored = checkpoints.restore_newest(_abstract())
+    assert restored.step == 2 and restored.meta["note"] == "x"
+    _equal(restored.tree, _tree(2))
+
+
+def test_newest_and_best_are_kept(tmp_path):
+    _save(tmp_path, {1: 3.0, 2: 1.0, 3: 2.0, 4: 2.5, 5: 2.6})
+    with Checkpoints(tmp_path / "checkpoints", keep=2, best="loss") as checkpoints:
+        assert checkpoints.steps() == [2, 4, 5]
+    assert restore_for_reading(tmp_path, ("params",), "best").step == 2
+    assert restore_for_reading(tmp_path, ("params",), "newest").step == 5
+
+
+def test_flipped_bit_is_noticed_and_the_previous_one_used(tmp_path):
+    _save(tmp_path, {1: 3.0, 2: 2.0})
+    _flip_bit(tmp_path / "checkpoints" / "2")
+    with pytest.raises(UserError, match="step 2 is damaged"):
+        restore_for_reading(tmp_path, ("params", "extra"), "newest")
+    with Checkpoints(tmp_path / "checkpoints", keep=2, best="loss") as checkpoints:
+        restored = checkpoints.restore_newest(_abstract())
+        assert restored.step == 1 and checkpoints.steps() == [1]
+        checkpoints.save(2, _tree(2), {}, {"loss": 2.0})
+    _equal(restored.tree, _tree(1))
+    assert (tmp_path / "damaged" / "checkpoints-2").is_dir()
+    assert restore_for_reading(tmp_path, ("params",), "newest").step == 2
+
+
+def test_part_of_the_state_is_read_without_the_model(tmp_path):
+    _save(tmp_path, {1: 3.0})
+    restored = restore_for_reading(tmp_path, ("params",), "1")
+    _equal(restored.tree, {"params": _tree(1)["params"]})
+
+
+@pytest.mark.parametrize("kind", ["absent", "empty", "file"])
+def test_what_is_no_checkpoint_is_refused(tmp_path, kind):
+    folder = tmp_path / kind
+    if kind == "empty":
+        folder.mkdir()
+    elif kind == "file":
+        folder.write_text("x")
+    with pytest.raises(UserError, match="--checkpoint="):
+        restore_for_reading(folder, ("params",), "newest")

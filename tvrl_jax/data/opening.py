@@ -1,0 +1,27 @@
+"""From a configuration to a packed cohort: a synthetic one is written first, where it is absent."""
+
+import numpy as np
+
+from tvrl_jax.data import phantom
+from tvrl_jax.data.pack import Store, open_store
+
+
+def open_cohort(data) -> Store:
+    """The cohort of a configuration's `data` section, decoded once.
+
+    Raises:
+      UserError: what is wrong with the table, a file or the folder.
+    """
+    if data.phantom.kind:
+        phantom.write(data.root, **data.phantom)
+    return open_store(**data)
+
+
+def names(targets: tuple[str, ...]) -> list[str]:
+    """Column names of "COLUMN:kind" targets."""
+    return [target.rsplit(":", 1)[0] for target in targets]
+
+
+def target_values(store: Store, targets: tuple[str, ...]) -> np.ndarray:
+    """Float32 [series, targets], NaN where missing, for a supervised objective."""
+    return store.targets(names(targets))

@@ -1,0 +1,163 @@
+"""Checks of a configuration before anything is read, built or written."""
+
+import difflib
+import json
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from tvrl_jax.errors import UserError
+
+TIME_UNITS = ("s", "ms", "frames", "days", "months", "years")
+CHOICES = {
+    "data.time_unit": TIME_UNITS,
+    "data.column_unit": ("", *TIME_UNITS),
+    "data.fit": ("pad", "crop", "stretch"),
+    "data.on_bad": ("stop", "skip"),
+    "data.channels": (1, 3),
+    "clips.sampling": ("random", "newest"),
+    "clips.windows": (1, 2),
+    "model.stem": ("conv", "patch"),
+    "model.dtype": ("float32", "bfloat16"),
+    "train.sharding": ("data", "full"),
+    "train.on_nan": ("stop",),
+}
+AT_LEAST_ONE = """
+    data.image_size data.threads clips.frames clips.stride model.image_size model.patch_size
+    model.temporal_depth model.temporal_heads model.head_hidden model.head_width
+    model.decoder_width model.decoder_depth model.decoder_heads model.tubelet
+    optim.accumulate train.steps train.batch_size train.checkpoint_every train.keep
+    log.every log.diagnose_every
+""".split()
+POSITIVE = "model.input_std model.max_period optim.lr optim.eps".split()
+NOT_NEGATIVE = """
+    seed data.frame_interval data.split_seed data.pixel_mm data.workers data.phantom.subjects
+    data.phantom.seed data.phantom.size augment.rotation augment.brightness augment.contrast
+    augment.time_shift augment.time_jitter model.temporal_width optim.weight_decay optim.clip_norm
+""".split()
+FRACTIONS = """
+    augment.hflip augment.vflip augment.jitter_probability augment.blur_probability
+    augment.time_scale optim.warmup_fraction
+""".split()
+BELOW_ONE = "model.dropout model.drop_path optim.b1 optim.b2 train.ema".split()
+RANGES = {"augment.crop": (0.0, 1.0), "augment.blur_sigma": (0.0, math.inf)}
+RULES: tuple[tuple[list[str], Callable[[Any], bool], str], ...] = (
+    (AT_LEAST_ONE, lambda v: v >= 1, "at least 1"),
+    (POSITIVE, lambda v: v > 0, "greater than 0"),
+    (NOT_NEGATIVE, lambda v: v >= 0, "0 or more"),
+    (FRACTIONS, lambda v: 0 <= v <= 1, "between 0 and 1"),
+    (BELOW_ONE, lambda v: 0 <= v < 1, "at least 0 and below 1"),
+)
+# What may differ when a run continues: where things lie and how often they are written.
+MAY_CHANGE = ("log.", "data.root", "data.store", "data.threads", "data.workers", "train.keep")
+
+
+def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted key and value of every entry."""
+    for key in sorted(config):
+        value = config[key]
+        if isinstance(value, ConfigDict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def check(config: ConfigDict) -> None:
+    """Raises UserError for a number that makes no sense, naming its key."""
+    values = dict(leaves(config))
+    for key, value in values.items():
+        _check_finite(key, value)
+    for keys, holds, what in RULES:
+        for key in keys:
+            if key in values and not holds(values[key]):
+                raise UserError(f"config.{key} = {values[key]} must be {what}.")
+    for key, allowed in CHOICES.items():
+        if key in values and values[key] not in allowed:
+            raise UserError(f"config.{key} = {values[key]!r} must be one of {_words(allowed)}.")
+    for key, (low, high) in RANGES.items():
+        if key in values:
+            _check_pair(key, values[key], low, high)
+    if "data.percentiles" in values:
+        _check_pair("data.percentiles", values["data.percentiles"], 0.0, 100.0)
+    if "data.split_fractions" in values:
+        _check_split(values["data.split_fractions"])
+
+
+def check_sections(config: ConfigDict, template: ConfigDict, open_sections=("objective",)) -> None:
+    """Raises UserError for a section or key of `template` that `config` lacks (or has besides)."""
+    for name, section in template.items():
+        if not isinstance(section, ConfigDict) or name in open_sections:
+            continue
+        missing = sorted(set(section) - set(config[name])) if name in config else sorted(section)
+        if missing:
+            raise UserError(
+                f"config.{name} lacks {', '.join(missing)}; a section cannot be emptied."
+            )
+        check_sections(config[name], section, open_sections)
+
+
+def _words(options) -> str:
+    return ", ".join(str(o) for o in options)
+
+
+def _check_finite(key: str, value: Any) -> None:
+    numbers = value if isinstance(value, tuple | list) else (value,)
+    for number in numbers:
+        if isinstance(number, float) and not math.isfinite(number):
+            raise UserError(f"config.{key} = {value} must be a finite number.")
+
+
+def _numbers(key: str, value: Any, count: int) -> tuple[float, ...]:
+    good = isinstance(value, tuple | list) and len(value) == count
+    if not good or not all(isinstance(v, int | float) for v in value):
+        raise UserError(f"config.{key} = {value} must be {count} numbers.")
+    return tuple(value)
+
+
+def _check_pair(key: str, value: Any, low: float, high: float) -> None:
+    first, second = _numbers(key, value, 2)
+    if not low <= first <= second <= high:
+        raise UserError(f"config.{key} = {value} must rise, within {low} to {high}.")
+
+
+def _check_split(value: Any) -> None:
+    parts = _numbers("data.split_fractions", value, 3)
+    if min(parts) < 0 or parts[0] <= 0 or abs(sum(parts) - 1) > 1e-6:
+        raise UserError(
+            f"config.data.split_fractions = {value} must be train, val and test fractions "
+            "that sum to 1, with some for train."
+        )
+
+
+def to_json(config: ConfigDict) -> str:
+    return json.dumps(config.to_dict(), indent=1, sort_keys=True)
+
+
+def from_json(text: str) -> ConfigDict:
+    """What `to_json` wrote, with tuples again where JSON has lists."""
+
+    def tuples(value):
+        if isinstance(value, dict):
+            return {k: tuples(v) for k, v in value.items()}
+        return tuple(tuples(v) for v in value) if isinstance(value, list) else value
+
+    return ConfigDict(tuples(json.loads(text)))
+
+
+def differences(old: ConfigDict, new: ConfigDict) -> list[str]:
+    """`key = old, not new` for all that makes it another run."""
+    before, after = dict(leaves(old)), dict(leaves(new))
+    return [
+        f"{key} = {before.get(key, 'absent')}, not {after.get(key, 'absent')}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key) and not key.startswith(MAY_CHANGE)
+    ]
+
+
+def similar(key: str, config: ConfigDict) -> str:
+    """The dotted key of `config` that is nearest to `key`, or an empty string."""
+    known = [name for name, _ in leaves(config)]
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return close[0] if close else ""

@@ -1,0 +1,99 @@
+"""The compiled train step: (state, batch) -> (state, metrics, embedding)."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import FrozenConfigDict
+
+from tvrl_jax import metrics as measures
+from tvrl_jax.augment import augment
+from tvrl_jax.models.build import Network
+from tvrl_jax.objectives import Objective
+from tvrl_jax.state import State, stream
+
+
+class Learner(NamedTuple):
+    """Everything static that a step needs."""
+
+    network: Network
+    objective: Objective
+    tx: optax.GradientTransformation
+    schedule: Callable  # update count -> learning rate
+    config: FrozenConfigDict
+
+
+def draw_views(learner: Learner, batch: dict, step) -> dict:
+    """The batch with `views` augmented clips a series, float in [0, 1]."""
+    config = learner.config
+    clip, time, valid = augment(
+        stream(config.seed, "augment", step),
+        batch["clip_BVTHWC"],
+        batch["time_BVT"],
+        batch["valid_BVT"],
+        views=learner.objective.views,
+        size=config.model.image_size,
+        **config.augment,
+    )
+    return {**batch, "clip_BVTHWC": clip, "time_BVT": time, "valid_BVT": valid}
+
+
+def _outcome(learner: Learner, params, state: State, batch: dict):
+    config = learner.config
+    return learner.objective.loss(
+        learner.network,
+        params,
+        state.extra,
+        draw_views(learner, batch, state.step),
+        stream(config.seed, "objective", state.step),
+        state.step / config.train.steps,
+        **config.objective,
+    )
+
+
+def train_step(learner: Learner, state: State, batch: dict) -> tuple[State, dict, jax.Array]:
+    """One update.
+
+    Returns the new state, scalars to log and the views' embeddings [B, V, E] (empty if the
+    objective compares none).
+    """
+
+    def loss_of(params):
+        outcome = _outcome(learner, params, state, batch)
+        return outcome.loss, outcome
+
+    grads, outcome = jax.grad(loss_of, has_aux=True)(state.params)
+    updates, opt_state = learner.tx.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    logged = {
+        "loss": outcome.loss,
+        **outcome.metrics,
+        "learning_rate": learner.schedule(state.step // learner.config.optim.accumulate),
+        "gradient_norm": optax.tree.norm(grads),
+    }
+    ema = _average(state.ema, params, learner.config.train.ema)
+    new = State(state.step + 1, params, outcome.extra, opt_state, ema)
+    embedding = outcome.embedding_BVE
+    return new, logged, jnp.zeros((0, 0, 0)) if embedding is None else embedding
+
+
+def _average(ema, params, decay: float):
+    if not decay:
+        return ema
+    return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, ema, params["encoder"])
+
+
+def embedding_rank(embedding_BVE: jax.Array) -> jax.Array:
+    """Effective rank of the first view's embeddings."""
+    return measures.effective_rank(embedding_BVE[:, 0])
+
+
+def blank_retrieval(learner: Learner, state: State, batch: dict) -> jax.Array:
+    """Top-1 retrieval between views when every image is blank: what the timestamps alone give.
+
+    Well above chance, 1 / (2B - 1), it is the clock that is being learned.
+    """
+    blank = {**batch, "clip_BVTHWC": jnp.zeros_like(batch["clip_BVTHWC"])}
+    return _outcome(learner, state.params, state, blank).metrics["top1"]
