@@ -1,0 +1,55 @@
+"""Which tokens are hidden: keyed, pure, static shapes."""
+
+import jax
+import jax.numpy as jnp
+
+
+def frame_mask(key: jax.Array, valid_BT: jax.Array, *, ratio: float) -> jax.Array:
+    """TVRL's masked frames, bool [B, T]: each valid frame on its own with probability `ratio`.
+
+    No rounding to a count: the published masks are independent draws (recording 12 counts 15.0 %
+    masked, and 0.85^8 of the 8-frame clips without any). A clip may therefore get no mask, or,
+    when it is short, lose all its frames; the objective must live with both. Padding is never
+    masked.
+    """
+    return jax.random.bernoulli(key, ratio, valid_BT.shape) & valid_BT
+
+
+def kept_count(tokens: int, ratio: float) -> int:
+    """How many of `tokens` stay when the fraction `ratio` is removed: rounded down, at least 1."""
+    return max(1, int(tokens * (1 - ratio) + 1e-9))  # 40 x (1 - 0.9) is 3.9999999999999996
+
+
+def random_noise(key: jax.Array, valid_BN: jax.Array) -> jax.Array:
+    """Sorting keys [B, N] in [0, 2): the tokens with the smallest are kept.
+
+    MAE's masking (He et al. 2022, arXiv 2111.06377): the order of uniform noise. Tokens without a
+    valid frame come after all others, so that padding is removed first.
+    """
+    return jax.random.uniform(key, valid_BN.shape) + ~valid_BN
+
+
+def tube_noise(key: jax.Array, valid_BN: jax.Array, *, frames: int) -> jax.Array:
+    """As `random_noise`, but one draw per position for all token frames.
+
+    VideoMAE's tubes (Tong et al. 2022, arXiv 2203.12602): what is removed is removed in every
+    frame, so that it cannot be copied from the next. Tokens are ordered frame by frame. A stable
+    sort of these keys takes whole tubes, if a multiple of `frames` tokens is kept and no frame is
+    padding.
+    """
+    batch, tokens = valid_BN.shape
+    noise_BP = jax.random.uniform(key, (batch, tokens // frames))
+    return jnp.tile(noise_BP, (1, frames)) + ~valid_BN
+
+
+def token_noise(
+    key: jax.Array, valid_BN: jax.Array, *, frames: int, ratio: float, kind: str
+) -> tuple[jax.Array, int]:
+    """Sorting keys [B, N] and how many tokens stay (static), for `kind` random or tube."""
+    tokens = valid_BN.shape[1]
+    if kind == "random":
+        return random_noise(key, valid_BN), kept_count(tokens, ratio)
+    if kind == "tube":
+        kept = frames * kept_count(tokens // frames, ratio)
+        return tube_noise(key, valid_BN, frames=frames), kept
+    raise ValueError(f"masking {kind!r}: random or tube")
