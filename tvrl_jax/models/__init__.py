@@ -1,0 +1,1 @@
+"""Encoders and heads behind plain functions of arrays: the only home of flax."""

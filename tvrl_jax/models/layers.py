@@ -1,0 +1,103 @@
+"""Layers that everything else is made of: linear maps, normalisation, dropout."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.nn import initializers
+
+xavier = initializers.xavier_uniform()
+kaiming = initializers.variance_scaling(2.0, "fan_out", "normal")
+# U(-1/sqrt(fan_in), 1/sqrt(fan_in)), the usual choice for heads; a bias needs its fan_in told.
+fan_in_uniform = initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def bias_uniform(fan_in: int):
+    """Initialiser of a bias whose matrix has `fan_in` inputs."""
+    limit = fan_in**-0.5
+    return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -limit, limit)
+
+
+def linear(features: int, name: str, dtype: Any, bias: bool = True) -> nn.Dense:
+    """A linear map of the encoders: Xavier-uniform, bias 0."""
+    return nn.Dense(features, bias, dtype, kernel_init=xavier, name=name)
+
+
+def head_linear(features: int, name: str, dtype: Any, fan_in: int, bias: bool = True) -> nn.Dense:
+    """A linear map of the heads: U(+-1/sqrt(fan_in)) for matrix and bias."""
+    return nn.Dense(
+        features, bias, dtype, kernel_init=fan_in_uniform, bias_init=bias_uniform(fan_in), name=name
+    )
+
+
+def layer_norm(name: str, dtype: Any) -> nn.LayerNorm:
+    """Statistics in float32 or better, by two passes: the fast variance cancels."""
+    return nn.LayerNorm(epsilon=1e-5, dtype=dtype, use_fast_variance=False, name=name)
+
+
+def at_least_float32(x: jax.Array) -> jax.Array:
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+class BatchNorm(nn.Module):
+    """Normalises the last axis over all others (Ioffe & Szegedy 2015).
+
+    Running statistics move a tenth of the way to the batch's at each training call, the variance
+    with Bessel's correction. Rows of the leading axis that `counted_N` leaves out are normalised
+    like the rest, but have no say in the statistics.
+    """
+
+    dtype: Any
+    rate: float = 0.1
+
+    @nn.compact
+    def __call__(self, x, counted_N=None, *, train: bool):
+        width, stats = x.shape[-1:], "batch_stats"
+        scale = self.param("scale", initializers.ones, width, jnp.float32)
+        bias = self.param("bias", initializers.zeros, width, jnp.float32)
+        kept_mean = self.variable(stats, "mean", jnp.zeros, width, jnp.float32)
+        kept_var = self.variable(stats, "var", jnp.ones, width, jnp.float32)
+        out_dtype = jnp.result_type(x, scale) if self.dtype is None else self.dtype
+        x = at_least_float32(x)
+        mean, var = kept_mean.value, kept_var.value
+        if train:
+            mean, var, count = _moments(x, counted_N)
+            if not self.is_initializing():
+                rate = self.rate * (count > 0)  # a batch of nothing but padding teaches nothing
+                unbiased = var * (count / jnp.maximum(count - 1, 1))
+                kept_mean.value += (rate * (mean - kept_mean.value)).astype(kept_mean.value.dtype)
+                kept_var.value += (rate * (unbiased - kept_var.value)).astype(kept_var.value.dtype)
+        return ((x - mean) * (jax.lax.rsqrt(var + 1e-5) * scale) + bias).astype(out_dtype)
+
+
+def _moments(x, counted_N):
+    """Mean and biased variance of the last axis over the counted rows, and how many values."""
+    axes = tuple(range(x.ndim - 1))
+    if counted_N is None:
+        count = jnp.asarray(x.size // x.shape[-1], x.dtype)
+        return jnp.mean(x, axes), jnp.var(x, axes), count
+    weight = counted_N.reshape(-1, *[1] * (x.ndim - 1)).astype(x.dtype)
+    count = weight.sum() * (x[0].size // x.shape[-1])
+    floor = jnp.maximum(count, 1)
+    mean = (x * weight).sum(axes) / floor
+    return mean, (jnp.square(x - mean) * weight).sum(axes) / floor, count
+
+
+def dropout(x: jax.Array, rate: float, key: jax.Array) -> jax.Array:
+    """Zeroes entries with probability `rate` (to 1/65536), scaling the rest up.
+
+    One 32-bit draw serves two entries: on a CPU the draws cost more than the arithmetic.
+    """
+    drawn = (x.shape[-1] + 1) // 2
+    bits = jax.random.bits(key, (*x.shape[:-1], drawn), jnp.uint32)
+    halves = jax.lax.bitcast_convert_type(bits, jnp.uint16)
+    threshold = round(rate * 65536)
+    keep = halves.reshape(*x.shape[:-1], 2 * drawn)[..., : x.shape[-1]] >= threshold
+    return jnp.where(keep, x * (65536 / (65536 - threshold)), 0).astype(x.dtype)
+
+
+def drop_path(branch: jax.Array, rate: float, key: jax.Array) -> jax.Array:
+    """Drops a residual branch of whole samples (stochastic depth, Huang et al. 2016)."""
+    keep = jax.random.bernoulli(key, 1 - rate, (branch.shape[0], *[1] * (branch.ndim - 1)))
+    return jnp.where(keep, branch / (1 - rate), 0).astype(branch.dtype)

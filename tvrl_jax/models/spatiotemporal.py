@@ -1,0 +1,104 @@
+"""Frames -> features in time: the space-time factorised encoder."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax.nn import initializers
+
+from tvrl_jax.models import layers, vit
+
+
+class Projected(nn.Module):
+    """E_S: one frame -> its CLS feature, mapped to the temporal width where that differs."""
+
+    vit: dict  # fields of ViT
+    temporal_width: int
+
+    @nn.compact
+    def __call__(self, frame_NHWC, counted_N=None, *, train: bool, random: bool):
+        encoder = vit.ViT(**self.vit, name="vit")
+        cls_N1D = encoder(frame_NHWC[:, None], None, counted_N, train=train, random=random, rows=1)
+        feature_ND = cls_N1D[:, 0]
+        if feature_ND.shape[-1] == self.temporal_width:
+            return feature_ND
+        return layers.linear(self.temporal_width, "mid", encoder.dtype)(feature_ND)
+
+
+class TimeEmbedding(nn.Module):
+    """Time -> [cos(t f) | sin(t f)] -> Linear-SiLU-Linear, f geometric from 1 to 1/max_period.
+
+    The phase is computed in float32 whatever the precision of the rest.
+    """
+
+    width: int
+    max_period: float
+    dtype: Any
+    as_head: bool = False  # initialised as heads are, where it serves one
+
+    @nn.compact
+    def __call__(self, time):
+        wave = waves(time, self.width, self.max_period)
+        hidden = nn.silu(self._linear("in")(wave))
+        return self._linear("out")(hidden)
+
+    def _linear(self, name):
+        if self.as_head:
+            return layers.head_linear(self.width, name, self.dtype, self.width)
+        return layers.linear(self.width, name, self.dtype)
+
+
+def waves(time, width: int, max_period: float):
+    """[...] -> [..., width] in float32, cosines first."""
+    half = width // 2
+    frequency = np.exp(-np.log(max_period) * np.arange(half, dtype=np.float32) / half)
+    phase = time.astype(jnp.float32)[..., None] * frequency.astype(np.float32)
+    return jnp.concatenate([jnp.cos(phase), jnp.sin(phase)], axis=-1)
+
+
+class FrameEmbedding(nn.Module):
+    """Adds the learned position of each frame and, when on, the embedding of its time."""
+
+    width: int
+    frames: int
+    timed: bool
+    max_period: float
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, feature_BTD, time_BT):
+        positions = self.param(
+            "positions", initializers.zeros, (self.frames, self.width), jnp.float32
+        )
+        x_BTD = feature_BTD + positions[: feature_BTD.shape[1]]
+        if self.timed:
+            embedding = TimeEmbedding(self.width, self.max_period, self.dtype, name="time")
+            x_BTD = x_BTD + embedding(time_BT)
+        return x_BTD
+
+
+class Temporal(nn.Module):
+    """E_T: blocks over a temporal CLS and the frames, or, causally, over the frames alone.
+
+    There is no final norm.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    drop_path: float
+    remat: bool
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x_BTD, key_mask_BT, *, causal: bool, random: bool):
+        cls = self.param("cls", vit.cls_init, (self.width,), jnp.float32)
+        blocks = vit.Blocks(
+            self.depth, self.heads, 0.0, self.drop_path, self.remat, self.dtype, name="blocks"
+        )
+        if not causal:
+            return vit.run(blocks, cls, x_BTD, key_mask_BT, random=random)
+        past_TT = jnp.tril(jnp.ones((x_BTD.shape[1],) * 2, bool))
+        mask = past_TT & key_mask_BT.astype(bool)[:, None, None, :]
+        return blocks(x_BTD, mask, random=random)

@@ -1,0 +1,83 @@
+"""Masked video autoencoding: reconstruct the nine tenths of a clip that were removed.
+
+Tong et al. 2022 (VideoMAE), Feichtenhofer et al. 2022.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.nn import initializers
+
+from tvrl_jax.models import layers, vit
+from tvrl_jax.models.stem import patchify
+
+Grid = tuple[int, int, int]  # tokens along time, rows, columns
+
+
+def kept(grid: Grid, ratio: float, masking: str) -> int:
+    """How many tokens stay visible when `ratio` of them are removed: at least one (per time)."""
+    time, place = grid[0], grid[1] * grid[2]
+    if masking == "tube":
+        return time * max(1, int(place * (1 - ratio)))
+    return max(1, int(time * place * (1 - ratio)))
+
+
+def draw_noise(key: jax.Array, batch: int, grid: Grid, masking: str) -> jax.Array:
+    """[B,N] in [0,1): the tokens of least noise stay. `tube`: the same places at all times."""
+    time, place = grid[0], grid[1] * grid[2]
+    if masking == "tube":
+        return jnp.tile(jax.random.uniform(key, (batch, place)), (1, time))
+    return jax.random.uniform(key, (batch, time * place))
+
+
+def split(noise_BN, valid_BN, keep: int):
+    """-> (ids of the visible tokens [B,keep], place of each token in that order [B,N]).
+
+    Ties keep their order, so that whole tubes stay or go; padding goes last.
+    """
+    order_BN = jnp.argsort(jnp.where(valid_BN, noise_BN, jnp.inf), axis=1)
+    return order_BN[:, :keep], jnp.argsort(order_BN, axis=1)
+
+
+def normalised_patches(clip_BTHWC, patch: Grid):
+    """The target: patches with mean 0 and variance 1 each (unbiased variance + 1e-6)."""
+    patch_BNP = patchify(clip_BTHWC, patch)
+    mean = patch_BNP.mean(-1, keepdims=True)
+    return (patch_BNP - mean) * jax.lax.rsqrt(patch_BNP.var(-1, keepdims=True, ddof=1) + 1e-6)
+
+
+class Decoder(nn.Module):
+    """Visible features and mask tokens at their places -> the values of every patch.
+
+    No final norm, as published.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    tokens: int
+    values: int
+    remat: bool
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, latent_BKD, place_BN, valid_BN, *, random: bool):
+        width = (self.width,)
+        shape = (1 + self.tokens, *width)
+        mask_token = self.param("mask", initializers.normal(0.02), width, jnp.float32)
+        positions = self.param("positions", initializers.zeros, shape, jnp.float32)
+        x = layers.linear(self.width, "mid", self.dtype)(latent_BKD)
+        token_BND = put_back(x[:, 1:], mask_token.astype(x.dtype), place_BN) + positions[1:]
+        blocks = vit.Blocks(self.depth, self.heads, 0.0, 0.0, self.remat, self.dtype, name="blocks")
+        cls_B1D = x[:, :1] + positions[0]
+        x = vit.run(blocks, cls_B1D, token_BND, valid_BN, random=random)
+        return layers.linear(self.values, "out", self.dtype)(x[:, 1:])
+
+
+def put_back(visible_BKD, mask_token_D, place_BN):
+    """Every token at its place: a visible one where it is known, else the mask token."""
+    keep = visible_BKD.shape[1]
+    known_BND = jnp.take_along_axis(visible_BKD, jnp.minimum(place_BN, keep - 1)[..., None], axis=1)
+    return jnp.where((place_BN < keep)[..., None], known_BND, mask_token_D)

@@ -1,0 +1,164 @@
+"""The transformer over patches of a frame, or tubelets of a clip (Dosovitskiy et al. 2021)."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.nn import initializers
+
+from tvrl_jax.models import layers, stem
+
+cls_init = initializers.normal(0.02)
+
+
+def attend(query_BQhd, key_BKhd, value_BKhd, mask=None):
+    """Softmax attention -> [B,Q,h,d]. `mask` broadcasts to [B,h,Q,K], True = seen.
+
+    A query that sees no key at all gets zeros, with zero gradient.
+    """
+    scale = query_BQhd.shape[-1] ** -0.5
+    logits_BhQK = layers.at_least_float32(jnp.einsum("bqhd,bkhd->bhqk", query_BQhd, key_BKhd))
+    logits_BhQK = logits_BhQK * scale
+    if mask is not None:
+        logits_BhQK = jnp.where(mask, logits_BhQK, jnp.finfo(logits_BhQK.dtype).min)
+    weight_BhQK = jax.nn.softmax(logits_BhQK, axis=-1)
+    if mask is not None:
+        weight_BhQK = jnp.where(mask, weight_BhQK, 0)
+    return jnp.einsum("bhqk,bkhd->bqhd", weight_BhQK.astype(value_BKhd.dtype), value_BKhd)
+
+
+class Attention(nn.Module):
+    """Self-attention; one matrix without bias gives queries, keys and values."""
+
+    heads: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x_BND, mask=None, rows: int | None = None):
+        B, N, D = x_BND.shape
+        qkv = layers.linear(3 * D, "qkv", self.dtype, bias=False)(x_BND)
+        query, key, value = jnp.moveaxis(qkv.reshape(B, N, 3, self.heads, D // self.heads), 2, 0)
+        out = attend(query[:, :rows], key, value, mask)
+        return layers.linear(D, "proj", self.dtype)(out.reshape(B, -1, D))
+
+
+class Block(nn.Module):
+    """Pre-norm block. With `rows`, only the first rows are computed (they still see all)."""
+
+    heads: int
+    dropout: float
+    drop_path: float
+    dtype: Any
+    random: bool
+    rows: int | None
+
+    @nn.compact
+    def __call__(self, x_BND, mask=None):
+        D = x_BND.shape[-1]
+        h = layers.layer_norm("norm1", self.dtype)(x_BND)
+        h = Attention(self.heads, self.dtype, name="attn")(h, mask, self.rows)
+        x_BND = x_BND[:, : self.rows] + self._branch(self._drop(h))
+        h = layers.layer_norm("norm2", self.dtype)(x_BND)
+        h = nn.gelu(layers.linear(4 * D, "fc1", self.dtype)(h), approximate=False)
+        h = layers.linear(D, "fc2", self.dtype)(self._drop(h))
+        return x_BND + self._branch(self._drop(h))
+
+    def _drop(self, x):
+        if not self.random or self.dropout == 0:
+            return x
+        return layers.dropout(x, self.dropout, self.make_rng("dropout"))
+
+    def _branch(self, x):
+        if not self.random or self.drop_path == 0:
+            return x
+        return layers.drop_path(x, self.drop_path, self.make_rng("dropout"))
+
+
+class Blocks(nn.Module):
+    """A stack of blocks; with `rows`, the last one computes only the first rows."""
+
+    depth: int
+    heads: int
+    dropout: float
+    drop_path: float
+    remat: bool
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x_BND, mask=None, *, random: bool, rows: int | None = None):
+        block = nn.remat(Block, prevent_cse=False) if self.remat else Block
+        for i in range(self.depth):
+            x_BND = block(
+                self.heads,
+                self.dropout,
+                self.drop_path * i / max(self.depth - 1, 1),
+                self.dtype,
+                random,
+                rows if i == self.depth - 1 else None,
+                name=f"block{i}",  # named, or remat would rename the parameters
+            )(x_BND, mask)
+        return x_BND
+
+
+class ViT(nn.Module):
+    """Frames or clips -> CLS and patch features, after a final LayerNorm.
+
+    `grid` is how many tokens lie along time, rows and columns; the learned positions are as many,
+    plus one for CLS.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    grid: tuple[int, int, int]
+    stem: str
+    patch: tuple[int, int, int]
+    dropout: float
+    drop_path: float
+    remat: bool
+    dtype: Any
+
+    def setup(self):
+        self.cls = self.param("cls", cls_init, (self.width,), jnp.float32)
+        count = 1 + math.prod(self.grid)
+        self.positions = self.param(
+            "positions", initializers.zeros, (count, self.width), jnp.float32
+        )
+        make = stem.ConvStem if self.stem == "conv" else stem.PatchStem
+        self.patches = make(self.width, self.patch, self.dtype)
+        self.blocks = Blocks(
+            self.depth, self.heads, self.dropout, self.drop_path, self.remat, self.dtype
+        )
+        self.norm = layers.layer_norm(None, self.dtype)
+
+    def embed(self, clip_NTHWC, counted_N=None, *, train: bool):
+        """-> patch embeddings with their positions, [N,tokens,D]."""
+        return self.patches(clip_NTHWC, counted_N, train=train) + self._like(self.positions[1:])
+
+    def encode(self, token_BND, mask_BN=None, *, random: bool, rows: int | None = None):
+        """Embedded patches -> [B,1+N,D], CLS first; only the first `rows` when given.
+
+        `mask_BN` hides patches as keys; CLS is always seen.
+        """
+        first = self._like(self.cls + self.positions[0])
+        return self.norm(run(self.blocks, first, token_BND, mask_BN, random=random, rows=rows))
+
+    def __call__(self, clip_NTHWC, mask_BN=None, counted_N=None, *, train, random, rows=None):
+        token_BND = self.embed(clip_NTHWC, counted_N, train=train)
+        return self.encode(token_BND, mask_BN, random=random, rows=rows)
+
+    def _like(self, x):
+        return x if self.dtype is None else x.astype(self.dtype)
+
+
+def run(blocks, cls, token_BND, mask_BN, *, random, rows=None):
+    """Blocks over CLS ([D], or [B,1,D]) and tokens, hidden tokens masked as keys."""
+    first_B1D = jnp.broadcast_to(cls, (token_BND.shape[0], 1, cls.shape[-1]))
+    mask = None
+    if mask_BN is not None:
+        mask = jnp.pad(mask_BN.astype(bool), ((0, 0), (1, 0)), constant_values=True)
+        mask = mask[:, None, None, :]
+    x_BND = jnp.concatenate([first_B1D.astype(token_BND.dtype), token_BND], axis=1)
+    return blocks(x_BND, mask, random=random, rows=rows)
