@@ -1,0 +1,91 @@
+"""Every key of a probe, with its meaning and its unit.
+
+    python probe.py --config=configs/probe_linear.py --checkpoint=runs/x --workdir=runs/x-probe
+
+The model, the clips and the cohort come from the checkpoint. A kind of probe
+(`configs/probe_linear.py`, ...) changes a few of these keys and restates none. An empty string, an
+empty tuple or a 0 marked so means "as in pretraining".
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    c = ConfigDict()
+    c.kind = "linear"  # linear, cls, knn, finetune or supervised
+    c.fractions = (0.01, 0.1, 1.0)  # shares of the labelled training patients, nested
+    c.seeds = 5  # numbered 0, 1, ...: each draws its own patients and its own initial head
+    c.baselines = ("untrained", "constant")  # compared with; () = none
+    c.untrained_seed = 0  # of the parameters of the untrained encoder (and of `supervised`)
+
+    c.data = ConfigDict()  # another cohort than that of pretraining
+    c.data.cohort = ""  # its name, written into results.csv; "" = as in pretraining
+    c.data.root = ""  # folder that the CSV's paths are relative to; "" = as in pretraining
+    c.data.csv = ""  # the cohort table, relative to data.root; "" = as in pretraining
+    c.data.targets = ()  # "COLUMN:regression", "COLUMN:classification"; () = as in pretraining
+    c.data.columns = ConfigDict()  # our noun -> the CSV's column; "" = as in pretraining
+    c.data.columns.subject = ""
+    c.data.columns.path = ""
+    c.data.columns.time = ""
+    c.data.columns.series = ""
+    c.data.columns.slice = ""
+    c.data.columns.split = ""
+
+    c.features = ConfigDict()  # frozen features: computed once, then read from the cache
+    c.features.batch_size = 256  # frames (spatial encoder) or windows (temporal encoder) at once
+    c.features.stride = 0  # frames between two neighbours of a window; 0 = as in pretraining
+    c.features.every = 1  # frames between the starts of two windows; 1 = every start
+    c.features.cache = "~/.cache/tvrl_jax/features"  # one file per encoder, cohort and settings
+    c.features.settle_batches = 64  # training batches that settle an untrained BatchNorm
+
+    c.linear = ConfigDict()
+    c.linear.feature = "cls"  # cls (temporal CLS) or token (mean of the frame tokens)
+    c.linear.learning_rates = (0.001, 0.003, 0.01, 0.03, 0.1)  # AdamW, whole training set a step
+    c.linear.weight_decays = (0.0, 0.01, 0.1, 1.0)
+    c.linear.epochs = 200  # the best one is chosen on validation
+    c.linear.chunk = 0  # (task, fraction, seed) draws fitted at once: bounds memory; 0 = all
+
+    c.cls = ConfigDict()  # a new temporal CLS token, trained with the head (published protocol)
+    c.cls.learning_rates = (0.001, 0.01)  # AdamW
+    c.cls.weight_decays = (0.0, 0.05)
+    c.cls.epochs = 20  # passes over the training series in use
+    c.cls.batch_size = 64  # series a step, one random window each
+    c.cls.min_steps = 100  # a small label fraction makes more passes, to have at least so many
+    c.cls.evaluations = 10  # looks at validation during training
+    c.cls.val_windows = 4  # evenly spread windows of a validation series; test takes all
+    c.cls.chunk = 20  # (draw, learning rate, weight decay) fits at once: bounds memory
+
+    c.knn = ConfigDict()
+    c.knn.feature = "cls"  # cls or token
+    c.knn.ks = (1, 5, 10, 20, 50)  # numbers of neighbours tried on validation
+    c.knn.temperature = 0.07  # a neighbour counts exp(cosine / this)
+
+    c.finetune = ConfigDict()  # finetune and supervised: the whole network learns from labels
+    c.finetune.learning_rates = (1e-4,)  # AdamW
+    c.finetune.weight_decays = (0.05,)
+    c.finetune.epochs = 50  # passes over the training series in use
+    c.finetune.batch_size = 64  # series a step, one random window each
+    c.finetune.min_steps = 100  # a small label fraction makes more passes
+    c.finetune.warmup_fraction = 0.1  # of the steps, linear from 0; then cosine to 0
+    c.finetune.clip_norm = 1.0  # of the gradient's global norm; 0 = no clipping
+    c.finetune.evaluations = 10  # looks at validation during training
+    c.finetune.val_windows = 4  # evenly spread windows of a validation series; test takes all
+
+    c.augment = ConfigDict()  # finetune and supervised: mild, one draw per clip
+    c.augment.rotation = 0.0  # degrees, either way
+    c.augment.crop = (0.9, 1.0)  # area of the random resized crop, fraction of the frame
+    c.augment.hflip = 0.3  # probability
+    c.augment.vflip = 0.0  # probability
+    c.augment.brightness = 0.2  # factor in 1 -+ this
+    c.augment.contrast = 0.2  # factor in 1 -+ this
+    c.augment.jitter_probability = 0.8  # of brightness and contrast
+    c.augment.blur_sigma = (0.1, 2.0)  # of the 3 x 3 Gaussian, pixels
+    c.augment.blur_probability = 0.0
+    c.augment.time_shift = 0.0  # added to a clip's times: uniform in -+ this, data.time_unit
+    c.augment.time_scale = 0.0  # a clip's times x uniform in 1 -+ this
+    c.augment.time_jitter = 0.0  # normal noise on each time: standard deviation, data.time_unit
+
+    c.bootstrap = ConfigDict()
+    c.bootstrap.samples = 1000  # resamples of the test patients behind each interval
+    c.bootstrap.seed = 0
+    return c

@@ -1,0 +1,117 @@
+"""Metrics and intervals against scikit-learn, a naive loop and known truths."""
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from tvrl_jax.probing import stats
+
+
+def _binary(rng, count=80, levels=0):
+    label_N = (rng.random(count) < 0.3).astype(float)
+    score_N = label_N + rng.normal(size=count)
+    if levels:
+        score_N = np.round(score_N * levels) / levels
+    return label_N, np.stack([1 - score_N, score_N], 1)
+
+
+@pytest.mark.parametrize("levels", [0, 1])
+def test_binary_metrics_equal_sklearn_also_with_ties(levels):
+    rng = np.random.default_rng(levels)
+    label_N, output_NK = _binary(rng, levels=levels)
+    weight_RN = rng.integers(0, 4, size=(5, len(label_N))).astype(float)
+    for r, value in enumerate(stats.auroc(label_N, output_NK, weight_RN)):
+        expected = sk.roc_auc_score(label_N, output_NK[:, 1], sample_weight=weight_RN[r])
+        assert value == pytest.approx(expected, abs=1e-12)
+    for r, value in enumerate(stats.average_precision(label_N, output_NK, weight_RN)):
+        expected = sk.average_precision_score(label_N, output_NK[:, 1], sample_weight=weight_RN[r])
+        assert value == pytest.approx(expected, abs=1e-12)
+
+
+def test_more_than_two_classes_are_the_mean_of_one_against_the_rest():
+    rng = np.random.default_rng(0)
+    label_N = rng.integers(0, 3, size=60).astype(float)
+    output_NK = rng.dirichlet(np.ones(3), size=60) + 0.2 * np.eye(3)[label_N.astype(int)]
+    output_NK /= output_NK.sum(1, keepdims=True)
+    one = stats.once(60)
+    auroc = sk.roc_auc_score(label_N, output_NK, multi_class="ovr", average="macro")
+    assert stats.auroc(label_N, output_NK, one)[0] == pytest.approx(auroc, abs=1e-12)
+    precision = sk.average_precision_score(np.eye(3)[label_N.astype(int)], output_NK)
+    got = stats.average_precision(label_N, output_NK, one)[0]
+    assert got == pytest.approx(precision, abs=1e-12)
+
+
+def test_a_constant_score_is_at_chance():
+    label_N = np.array([0, 0, 0, 1.0])
+    output_NK = np.tile([0.7, 0.3], (4, 1))
+    assert stats.auroc(label_N, output_NK, stats.once(4))[0] == 0.5
+    assert stats.average_precision(label_N, output_NK, stats.once(4))[0] == 0.25
+
+
+def test_regression_metrics_equal_sklearn():
+    rng = np.random.default_rng(1)
+    label_N, guess_N = rng.normal(60, 10, size=50), rng.normal(60, 10, size=50)
+    weight_RN = rng.integers(0, 4, size=(3, 50)).astype(float)
+    for r in range(3):
+        arguments = {"sample_weight": weight_RN[r]}
+        mae = stats.mae(label_N, guess_N[:, None], weight_RN)[r]
+        assert mae == pytest.approx(sk.mean_absolute_error(label_N, guess_N, **arguments))
+        r2 = stats.r2(label_N, guess_N[:, None], weight_RN)[r]
+        assert r2 == pytest.approx(sk.r2_score(label_N, guess_N, **arguments))
+
+
+def test_resampling_draws_whole_patients_as_a_naive_loop_does():
+    subject_N = np.array([7, 7, 3, 9, 9, 9, 4])
+    weight_RN = stats.resample(subject_N, samples=200, seed=0)
+    for patient in np.unique(subject_N):
+        own_RM = weight_RN[:, subject_N == patient]
+        assert (own_RM == own_RM[:, :1]).all()
+    first_N = [int(np.flatnonzero(subject_N == patient)[0]) for patient in np.unique(subject_N)]
+    assert (weight_RN[:, first_N].sum(1) == 4).all()
+    assert abs(weight_RN[:, first_N].mean() - 1) < 1e-12
+    again_RN = stats.resample(subject_N, samples=200, seed=0)
+    assert (weight_RN == again_RN).all()
+    label_N, output_NK = np.arange(7.0), np.arange(7.0)[:, None] ** 2
+    fast_R = stats.mae(label_N, output_NK, weight_RN)
+    for r in range(20):
+        rows = np.repeat(np.arange(7), weight_RN[r].astype(int))
+        assert fast_R[r] == pytest.approx(np.abs(output_NK[rows, 0] - label_N[rows]).mean())
+
+
+def test_an_interval_covers_the_truth_about_as_often_as_it_says():
+    rng, covered, runs = np.random.default_rng(2), 0, 200
+    for run in range(runs):
+        effect_P = rng.normal(size=40)  # 40 patients with three correlated series each
+        label_N, subject_N = np.zeros(120), np.repeat(np.arange(40), 3)
+        error_N = np.repeat(effect_P, 3) + 0.1 * rng.normal(size=120)
+        weight_RN = stats.resample(subject_N, samples=300, seed=run)
+        made = stats.interval(0.0, stats.mae(label_N, error_N[:, None], weight_RN))
+        covered += made.low <= np.sqrt(2 * 1.01 / np.pi) <= made.high
+    assert 0.86 <= covered / runs <= 0.99  # series-wise resampling covers about 0.7
+
+
+def test_resamples_of_one_class_are_left_out_and_counted():
+    label_N, subject_N = np.array([0, 0, 0, 1.0]), np.arange(4)
+    weight_RN = stats.resample(subject_N, samples=400, seed=0)
+    output_NK = np.stack([1 - label_N, label_N], 1)
+    for metric in (stats.auroc, stats.average_precision):
+        made = stats.interval(1.0, metric(label_N, output_NK, weight_RN))
+        assert made.degenerate == np.sum(weight_RN[:, 3] % 4 == 0)
+        assert made.degenerate > 0 and (made.low, made.high) == (1.0, 1.0)
+    one_patient_R = np.max(weight_RN, 1) == 4
+    r2_R = stats.r2(np.arange(4.0), np.zeros((4, 1)), weight_RN)
+    assert (np.isnan(r2_R) == one_patient_R).all() and one_patient_R.any()
+
+
+def test_a_paired_difference_is_narrower_than_two_separate_intervals():
+    rng = np.random.default_rng(3)
+    label_N, shared_N = rng.normal(size=100), rng.normal(size=100)
+    weight_RN = stats.resample(np.arange(100), samples=1000, seed=0)
+    good_R = stats.mae(label_N, (label_N + shared_N)[:, None], weight_RN)
+    worse_R = stats.mae(label_N, (label_N + 1.2 * shared_N)[:, None], weight_RN)
+    gap = stats.difference(good_R.mean() - worse_R.mean(), good_R, worse_R)
+    assert gap.high < 0 and gap.p < 0.01
+    alone = stats.interval(0, good_R)
+    assert gap.high - gap.low < 0.5 * (alone.high - alone.low)
+    same = stats.difference(0.0, good_R, good_R)
+    assert (same.low, same.high, same.p) == (0, 0, 1)

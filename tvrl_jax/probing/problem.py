@@ -1,0 +1,73 @@
+"""Draws of equal shape, stacked so that one program fits them all."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tvrl_jax.probing import tasks
+from tvrl_jax.probing.sampling import Draw
+
+
+class Problem(NamedTuple):
+    """M draws of one kind and one number of outputs; N training, J validation series.
+
+    Regression targets are standardised by the labels in use; missing labels are 0 with weight 0.
+    """
+
+    kind: str
+    outputs: int
+    draws: tuple[Draw, ...]
+    target_MN: np.ndarray  # float32
+    weight_MN: np.ndarray  # float32, 1 = learn from it
+    val_target_MJ: np.ndarray
+    val_weight_MJ: np.ndarray
+    centre_M: np.ndarray  # of the targets, in their unit; 0 for classes
+    spread_M: np.ndarray  # 1 for classes
+    seed_M: np.ndarray  # int32
+
+
+class Prediction(NamedTuple):
+    draw: Draw
+    test_NK: np.ndarray  # every test series: class probabilities, or the value in its unit [N, 1]
+    choice: dict  # what validation chose: learning rate, weight decay, epoch, k ...
+
+
+def group(draws: Sequence[Draw], series: dict[str, np.ndarray]) -> list[Problem]:
+    """One problem per (kind, outputs); `series` are the series indices of train and val."""
+    keys = dict.fromkeys((draw.task.kind, tasks.outputs(draw.task)) for draw in draws)
+    return [
+        _stack(kind, outputs, [d for d in draws if _key(d) == (kind, outputs)], series)
+        for kind, outputs in keys
+    ]
+
+
+def _key(draw: Draw) -> tuple[str, int]:
+    return draw.task.kind, tasks.outputs(draw.task)
+
+
+def _stack(kind: str, outputs: int, draws: list[Draw], series) -> Problem:
+    train = [draw.task.value_N[series["train"]] for draw in draws]
+    val_MJ = np.stack([draw.task.value_N[series["val"]] for draw in draws])
+    scales = [scale(draw, value_N) for draw, value_N in zip(draws, train, strict=True)]
+    centre_M, spread_M = np.asarray(scales, np.float32).T
+
+    def standard(value_MN):
+        return np.nan_to_num((value_MN - centre_M[:, None]) / spread_M[:, None])
+
+    return Problem(
+        kind=kind,
+        outputs=outputs,
+        draws=tuple(draws),
+        target_MN=standard(np.stack(train)),
+        weight_MN=np.stack([draw.used_N for draw in draws]).astype(np.float32),
+        val_target_MJ=standard(val_MJ),
+        val_weight_MJ=np.isfinite(val_MJ).astype(np.float32),
+        centre_M=centre_M,
+        spread_M=spread_M,
+        seed_M=np.asarray([draw.seed for draw in draws], np.int32),
+    )
+
+
+def scale(draw: Draw, value_N: np.ndarray) -> tuple[float, float]:
+    return (0.0, 1.0) if draw.task.classes else tasks.scale(value_N, draw.used_N)

@@ -1,0 +1,138 @@
+"""From predictions to the rows of results.csv."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tvrl_jax.probing import stats
+from tvrl_jax.probing.problem import Prediction
+from tvrl_jax.probing.tasks import Task
+
+ALL = "all"  # seed of the row that averages over the seeds
+FEW = 10  # test patients per class; fewer earn a warning
+
+
+class Score(NamedTuple):
+    """One metric of the predictions of one (task, fraction, seed) or of all seeds."""
+
+    task: Task
+    fraction: float
+    seed: int | str
+    metric: str
+    interval: stats.Interval
+    sample_R: np.ndarray  # the metric in each resample; NaN where not defined
+    patients: int
+
+
+def evaluate(
+    predictions: Sequence[Prediction], series_N, subject_N, *, samples: int, seed: int
+) -> list[Score]:
+    """Scores of all predictions of one method; the resamples depend on the task and `seed` only.
+
+    series_N and subject_N are those of the test split. After the seeds of a fraction comes the
+    row `all`: the mean over seeds, and the same patients resampled for every seed at once. Its
+    interval is that of the expected result of one training run, not of an ensemble.
+    """
+    scores = []
+    for task in dict.fromkeys(p.draw.task.column for p in predictions):
+        own = [p for p in predictions if p.draw.task.column == task]
+        value_N = own[0].draw.task.value_N[series_N]
+        labelled_N = np.isfinite(value_N)
+        patient_N = subject_N[labelled_N]
+        weight_RN = stats.resample(patient_N, samples=samples, seed=seed)
+        patients = len(np.unique(patient_N))
+        for fraction in dict.fromkeys(p.draw.fraction for p in own):
+            per_seed = [
+                _score(p, value_N[labelled_N], p.test_NK[labelled_N], weight_RN, patients)
+                for p in own
+                if p.draw.fraction == fraction
+            ]
+            scores += [score for one in per_seed for score in one]
+            scores += [_mean(of_metric) for of_metric in zip(*per_seed, strict=True)]
+    return scores
+
+
+def _score(prediction: Prediction, label_N, output_NK, weight_RN, patients: int) -> list[Score]:
+    draw = prediction.draw
+    scores = []
+    for name, metric in stats.metrics(draw.task.kind).items():
+        value = metric(label_N, output_NK, stats.once(len(label_N)))[0]
+        sample_R = metric(label_N, output_NK, weight_RN)
+        made = stats.interval(value, sample_R)
+        scores.append(Score(draw.task, draw.fraction, draw.seed, name, made, sample_R, patients))
+    return scores
+
+
+def _mean(scores: Sequence[Score]) -> Score:
+    value = np.mean([score.interval.value for score in scores])
+    sample_R = np.mean([score.sample_R for score in scores], axis=0)
+    interval = stats.interval(value, sample_R)
+    return scores[0]._replace(seed=ALL, interval=interval, sample_R=sample_R)
+
+
+def rows(scores: Sequence[Score], *, method: str, cohort: str, probe: str) -> list[dict]:
+    """One dict per score, with the columns of results.csv."""
+    return [_row(score, method, cohort, probe, score.metric, score.interval) for score in scores]
+
+
+def differences(
+    scores: Sequence[Score], others: Sequence[Score], *, method: str, cohort: str, probe: str
+) -> list[dict]:
+    """Paired rows: the metric of `scores` minus that of `others`, all seeds, same test patients.
+
+    Two rows each: `METRIC_difference` with its interval, and `METRIC_difference_p` (two-sided).
+    """
+    by_key = {_key(score): score for score in others}
+    made = []
+    for score in (s for s in scores if s.seed == ALL):
+        other = by_key[_key(score)]
+        gap = stats.difference(
+            score.interval.value - other.interval.value, score.sample_R, other.sample_R
+        )
+        name = f"{score.metric}_difference"
+        made.append(_row(score, method, cohort, probe, name, gap))
+        p = stats.Interval(gap.p, np.nan, np.nan, 0)
+        made.append(_row(score, method, cohort, probe, f"{name}_p", p))
+    return made
+
+
+def _key(score: Score) -> tuple:
+    return score.task.column, score.fraction, score.seed, score.metric
+
+
+def _row(score: Score, method: str, cohort: str, probe: str, metric: str, interval) -> dict:
+    return {
+        "method": method,
+        "cohort": cohort,
+        "task": score.task.column,
+        "probe": probe,
+        "fraction": score.fraction,
+        "seed": score.seed,
+        "metric": metric,
+        "value": float(interval.value),
+        "ci_low": float(interval.low),
+        "ci_high": float(interval.high),
+        "n": score.patients,
+    }
+
+
+def warnings(scores: Sequence[Score], series_N, subject_N) -> list[str]:
+    """Sentences about test sets that are too small, and resamples that had to be left out."""
+    found = []
+    for task in {score.task.column: score.task for score in scores}.values():
+        value_N = task.value_N[series_N]
+        for code, name in enumerate(task.classes):
+            patients = len(np.unique(subject_N[value_N == code]))
+            if patients < FEW:
+                found.append(
+                    f'{task.column}: only {patients} test patients of class "{name}"; '
+                    f"with fewer than {FEW} per class the numbers say little."
+                )
+        lost = max(s.interval.degenerate for s in scores if s.task.column == task.column)
+        if lost:
+            found.append(
+                f"{task.column}: {lost} of {len(scores[0].sample_R)} resamples held one class or "
+                "one value only and are left out of the intervals."
+            )
+    return found

@@ -1,0 +1,79 @@
+"""Which patients a probe may learn from."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from tvrl_jax.errors import UserError
+from tvrl_jax.probing.tasks import Task
+
+
+class Draw(NamedTuple):
+    task: Task
+    fraction: float
+    seed: int
+    used_N: np.ndarray  # bool over the training series
+
+
+def draws(tasks, series_N, subject_N, *, fractions, seeds: int) -> list[Draw]:
+    """Every (task, fraction, seed); series_N and subject_N are those of the training split."""
+    return [
+        Draw(task, fraction, seed, draw(task, series_N, subject_N, fraction=fraction, seed=seed))
+        for task in tasks
+        for fraction in fractions
+        for seed in range(seeds)
+    ]
+
+
+def draw(task: Task, series_N, subject_N, *, fraction: float, seed: int) -> np.ndarray:
+    """used_N: the series of a seeded share of the labelled patients.
+
+    Classes are drawn one by one (stratified). A smaller fraction of one seed is contained in a
+    larger one, because both are the beginning of one shuffled list. UserError, with the smallest
+    usable fraction, when a class has no patient left or a regression fewer than two.
+    """
+    if not 0 < fraction <= 1:
+        raise UserError(f"fractions holds {fraction:g}; a label fraction lies in (0, 1].")
+    value_N = task.value_N[series_N]
+    labelled_N = np.isfinite(value_N)
+    patient_P, first_P = np.unique(subject_N[labelled_N], return_index=True)
+    codes = range(len(task.classes) or 1)
+    stratum_P = value_N[labelled_N][first_P] if task.classes else np.zeros(len(patient_P))
+    count_K = [int(np.sum(stratum_P == code)) for code in codes]
+    _check(task, count_K, fraction)
+    rng = np.random.default_rng(seed)
+    kept = [
+        rng.permutation(patient_P[stratum_P == code])[: _share(fraction, count_K[code])]
+        for code in codes
+    ]
+    return labelled_N & np.isin(subject_N, np.concatenate(kept))
+
+
+def _share(fraction: float, patients: int) -> int:
+    return math.floor(fraction * patients + 0.5)
+
+
+def _check(task: Task, count_K, fraction: float) -> None:
+    """Each class must keep a patient, a regression two."""
+    needed = 1 if task.classes else 2
+    for code, patients in enumerate(count_K):
+        name = f' of class "{task.classes[code]}"' if task.classes else ""
+        if patients < needed:
+            raise UserError(
+                f'Column "{task.column}": {patients} labelled training patients{name}; '
+                f"at least {needed} must be there."
+            )
+        if _share(fraction, patients) < needed:
+            raise UserError(
+                f'Column "{task.column}": fraction {fraction:g} leaves '
+                f"{_share(fraction, patients)} of {patients} training patients{name}, "
+                f"{needed} must be left; "
+                f"the smallest usable fraction is {smallest(count_K, needed):g}."
+            )
+
+
+def smallest(count_K, needed: int) -> float:
+    """The fraction at which rounding gives every class `needed`, rounded up to four decimals."""
+    exact = max((needed - 0.5) / max(patients, needed) for patients in count_K)
+    return min(1.0, math.ceil(exact * 1e4) / 1e4)

@@ -1,0 +1,132 @@
+"""Metrics of predictions, with intervals that resample patients.
+
+A resample is a row of weights: how often each test series was drawn. Every metric takes a whole
+matrix of them, so one sort of the scores serves all resamples, and two methods that are given the
+same matrix are compared on the same patients.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+HIGHER_IS_BETTER = {"auroc": True, "average_precision": True, "r2": True, "mae": False}
+LEVEL = (2.5, 97.5)  # percentiles of a 95 % interval
+
+
+class Interval(NamedTuple):
+    value: float
+    low: float
+    high: float
+    degenerate: int  # resamples in which the metric is not defined; they are left out
+
+
+class Difference(NamedTuple):
+    value: float
+    low: float
+    high: float
+    p: float  # two-sided
+
+
+def resample(subject_N: np.ndarray, *, samples: int, seed: int) -> np.ndarray:
+    """weight_RN: how often each series is drawn when whole patients are drawn with replacement."""
+    _, patient_N = np.unique(subject_N, return_inverse=True)
+    patients = int(patient_N.max()) + 1
+    draw = np.random.default_rng(seed).integers(patients, size=(samples, patients))
+    cell = draw + patients * np.arange(samples)[:, None]
+    count_RP = np.bincount(cell.ravel(), minlength=samples * patients).reshape(samples, patients)
+    return count_RP[:, patient_N].astype(np.float64)
+
+
+def once(count: int) -> np.ndarray:
+    """The weights of the test set as it is, [1, N]."""
+    return np.ones((1, count))
+
+
+def metrics(kind: str) -> dict:
+    """Name -> function(label_N, output_NK, weight_RN) -> value_R, NaN where not defined."""
+    return {
+        "regression": {"mae": mae, "r2": r2},
+        "classification": {"auroc": auroc, "average_precision": average_precision},
+    }[kind]
+
+
+def mae(label_N, output_NK, weight_RN):
+    """Mean absolute error, in the target's unit."""
+    return weight_RN @ np.abs(output_NK[:, 0] - label_N) / weight_RN.sum(1)
+
+
+def r2(label_N, output_NK, weight_RN):
+    """Coefficient of determination against the mean of the same (resampled) patients."""
+    total_R = weight_RN.sum(1)
+    mean_R = weight_RN @ label_N / total_R
+    spread_R = (weight_RN * (label_N - mean_R[:, None]) ** 2).sum(1)
+    spread_R[spread_R <= 1e-12 * total_R * max(float(np.var(label_N)), 1e-300)] = np.nan
+    return 1 - weight_RN @ (output_NK[:, 0] - label_N) ** 2 / spread_R
+
+
+def auroc(label_N, output_NK, weight_RN):
+    """Area under the ROC curve, ties counted half; more than two classes: one against the rest."""
+    return _one_vs_rest(_binary_auroc, label_N, output_NK, weight_RN)
+
+
+def average_precision(label_N, output_NK, weight_RN):
+    """Sum of precision x step in recall over the thresholds, without interpolation."""
+    return _one_vs_rest(_binary_average_precision, label_N, output_NK, weight_RN)
+
+
+def _one_vs_rest(binary, label_N, output_NK, weight_RN):
+    """The second of two classes, or the mean over the classes that the test set contains."""
+    classes = output_NK.shape[1]
+    picked = [1] if classes == 2 else [k for k in range(classes) if np.any(label_N == k)]
+    return np.mean([binary(label_N == k, output_NK[:, k], weight_RN) for k in picked], axis=0)
+
+
+def _counts(positive_N, score_N, weight_RN):
+    """Weight of positives and negatives at each distinct score, ascending: two [R, S] arrays."""
+    order = np.argsort(score_N, kind="stable")
+    _, start_S = np.unique(score_N[order], return_index=True)
+    weight_RN, positive_N = weight_RN[:, order], positive_N[order]
+    positive_RS = np.add.reduceat(weight_RN * positive_N, start_S, axis=1)
+    return positive_RS, np.add.reduceat(weight_RN * ~positive_N, start_S, axis=1)
+
+
+def _binary_auroc(positive_N, score_N, weight_RN):
+    positive_RS, negative_RS = _counts(positive_N, score_N, weight_RN)
+    below_RS = np.cumsum(negative_RS, 1) - negative_RS / 2
+    pairs_R = positive_RS.sum(1) * negative_RS.sum(1)
+    return _divide((positive_RS * below_RS).sum(1), pairs_R)
+
+
+def _binary_average_precision(positive_N, score_N, weight_RN):
+    positive_RS, negative_RS = _counts(positive_N, score_N, weight_RN)
+    hits_RS = np.cumsum(positive_RS[:, ::-1], 1)
+    called_RS = hits_RS + np.cumsum(negative_RS[:, ::-1], 1)
+    precision_RS = hits_RS / np.maximum(called_RS, 1)
+    area_R = _divide((precision_RS * positive_RS[:, ::-1]).sum(1), hits_RS[:, -1])
+    return np.where(negative_RS.sum(1) > 0, area_R, np.nan)
+
+
+def _divide(numerator_R, denominator_R):
+    return np.where(denominator_R > 0, numerator_R, np.nan) / np.maximum(denominator_R, 1e-300)
+
+
+def interval(value: float, sample_R: np.ndarray) -> Interval:
+    """Percentile interval of the resamples in which the metric is defined."""
+    defined_R = sample_R[np.isfinite(sample_R)]
+    low, high = np.percentile(defined_R, LEVEL) if len(defined_R) else (np.nan, np.nan)
+    return Interval(float(value), float(low), float(high), len(sample_R) - len(defined_R))
+
+
+def difference(value: float, sample_a_R: np.ndarray, sample_b_R: np.ndarray) -> Difference:
+    """Paired: a - b, where row r of both was computed on the same drawn patients.
+
+    p is twice the smaller share of resamples on one side of zero (Efron and Tibshirani 1993,
+    chapter 15), with the observed sample counted as one of them, so that it is never zero.
+    """
+    gap_R = sample_a_R - sample_b_R
+    gap_R = gap_R[np.isfinite(gap_R)]
+    if not len(gap_R):
+        return Difference(float(value), float("nan"), float("nan"), float("nan"))
+    low, high = np.percentile(gap_R, LEVEL)
+    tail = 1 + min(np.sum(gap_R <= 0), np.sum(gap_R >= 0))
+    return Difference(float(value), float(low), float(high), min(1.0, 2 * tail / (len(gap_R) + 1)))
