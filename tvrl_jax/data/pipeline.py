@@ -1,0 +1,160 @@
+"""From the store to batches of clips, with Grain: seeded, sliced by host, resumed from a step.
+
+The batches are those of `batch.py`. The order of the series, the frames drawn and every row of a
+batch depend on the seed and the step alone: not on threads, worker processes or hosts. Series
+repeat without end and epochs run into each other, so a batch larger than the cohort holds a series,
+and any batch can hold a subject, more than once: an objective that takes the other rows for
+negatives can tell by subject_B.
+"""
+
+import ctypes
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import grain
+import numpy as np
+from absl import flags
+
+from tvrl_jax.data import clips as cut
+from tvrl_jax.data.batch import Batch, Plan, read_batch
+from tvrl_jax.errors import UserError, nearest
+
+AHEAD = 2  # batches that each reading thread or process may be ahead of training
+
+
+def train_batches(
+    store,
+    *,
+    split: str,
+    clips: dict[str, Any],
+    batch_size: int,
+    seed: int,
+    start_step: int,
+    process_index: int,
+    process_count: int,
+    threads: int,
+    workers: int,
+    targets: np.ndarray | None = None,
+) -> Iterator[Batch]:
+    """Endless batches of randomly drawn clips, from `start_step` on: this process's rows.
+
+    Args:
+      store: an open Store.
+      clips: config.clips.
+      batch_size: of the GLOBAL batch. Process i holds its i-th contiguous block of rows, and the
+        global batch is the same for any number of processes.
+      threads: reading threads; 0 reads while the caller waits.
+      workers: reading processes, which end with this one. The store must pickle, and the main
+        module needs its `if __name__ == "__main__"` guard.
+      targets: one row per series of the store, [n_series, K].
+
+    Returns an iterator with a close(). Raises UserError for an unknown or empty split, a value of
+    config.clips that names nothing, and a batch that does not divide among the processes.
+    """
+    relative = clips["relative_time"]
+    draw = {key: value for key, value in dict(clips).items() if key != "relative_time"}
+    cut.check(**draw)
+    rows = _rows_per_process(batch_size, process_count)
+    plans = (
+        grain.MapDataset.source(_series_of(store, split))
+        .seed(seed)
+        .shuffle()
+        .repeat(None)
+        .random_map(partial(_plan, [info.frames for info in store.series], draw))
+    )
+    # The generator of random_map is keyed by the position in the global order. A block of rows is
+    # batched first and then every process_count-th block taken: contiguous rows, on any host.
+    blocks = plans.batch(rows, drop_remainder=True, batch_fn=list)
+    first = start_step * process_count + process_index
+    mine = blocks.slice(slice(first, None, process_count))
+    read = partial(read_batch, store, relative_time=relative, targets=targets)
+    return iter(_prefetch(mine.map(read), threads=threads, workers=workers))
+
+
+def window_batches(
+    store,
+    series: Sequence[int],
+    *,
+    frames: int,
+    stride: int,
+    batch_size: int,
+    relative_time: bool,
+    limit: int | None = None,
+    sampling: str = "random",
+    threads: int = 2,
+) -> Iterator[Batch]:
+    """Every dense window of the given series, in order, as batches with V = 1.
+
+    `limit` takes at most that many windows of each series, evenly spread. Sampling "newest", for
+    visits, takes the one window that ends with the newest frame. The last batch is filled with
+    repeats of its last row, of weight 0.
+    """
+    cut.check(frames=frames, stride=stride, sampling=sampling, windows=1, interval="constant")
+    plans = [
+        Plan(int(i), index_T[None], valid_T[None])
+        for i in series
+        for index_T, valid_T in _windows(store.series[i].frames, frames, stride, limit, sampling)
+    ]
+    chunks = [plans[at : at + batch_size] for at in range(0, len(plans), batch_size)]
+    read = partial(read_batch, store, relative_time=relative_time, batch_size=batch_size)
+    if not chunks:
+        return iter(())
+    return iter(_prefetch(grain.MapDataset.source(chunks).map(read), threads=threads, workers=0))
+
+
+def _plan(frames_of: Sequence[int], draw: dict, series: int, rng: np.random.Generator) -> Plan:
+    return Plan(int(series), *cut.draw_clip(rng, frames_of[series], **draw))
+
+
+def _windows(total: int, frames: int, stride: int, limit: int | None, sampling: str):
+    if sampling == "newest":
+        return [cut.window(0, total, frames=frames, stride=stride, sampling=sampling)]
+    index_NT, valid_NT = cut.dense_windows(total, frames=frames, stride=stride)
+    chosen = range(len(index_NT))
+    if limit and limit < len(index_NT):
+        chosen = np.linspace(0, len(index_NT) - 1, limit).round().astype(int)
+    return [(index_NT[n], valid_NT[n]) for n in chosen]
+
+
+def _series_of(store, split: str) -> np.ndarray:
+    known = {info.split for info in store.series}
+    if split not in known:
+        raise UserError(
+            f'No series of the cohort is in the split "{split}".{nearest(split, known)}'
+        )
+    return np.asarray(store.split(split))
+
+
+def _rows_per_process(batch_size: int, process_count: int) -> int:
+    if batch_size < 1 or batch_size % process_count:
+        raise UserError(
+            f"train.batch_size = {batch_size} does not divide among {process_count} processes: "
+            "use a multiple of that."
+        )
+    return batch_size // process_count
+
+
+def _prefetch(dataset: grain.MapDataset, *, threads: int, workers: int) -> grain.IterDataset:
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=AHEAD * threads)
+    batches = dataset.to_iter_dataset(options)
+    if not workers:
+        return batches
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()  # Grain reads a flag of its own when it starts a process
+    processes = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=AHEAD)
+    return batches.mp_prefetch(processes, worker_init_fn=_end_with_parent).map(_plain)
+
+
+def _end_with_parent(worker: int, workers: int) -> None:
+    """A killed trainer runs no clean-up of its own, so the kernel is asked to end its workers."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+
+
+def _plain(batch: Batch) -> Batch:
+    """Views of shared memory -> ordinary arrays that live as long as anyone holds them."""
+    return {name: np.array(value) for name, value in batch.items()}
