@@ -1,0 +1,55 @@
+"""python -m tvrl_jax.data.phantom --kind=cardiac --out=FOLDER --subjects=1000
+
+Exit codes: 0 written (or there already), 2 something to mend, in one sentence.
+"""
+
+import sys
+
+from absl import app, flags
+
+from tvrl_jax.data.phantom.cardiac import write
+from tvrl_jax.errors import UserError
+
+flags.DEFINE_string("kind", "cardiac", "which phantom")
+flags.DEFINE_string("out", "", "folder to write, new or empty or a phantom of these settings")
+flags.DEFINE_integer("subjects", 1000, "number of subjects")
+flags.DEFINE_integer("seed", 0, "equal seeds give equal files")
+flags.DEFINE_integer("size", 96, "side of the pictures, pixels, a multiple of 4")
+flags.DEFINE_string("nuisance", "mild", "differences between subjects: none, mild or strong")
+
+
+def _stop(message: str) -> None:
+    print(message, file=sys.stderr)
+    sys.exit(2)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    try:
+        if any(a.startswith("--help") for a in argv):
+            return app.parse_flags_with_usage(argv)
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        return _stop(str(error))
+
+
+def main(argv: list[str]) -> None:
+    f = flags.FLAGS
+    if len(argv) > 1:
+        _stop(f'"{argv[1]}" is not a flag; settings are given as --name=value.')
+    if not f.out:
+        _stop("--out: name the folder to write.")
+    try:
+        write(
+            f.out,
+            kind=f.kind,
+            subjects=f.subjects,
+            seed=f.seed,
+            size=f.size,
+            nuisance=f.nuisance,
+        )
+    except UserError as error:
+        _stop(str(error))
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=_parse)

@@ -1,0 +1,73 @@
+"""Which cohort a folder holds: claimed before the first file, sealed after the last."""
+
+import json
+import os
+from pathlib import Path
+
+from tvrl_jax.data.phantom.appearance import STRENGTHS
+from tvrl_jax.data.phantom.nifti import replace
+from tvrl_jax.errors import UserError, nearest
+
+VERSION = 1  # raise it whenever the same settings would give other files
+SEALED, CLAIMED = "phantom.json", "phantom.unfinished.json"
+KINDS = ("cardiac",)
+
+
+def checked(*, kind: str, subjects: int, seed: int, size: int, nuisance: str) -> dict:
+    """The settings as they are written down, or a UserError naming the one that is wrong."""
+    if kind not in KINDS:
+        raise UserError(f'data.phantom.kind: "{kind}" is not a phantom.{nearest(kind, KINDS)}')
+    if nuisance not in STRENGTHS:
+        hint = nearest(nuisance, STRENGTHS)
+        raise UserError(f'data.phantom.nuisance: "{nuisance}" is not a strength.{hint}')
+    if not 1 <= subjects <= 100_000:
+        raise UserError(f"data.phantom.subjects: {subjects} should be from 1 to 100000.")
+    if seed < 0:
+        raise UserError(f"data.phantom.seed: {seed} should be 0 or more.")
+    if size % 4 or not 32 <= size <= 512:
+        raise UserError(f"data.phantom.size: {size} should be a multiple of 4 from 32 to 512.")
+    return dict(
+        kind=kind, subjects=subjects, seed=seed, size=size, nuisance=nuisance, version=VERSION
+    )
+
+
+def claim(root: Path, settings: dict) -> bool:
+    """True if there is something left to write into `root`, False if it is all there.
+
+    Raises UserError rather than mix two cohorts, or a cohort with files of another origin.
+    """
+    for name in (SEALED, CLAIMED):
+        if (root / name).exists():
+            _same(root / name, settings)
+            return name == CLAIMED
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise UserError(
+            f"{root}: holds files that are not a phantom of ours; give an empty or a new folder."
+        )
+    root.mkdir(parents=True, exist_ok=True)
+    replace(root / CLAIMED, _text(settings))
+    return True
+
+
+def seal(root: Path) -> None:
+    """Declares the cohort complete, in one rename."""
+    os.replace(root / CLAIMED, root / SEALED)
+
+
+def _text(settings: dict) -> bytes:
+    return (json.dumps(settings, indent=1) + "\n").encode()
+
+
+def _same(path: Path, settings: dict) -> None:
+    try:
+        found = json.loads(path.read_text())
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: is not a JSON object; delete the folder and write it anew.")
+    for key in settings:
+        if found.get(key) != settings[key]:
+            raise UserError(
+                f"{path}: {key} is {found.get(key)!r} there and {settings[key]!r} here; "
+                "give another folder, or delete this one."
+            )
