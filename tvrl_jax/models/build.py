@@ -117,7 +117,7 @@ def _decoder(m, grid) -> Part:
     )  # fmt: skip
     width = encoder.SIZES[m.arch].width
     example = (jnp.zeros((1, 2, width)), jnp.zeros((1, N), jnp.int32), jnp.ones((1, N), bool))
-    return Part(("mae",), module, example, {"random": False})
+    return Part(("mae",), module, example, {"key": None})
 
 
 def _reconstruct(stack, decoder: Part, m) -> Callable:
@@ -129,7 +129,7 @@ def _reconstruct(stack, decoder: Part, m) -> Callable:
         visible_BKD = jnp.take_along_axis(token_BND, ids_BK[..., None], axis=1)
         seen_BK = jnp.take_along_axis(valid_BN, ids_BK, axis=1)
         latent_BKD = stack.encode(params, visible_BKD, seen_BK, train=train, key=key)
-        out, _ = apply(decoder, params, {}, latent_BKD, place_BN, valid_BN, random=False)
+        out, _ = apply(decoder, params, {}, latent_BKD, place_BN, valid_BN, key=None)
         clip = (clip_BTHWC - m.input_mean) / m.input_std
         target = videomae.normalised_patches(clip, (m.tubelet, m.patch_size, m.patch_size))
         return out, target, (place_BN >= keep) & valid_BN

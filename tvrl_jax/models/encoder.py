@@ -134,7 +134,7 @@ def factorised(m: Settings) -> Stack:
         ("encoder", "spatial"),
         spatiotemporal.Projected(fields, width),
         (frame,),
-        dict(train=False, random=False),
+        dict(train=False, key=None),
     )
     embedding = Part(
         ("encoder", "embed"),
@@ -146,7 +146,7 @@ def factorised(m: Settings) -> Stack:
         ("encoder", "temporal"),
         spatiotemporal.Temporal(width, *blocks),
         (row, valid),
-        dict(causal=False, random=False),
+        dict(causal=False, key=None),
     )
 
     def spatial(params, extra, clip_BTHWC, valid_BT, *, train, key):
@@ -154,9 +154,9 @@ def factorised(m: Settings) -> Stack:
         B, T = clip_BTHWC.shape[:2]
         frame_NHWC = _standardise(clip_BTHWC, m).reshape(B * T, *clip_BTHWC.shape[2:])
         counted_N = None if m.batchnorm_padding else valid_BT.reshape(-1)
-        random = train and key is not None
+        key = key if train else None
         feature_ND, extra = apply(
-            per_frame, params, extra, frame_NHWC, counted_N, train=train, random=random, key=key
+            per_frame, params, extra, frame_NHWC, counted_N, train=train, key=key
         )
         return feature_ND.reshape(B, T, -1), extra
 
@@ -164,10 +164,8 @@ def factorised(m: Settings) -> Stack:
         return apply(embedding, params, {}, feature_BTD, time_BT)[0]
 
     def temporal(params, x_BTD, key_mask_BT, *, train, key, causal=False):
-        random = train and key is not None
-        out, _ = apply(
-            over_time, params, {}, x_BTD, key_mask_BT, causal=causal, random=random, key=key
-        )
+        key = key if train else None
+        out, _ = apply(over_time, params, {}, x_BTD, key_mask_BT, causal=causal, key=key)
         return (None, out) if causal else (out[:, 0], out[:, 1:])
 
     parts = [per_frame, embedding, over_time]
@@ -183,7 +181,7 @@ def joint(m: Settings) -> Stack:
     grid = (m.frames // m.tubelet, side, side)
     module = vit.ViT(**_vit(m, grid, (m.tubelet, m.patch_size, m.patch_size), 0.0))
     clip = jnp.zeros((1, m.frames, m.image_size, m.image_size, m.channels))
-    part = Part(("encoder", "vit"), module, (clip,), dict(train=False, random=False))
+    part = Part(("encoder", "vit"), module, (clip,), dict(train=False, key=None))
 
     def spatial(params, extra, clip_BTHWC, valid_BT, *, train, key):
         _check_clip(clip_BTHWC, m)
@@ -194,9 +192,8 @@ def joint(m: Settings) -> Stack:
         return jnp.repeat(tubelet_Bt, side * side, axis=1)
 
     def encode(params, token_BND, mask_BN, *, train, key):
-        random = train and key is not None
-        kwargs = dict(random=random, key=key, method="encode")
-        return apply(part, params, {}, token_BND, mask_BN, **kwargs)[0]
+        key = key if train else None
+        return apply(part, params, {}, token_BND, mask_BN, key=key, method="encode")[0]
 
     def temporal(params, x_BND, key_mask_BT, *, train, key, causal=False):
         if causal:

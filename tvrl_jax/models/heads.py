@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.nn import initializers
+from jax.nn.initializers import zeros
 
 from tvrl_jax.models import layers
 from tvrl_jax.models.spatiotemporal import TimeEmbedding
@@ -22,11 +22,11 @@ class Projection(nn.Module):
 
     @nn.compact
     def __call__(self, cls_BD, *, train: bool):
-        D, bias = cls_BD.shape[-1], not self.norm
-        x = layers.head_linear(self.hidden, "in", self.dtype, D, bias)(cls_BD)
+        bias = not self.norm  # BatchNorm brings its own
+        x = layers.linear(self.hidden, "in", self.dtype, bias)(cls_BD)
         if self.norm:
             x = layers.BatchNorm(self.dtype, name="norm_in")(x, train=train)
-        x = layers.head_linear(self.width, "out", self.dtype, self.hidden, bias)(nn.relu(x))
+        x = layers.linear(self.width, "out", self.dtype, bias)(nn.relu(x))
         return layers.BatchNorm(self.dtype, name="norm_out")(x, train=train) if self.norm else x
 
 
@@ -39,12 +39,10 @@ class TokenHead(nn.Module):
     @nn.compact
     def __call__(self, token_BTD):
         D = token_BTD.shape[-1]
-        self.param(
-            "mask", initializers.zeros, (D,), jnp.float32
-        )  # what stands in for a masked frame
+        self.param("mask", zeros, (D,), jnp.float32)  # stands in for a frame that is hidden
         x = layers.layer_norm("norm", self.dtype)(token_BTD)
-        x = nn.relu(layers.head_linear(self.hidden, "in", self.dtype, D)(x))
-        return layers.head_linear(D, "out", self.dtype, self.hidden)(x)
+        x = nn.relu(layers.linear(self.hidden, "in", self.dtype)(x))
+        return layers.linear(D, "out", self.dtype)(x)
 
 
 class TimeShift(nn.Module):
@@ -60,14 +58,12 @@ class TimeShift(nn.Module):
     @nn.compact
     def __call__(self, feature_BD, dt_B):
         D = feature_BD.shape[-1]
-        basis_AD = self.param(
-            "basis", initializers.normal(1.0), (min(TIME_AXES, D), D), jnp.float32
-        )
+        basis_AD = self.param("basis", zeros, (min(TIME_AXES, D), D), jnp.float32)
         directions_DA, _ = jnp.linalg.qr(basis_AD.T)
-        embed = TimeEmbedding(D, self.max_period, self.dtype, as_head=True, name="time")
+        embed = TimeEmbedding(D, self.max_period, self.dtype, name="time")
         x = jnp.concatenate([feature_BD, embed(jnp.abs(dt_B)).astype(feature_BD.dtype)], axis=-1)
-        x = nn.relu(layers.head_linear(self.hidden, "in", self.dtype, 2 * D)(x))
-        x = layers.head_linear(basis_AD.shape[0], "out", self.dtype, self.hidden)(x)
+        x = nn.relu(layers.linear(self.hidden, "in", self.dtype)(x))
+        x = layers.linear(basis_AD.shape[0], "out", self.dtype)(x)
         return feature_BD + x @ directions_DA.T
 
 
@@ -79,4 +75,4 @@ class Readout(nn.Module):
 
     @nn.compact
     def __call__(self, cls_BD):
-        return layers.head_linear(self.outputs, "out", self.dtype, cls_BD.shape[-1])(cls_BD)
+        return layers.linear(self.outputs, "out", self.dtype)(cls_BD)

@@ -1,37 +1,21 @@
-"""Layers that everything else is made of: linear maps, normalisation, dropout."""
+"""Layers that everything else is made of: linear maps, normalisation, dropout.
+
+Modules say the shape of a parameter; `initial.py` says how it starts.
+"""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.nn import initializers
-
-xavier = initializers.xavier_uniform()
-kaiming = initializers.variance_scaling(2.0, "fan_out", "normal")
-# U(-1/sqrt(fan_in), 1/sqrt(fan_in)), the usual choice for heads; a bias needs its fan_in told.
-fan_in_uniform = initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-
-
-def bias_uniform(fan_in: int):
-    """Initialiser of a bias whose matrix has `fan_in` inputs."""
-    limit = fan_in**-0.5
-    return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -limit, limit)
+from jax.nn.initializers import ones, zeros
 
 
 def linear(features: int, name: str, dtype: Any, bias: bool = True) -> nn.Dense:
-    """A linear map of the encoders: Xavier-uniform, bias 0."""
-    return nn.Dense(features, bias, dtype, kernel_init=xavier, name=name)
+    return nn.Dense(features, bias, dtype, kernel_init=zeros, name=name)
 
 
-def head_linear(features: int, name: str, dtype: Any, fan_in: int, bias: bool = True) -> nn.Dense:
-    """A linear map of the heads: U(+-1/sqrt(fan_in)) for matrix and bias."""
-    return nn.Dense(
-        features, bias, dtype, kernel_init=fan_in_uniform, bias_init=bias_uniform(fan_in), name=name
-    )
-
-
-def layer_norm(name: str, dtype: Any) -> nn.LayerNorm:
+def layer_norm(name: str | None, dtype: Any) -> nn.LayerNorm:
     """Statistics in float32 or better, by two passes: the fast variance cancels."""
     return nn.LayerNorm(epsilon=1e-5, dtype=dtype, use_fast_variance=False, name=name)
 
@@ -53,21 +37,20 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x, counted_N=None, *, train: bool):
-        width, stats = x.shape[-1:], "batch_stats"
-        scale = self.param("scale", initializers.ones, width, jnp.float32)
-        bias = self.param("bias", initializers.zeros, width, jnp.float32)
-        kept_mean = self.variable(stats, "mean", jnp.zeros, width, jnp.float32)
-        kept_var = self.variable(stats, "var", jnp.ones, width, jnp.float32)
+        width = x.shape[-1:]
+        scale = self.param("scale", ones, width, jnp.float32)
+        bias = self.param("bias", zeros, width, jnp.float32)
+        kept_mean = self.variable("batch_stats", "mean", jnp.zeros, width, jnp.float32)
+        kept_var = self.variable("batch_stats", "var", jnp.ones, width, jnp.float32)
         out_dtype = jnp.result_type(x, scale) if self.dtype is None else self.dtype
         x = at_least_float32(x)
         mean, var = kept_mean.value, kept_var.value
         if train:
             mean, var, count = _moments(x, counted_N)
-            if not self.is_initializing():
-                rate = self.rate * (count > 0)  # a batch of nothing but padding teaches nothing
-                unbiased = var * (count / jnp.maximum(count - 1, 1))
-                kept_mean.value += (rate * (mean - kept_mean.value)).astype(kept_mean.value.dtype)
-                kept_var.value += (rate * (unbiased - kept_var.value)).astype(kept_var.value.dtype)
+            rate = self.rate * (count > 0)  # a batch of nothing but padding teaches nothing
+            unbiased = var * (count / jnp.maximum(count - 1, 1))
+            kept_mean.value += (rate * (mean - kept_mean.value)).astype(kept_mean.value.dtype)
+            kept_var.value += (rate * (unbiased - kept_var.value)).astype(kept_var.value.dtype)
         return ((x - mean) * (jax.lax.rsqrt(var + 1e-5) * scale) + bias).astype(out_dtype)
 
 
@@ -84,11 +67,13 @@ def _moments(x, counted_N):
     return mean, (jnp.square(x - mean) * weight).sum(axes) / floor, count
 
 
-def dropout(x: jax.Array, rate: float, key: jax.Array) -> jax.Array:
-    """Zeroes entries with probability `rate` (to 1/65536), scaling the rest up.
+def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
+    """Zeroes entries with probability `rate` (to 1/65536), scaling the rest up; no key, nothing.
 
     One 32-bit draw serves two entries: on a CPU the draws cost more than the arithmetic.
     """
+    if key is None or rate == 0:
+        return x
     drawn = (x.shape[-1] + 1) // 2
     bits = jax.random.bits(key, (*x.shape[:-1], drawn), jnp.uint32)
     halves = jax.lax.bitcast_convert_type(bits, jnp.uint16)
@@ -97,7 +82,9 @@ def dropout(x: jax.Array, rate: float, key: jax.Array) -> jax.Array:
     return jnp.where(keep, x * (65536 / (65536 - threshold)), 0).astype(x.dtype)
 
 
-def drop_path(branch: jax.Array, rate: float, key: jax.Array) -> jax.Array:
+def drop_path(branch: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     """Drops a residual branch of whole samples (stochastic depth, Huang et al. 2016)."""
+    if key is None or rate == 0:
+        return branch
     keep = jax.random.bernoulli(key, 1 - rate, (branch.shape[0], *[1] * (branch.ndim - 1)))
     return jnp.where(keep, branch / (1 - rate), 0).astype(branch.dtype)

@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jax.nn import initializers
+from jax.nn.initializers import zeros
 
 from tvrl_jax.models import layers, vit
 
@@ -17,9 +17,9 @@ class Projected(nn.Module):
     temporal_width: int
 
     @nn.compact
-    def __call__(self, frame_NHWC, counted_N=None, *, train: bool, random: bool):
+    def __call__(self, frame_NHWC, counted_N=None, *, train: bool, key):
         encoder = vit.ViT(**self.vit, name="vit")
-        cls_N1D = encoder(frame_NHWC[:, None], None, counted_N, train=train, random=random, rows=1)
+        cls_N1D = encoder(frame_NHWC[:, None], None, counted_N, train=train, key=key, rows=1)
         feature_ND = cls_N1D[:, 0]
         if feature_ND.shape[-1] == self.temporal_width:
             return feature_ND
@@ -35,18 +35,12 @@ class TimeEmbedding(nn.Module):
     width: int
     max_period: float
     dtype: Any
-    as_head: bool = False  # initialised as heads are, where it serves one
 
     @nn.compact
     def __call__(self, time):
         wave = waves(time, self.width, self.max_period)
-        hidden = nn.silu(self._linear("in")(wave))
-        return self._linear("out")(hidden)
-
-    def _linear(self, name):
-        if self.as_head:
-            return layers.head_linear(self.width, name, self.dtype, self.width)
-        return layers.linear(self.width, name, self.dtype)
+        hidden = nn.silu(layers.linear(self.width, "in", self.dtype)(wave))
+        return layers.linear(self.width, "out", self.dtype)(hidden)
 
 
 def waves(time, width: int, max_period: float):
@@ -68,9 +62,7 @@ class FrameEmbedding(nn.Module):
 
     @nn.compact
     def __call__(self, feature_BTD, time_BT):
-        positions = self.param(
-            "positions", initializers.zeros, (self.frames, self.width), jnp.float32
-        )
+        positions = self.param("positions", zeros, (self.frames, self.width), jnp.float32)
         x_BTD = feature_BTD + positions[: feature_BTD.shape[1]]
         if self.timed:
             embedding = TimeEmbedding(self.width, self.max_period, self.dtype, name="time")
@@ -92,13 +84,13 @@ class Temporal(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, x_BTD, key_mask_BT, *, causal: bool, random: bool):
-        cls = self.param("cls", vit.cls_init, (self.width,), jnp.float32)
+    def __call__(self, x_BTD, key_mask_BT, *, causal: bool, key):
+        cls = self.param("cls", zeros, (self.width,), jnp.float32)
         blocks = vit.Blocks(
             self.depth, self.heads, 0.0, self.drop_path, self.remat, self.dtype, name="blocks"
         )
         if not causal:
-            return vit.run(blocks, cls, x_BTD, key_mask_BT, random=random)
+            return vit.run(blocks, cls, x_BTD, key_mask_BT, key=key)
         past_TT = jnp.tril(jnp.ones((x_BTD.shape[1],) * 2, bool))
         mask = past_TT & key_mask_BT.astype(bool)[:, None, None, :]
-        return blocks(x_BTD, mask, random=random)
+        return blocks(x_BTD, mask, key)

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.nn.initializers import zeros
 
 from tvrl_jax.models import layers
 
@@ -27,7 +28,7 @@ class ConvStem(nn.Module):
             x = layers.BatchNorm(self.dtype, name=f"norm{i}")(x, counted_N, train=train)
             x = nn.relu(x)
         x = x.reshape(x.shape[0], -1, self.width)
-        return nn.Dense(self.width, dtype=self.dtype, kernel_init=layers.kaiming, name="out")(x)
+        return layers.linear(self.width, "out", self.dtype)(x)
 
 
 class StridedConv(nn.Module):
@@ -39,7 +40,7 @@ class StridedConv(nn.Module):
     @nn.compact
     def __call__(self, x_NHWC):
         shape = (3, 3, x_NHWC.shape[-1], self.features)
-        kernel = self.param("kernel", layers.kaiming, shape, jnp.float32)
+        kernel = self.param("kernel", zeros, shape, jnp.float32)
         x_NHWC, kernel = nn.dtypes.promote_dtype(x_NHWC, kernel, dtype=self.dtype)
         # XLA's convolution has a slow backward pass on CPUs: a matrix product is twice as fast.
         convolve = conv_by_matmul if jax.default_backend() == "cpu" else conv

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.nn import initializers
+from jax.nn.initializers import zeros
 
 from tvrl_jax.models import layers, vit
 from tvrl_jax.models.stem import patchify
@@ -63,16 +63,16 @@ class Decoder(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, latent_BKD, place_BN, valid_BN, *, random: bool):
+    def __call__(self, latent_BKD, place_BN, valid_BN, *, key):
         width = (self.width,)
         shape = (1 + self.tokens, *width)
-        mask_token = self.param("mask", initializers.normal(0.02), width, jnp.float32)
-        positions = self.param("positions", initializers.zeros, shape, jnp.float32)
+        mask_token = self.param("mask", zeros, width, jnp.float32)
+        positions = self.param("positions", zeros, shape, jnp.float32)
         x = layers.linear(self.width, "mid", self.dtype)(latent_BKD)
         token_BND = put_back(x[:, 1:], mask_token.astype(x.dtype), place_BN) + positions[1:]
         blocks = vit.Blocks(self.depth, self.heads, 0.0, 0.0, self.remat, self.dtype, name="blocks")
         cls_B1D = x[:, :1] + positions[0]
-        x = vit.run(blocks, cls_B1D, token_BND, valid_BN, random=random)
+        x = vit.run(blocks, cls_B1D, token_BND, valid_BN, key=key)
         return layers.linear(self.values, "out", self.dtype)(x[:, 1:])
 
 

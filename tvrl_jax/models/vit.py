@@ -6,11 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.nn import initializers
+from jax.nn.initializers import zeros
 
 from tvrl_jax.models import layers, stem
-
-cls_init = initializers.normal(0.02)
 
 
 def attend(query_BQhd, key_BKhd, value_BKhd, mask=None):
@@ -45,35 +43,30 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm block. With `rows`, only the first rows are computed (they still see all)."""
+    """Pre-norm block; `key` None switches dropout and stochastic depth off.
+
+    With `rows`, only the first rows are computed (they still see all).
+    """
 
     heads: int
     dropout: float
     drop_path: float
     dtype: Any
-    random: bool
     rows: int | None
 
     @nn.compact
-    def __call__(self, x_BND, mask=None):
+    def __call__(self, x_BND, mask, key):
         D = x_BND.shape[-1]
+        keys = [None] * 5 if key is None else jax.random.split(key, 5)
         h = layers.layer_norm("norm1", self.dtype)(x_BND)
         h = Attention(self.heads, self.dtype, name="attn")(h, mask, self.rows)
-        x_BND = x_BND[:, : self.rows] + self._branch(self._drop(h))
+        h = layers.dropout(h, self.dropout, keys[0])
+        x_BND = x_BND[:, : self.rows] + layers.drop_path(h, self.drop_path, keys[1])
         h = layers.layer_norm("norm2", self.dtype)(x_BND)
         h = nn.gelu(layers.linear(4 * D, "fc1", self.dtype)(h), approximate=False)
-        h = layers.linear(D, "fc2", self.dtype)(self._drop(h))
-        return x_BND + self._branch(self._drop(h))
-
-    def _drop(self, x):
-        if not self.random or self.dropout == 0:
-            return x
-        return layers.dropout(x, self.dropout, self.make_rng("dropout"))
-
-    def _branch(self, x):
-        if not self.random or self.drop_path == 0:
-            return x
-        return layers.drop_path(x, self.drop_path, self.make_rng("dropout"))
+        h = layers.linear(D, "fc2", self.dtype)(layers.dropout(h, self.dropout, keys[2]))
+        h = layers.dropout(h, self.dropout, keys[3])
+        return x_BND + layers.drop_path(h, self.drop_path, keys[4])
 
 
 class Blocks(nn.Module):
@@ -87,18 +80,18 @@ class Blocks(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, x_BND, mask=None, *, random: bool, rows: int | None = None):
+    def __call__(self, x_BND, mask, key, rows: int | None = None):
         block = nn.remat(Block, prevent_cse=False) if self.remat else Block
+        keys = [None] * self.depth if key is None else jax.random.split(key, self.depth)
         for i in range(self.depth):
             x_BND = block(
                 self.heads,
                 self.dropout,
                 self.drop_path * i / max(self.depth - 1, 1),
                 self.dtype,
-                random,
                 rows if i == self.depth - 1 else None,
                 name=f"block{i}",  # named, or remat would rename the parameters
-            )(x_BND, mask)
+            )(x_BND, mask, keys[i])
         return x_BND
 
 
@@ -121,11 +114,9 @@ class ViT(nn.Module):
     dtype: Any
 
     def setup(self):
-        self.cls = self.param("cls", cls_init, (self.width,), jnp.float32)
+        self.cls = self.param("cls", zeros, (self.width,), jnp.float32)
         count = 1 + math.prod(self.grid)
-        self.positions = self.param(
-            "positions", initializers.zeros, (count, self.width), jnp.float32
-        )
+        self.positions = self.param("positions", zeros, (count, self.width), jnp.float32)
         make = stem.ConvStem if self.stem == "conv" else stem.PatchStem
         self.patches = make(self.width, self.patch, self.dtype)
         self.blocks = Blocks(
@@ -137,23 +128,23 @@ class ViT(nn.Module):
         """-> patch embeddings with their positions, [N,tokens,D]."""
         return self.patches(clip_NTHWC, counted_N, train=train) + self._like(self.positions[1:])
 
-    def encode(self, token_BND, mask_BN=None, *, random: bool, rows: int | None = None):
+    def encode(self, token_BND, mask_BN=None, *, key, rows: int | None = None):
         """Embedded patches -> [B,1+N,D], CLS first; only the first `rows` when given.
 
         `mask_BN` hides patches as keys; CLS is always seen.
         """
         first = self._like(self.cls + self.positions[0])
-        return self.norm(run(self.blocks, first, token_BND, mask_BN, random=random, rows=rows))
+        return self.norm(run(self.blocks, first, token_BND, mask_BN, key=key, rows=rows))
 
-    def __call__(self, clip_NTHWC, mask_BN=None, counted_N=None, *, train, random, rows=None):
+    def __call__(self, clip_NTHWC, mask_BN=None, counted_N=None, *, train, key, rows=None):
         token_BND = self.embed(clip_NTHWC, counted_N, train=train)
-        return self.encode(token_BND, mask_BN, random=random, rows=rows)
+        return self.encode(token_BND, mask_BN, key=key, rows=rows)
 
     def _like(self, x):
         return x if self.dtype is None else x.astype(self.dtype)
 
 
-def run(blocks, cls, token_BND, mask_BN, *, random, rows=None):
+def run(blocks, cls, token_BND, mask_BN, *, key, rows=None):
     """Blocks over CLS ([D], or [B,1,D]) and tokens, hidden tokens masked as keys."""
     first_B1D = jnp.broadcast_to(cls, (token_BND.shape[0], 1, cls.shape[-1]))
     mask = None
@@ -161,4 +152,4 @@ def run(blocks, cls, token_BND, mask_BN, *, random, rows=None):
         mask = jnp.pad(mask_BN.astype(bool), ((0, 0), (1, 0)), constant_values=True)
         mask = mask[:, None, None, :]
     x_BND = jnp.concatenate([first_B1D.astype(token_BND.dtype), token_BND], axis=1)
-    return blocks(x_BND, mask, random=random, rows=rows)
+    return blocks(x_BND, mask, key, rows)
