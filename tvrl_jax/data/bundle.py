@@ -1,0 +1,157 @@
+"""The files of one series, or of all slices of one volume: decoded together, stored together."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tvrl_jax.data import intensity, ledger, packed, readers
+from tvrl_jax.data.cohort import Record
+from tvrl_jax.data.packed import Entry, Packed
+from tvrl_jax.data.readers.image import Image, choose_slices
+from tvrl_jax.data.sources import Source
+from tvrl_jax.errors import UserError
+
+VERSION = 1  # of the decoding: raise it when the same file would give other frames
+
+
+class Bundle(NamedTuple):
+    """Records of the same files; they differ in the slice that they take."""
+
+    records: tuple[Record, ...]
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        return self.records[0].sources
+
+    @property
+    def slices(self) -> tuple[int, ...] | None:
+        """None: every slice of the files."""
+        wanted = {record.sources[0].slice for record in self.records}
+        return None if None in wanted else tuple(sorted(wanted))
+
+
+class Shelf(NamedTuple):
+    """Where decoded frames are kept, and how they are made."""
+
+    where: str  # the cohort's table, for errors
+    folder: str
+    ledger: ledger.Ledger
+    settings: Mapping[str, object]  # keyword arguments of intensity.to_uint8
+    skip: bool  # leave out files that cannot be used
+
+
+def fetch(bundle: Bundle, shelf: Shelf) -> tuple[Packed | None, dict[str, str]]:
+    """The bundle's file in the store, decoding it where there is none that is whole, and why
+    files were left out: path -> reason (None when all were).
+
+    Raises UserError naming the row, unless bad files are skipped."""
+    bad: dict[str, str] = {}
+    digest = {s.path: _attempt(_digest, s, shelf, bad) for s in bundle.sources}
+    good = [source for source in bundle.sources if source.path not in bad]
+    found = _look_up(_path(good, digest, bundle, shelf), shelf.ledger) if good else None
+    if found:
+        return found, bad
+    images = {s.path: _attempt(_read, s, shelf, bad, bundle.slices) for s in good}
+    good = [source for source in good if source.path not in bad]
+    if not good:
+        return None, bad
+    path = _path(good, digest, bundle, shelf)
+    found = _look_up(path, shelf.ledger)
+    if not found:
+        packed.write(path, _series([(s, images[s.path]) for s in good], shelf))
+        found = packed.read_header(path)
+        ledger.remember(shelf.ledger, path, ledger.signature(path), found.crc, settled=0)
+    return found, bad
+
+
+def _attempt(call, source: Source, shelf: Shelf, bad: dict[str, str], *arguments):
+    """The call's result; a bad file is noted in `bad` or raised with its row."""
+    try:
+        return call(source, shelf, *arguments)
+    except UserError as error:
+        if not shelf.skip:
+            raise UserError(f"{shelf.where}, row {source.row}: {error}") from None
+        bad[source.path] = str(error)
+        return None
+
+
+def _digest(source: Source, shelf: Shelf) -> str:
+    try:
+        return ledger.content_hash(source.path, shelf.ledger)
+    except OSError as error:
+        raise UserError(f"{source.path} cannot be read ({error.strerror}).") from None
+
+
+def _read(source: Source, shelf: Shelf, slices: Sequence[int] | None) -> list[Image]:
+    if slices is None:
+        return readers.read(source.path)
+    if len(slices) == 1:
+        return readers.read(source.path, slice=slices[0])
+    images = readers.read(source.path)
+    return [image for k in slices for image in choose_slices(source.path, images, k)]
+
+
+def _path(sources: Sequence[Source], digest: dict, bundle: Bundle, shelf: Shelf) -> str:
+    content = [digest[source.path] for source in sources]
+    key = json.dumps([VERSION, content, bundle.slices, dict(shelf.settings)], sort_keys=True)
+    name = hashlib.sha256(key.encode()).hexdigest()
+    return os.path.join(shelf.folder, name[:2], f"{name}.frames")
+
+
+def _look_up(path: str, book: ledger.Ledger) -> Packed | None:
+    """A file of the store that is whole; its checksum is read again only after it was touched."""
+    found = packed.read_header(path)
+    if found is None:
+        return None
+    seen = ledger.signature(path)
+    if ledger.recall(book, path, seen) == found.crc:
+        return found
+    if not packed.is_whole(found):
+        return None
+    ledger.remember(book, path, seen, found.crc, settled=0)
+    return found
+
+
+def _series(
+    parts: list[tuple[Source, list[Image]]], shelf: Shelf
+) -> list[tuple[Entry, np.ndarray]]:
+    (first, images), *rest = parts
+    for source, others in rest:
+        if len(others) != len(images):
+            raise UserError(
+                f"{shelf.where}, row {source.row}: {source.path} has {len(others)} slices and "
+                f"{first.path} (row {first.row}) {len(images)}; choose one by data.columns.slice."
+            )
+    return [
+        _pack([(source, images[k]) for source, images in parts], shelf) for k in range(len(images))
+    ]
+
+
+def _pack(parts: list[tuple[Source, Image]], shelf: Shelf) -> tuple[Entry, np.ndarray]:
+    """One series of one or more files."""
+    (first, image), *rest = parts
+    size = image.frame_THWC.shape[1:3]
+    for source, other in rest:
+        if other.frame_THWC.shape[1:3] != size:
+            raise UserError(
+                f"{shelf.where}, row {source.row}: {source.path} has frames of "
+                f"{other.frame_THWC.shape[1:3]} pixels and {first.path} (row {first.row}) of "
+                f"{size}; all frames of a series need one size."
+            )
+    channels = shelf.settings["channels"]
+    frames = [intensity.with_channels(other.frame_THWC, channels) for _, other in parts]
+    spacing_T = [other.spacing_mm for _, other in parts for _ in other.frame_THWC]
+    try:
+        pixels = np.concatenate(frames) if rest else frames[0]
+        stored = intensity.to_uint8(pixels, spacing_T, **shelf.settings)
+    except UserError as error:
+        raise UserError(f"{shelf.where}, row {first.row}: {first.path}: {error}") from None
+    time_s = None if rest or image.time_T is None else tuple(image.time_T.tolist())
+    notes = [image.note] if image.note else []
+    if shelf.settings["pixel_mm"] and None in spacing_T:
+        notes.append("the file states no pixel size: data.pixel_mm is not applied")
+    return Entry(image.slice, len(stored), 0, time_s, "; ".join(notes)), stored

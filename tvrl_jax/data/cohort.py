@@ -1,0 +1,167 @@
+"""A table and a column mapping -> validated series, not yet decoded."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from tvrl_jax.data import split as splits
+from tvrl_jax.data import table as tables
+from tvrl_jax.data import times
+from tvrl_jax.data.sources import (
+    Skipped,
+    Source,
+    check_repeats,
+    column,
+    find_missing,
+    place,
+    read_sources,
+)
+from tvrl_jax.data.targets import Target, outcomes, parse_targets
+from tvrl_jax.errors import UserError, nearest
+
+
+class Record(NamedTuple):
+    """A series, or all series (slices) of one volume: its files in the order of time."""
+
+    subject: str
+    name: str
+    split: str
+    sources: tuple[Source, ...]
+
+
+class Cohort(NamedTuple):
+    where: str  # the table, as errors name it
+    records: tuple[Record, ...]
+    table: pd.DataFrame  # strings, index = row number
+    columns: dict[str, str]  # the mapping
+    targets: tuple[Target, ...]
+    time_unit: str
+    skipped: tuple[Skipped, ...]  # rows whose file does not exist, with on_bad="skip"
+
+
+def load_cohort(
+    *,
+    root: str,
+    csv: str,
+    columns: Mapping[str, str],
+    targets: Sequence[str],
+    time_unit: str,
+    split_fractions: Sequence[float],
+    split_seed: int,
+    on_bad: str,
+    column_unit: str = "",
+    subject_csv: str = "",
+    **_,
+) -> Cohort:
+    """Reads and checks the table named in config.data; touches no pixel.
+
+    A row is one cine file, unless data.columns.time or data.columns.series is mapped: then the
+    rows of one subject and series are one series, sorted by time (ties keep the table's order).
+    Every mapped value may be a template of columns, such as "nifti/{subject}_sa.nii.gz".
+
+    Raises:
+      UserError: one sentence with file, row and column about anything that is wrong.
+    """
+    mapping = {"times": "", **columns}
+    times.check_unit(time_unit, "time_unit")
+    unit = times.check_unit(column_unit or time_unit, "column_unit")
+    if on_bad not in ("stop", "skip"):
+        raise UserError(f'data.on_bad is "{on_bad}": it takes stop or skip.')
+    table, where = _read(root, csv, subject_csv, mapping)
+    subject_R = _subjects(table, where, mapping)
+    split_R = _splits(table, where, mapping, subject_R, split_fractions, split_seed)
+    _check_outcomes(table, where, mapping)
+    parsed = parse_targets(targets, table, where)
+    sources = read_sources(table, where, root, mapping, unit, time_unit)
+    check_repeats(sources, subject_R, where)
+    missing = find_missing(sources, where, mapping, on_bad)
+    absent = {skipped.row for skipped in missing}
+    records = _join(
+        [source for source in sources if source.row not in absent],
+        table.assign(subject=subject_R, split=split_R, series=_series(table, where, mapping)),
+        joined=bool(mapping["time"] or mapping["series"]),
+    )
+    if not records:
+        raise UserError(f"{where}: none of its {len(table)} files exists; check data.root.")
+    return Cohort(where, records, table, mapping, parsed, time_unit, missing)
+
+
+def _read(root: str, csv: str, subject_csv: str, mapping: Mapping[str, str]):
+    table, where = tables.read_table(root, csv), tables.find_file(root, csv)
+    for noun in ("subject", "path"):
+        if not mapping[noun]:
+            raise UserError(f"data.columns.{noun} is empty: name the column of {where}.")
+    if subject_csv:
+        tables.check_column(table, mapping["subject"], where, "data.columns.subject")
+        table = tables.join_subjects(table, mapping["subject"], root, subject_csv)
+    return table, where
+
+
+def _subjects(table: pd.DataFrame, where: str, mapping: Mapping[str, str]) -> pd.Series:
+    subject_R = column(table, where, mapping, "subject")
+    for row, subject in subject_R.items():
+        if subject in tables.MISSING:
+            raise UserError(
+                f"{place(where, row, mapping, 'subject')}: the subject is empty; "
+                "every row needs its patient."
+            )
+    return subject_R
+
+
+def _series(table: pd.DataFrame, where: str, mapping: Mapping[str, str]) -> pd.Series:
+    """The name of a row's series: its own column, else nothing (dated images), else its path."""
+    if mapping["series"]:
+        return column(table, where, mapping, "series")
+    if mapping["time"]:
+        return pd.Series("", index=table.index, dtype=str)
+    return column(table, where, mapping, "path")
+
+
+def _splits(table, where, mapping, subject_R, fractions, seed) -> pd.Series:
+    fractions = splits.check_fractions(fractions)
+    split_R = column(table, where, mapping, "split")
+    if split_R is None:
+        return subject_R.map(splits.seeded_split(subject_R, fractions, seed))
+    split_R = split_R.str.lower()
+    first: dict[str, tuple[int, str]] = {}
+    for row, subject, name in zip(table.index, subject_R, split_R, strict=True):
+        if name not in splits.SPLITS:
+            raise UserError(
+                f'{place(where, row, mapping, "split")}: "{name}" is no split; '
+                f"use train, val or test.{nearest(name, splits.SPLITS)}"
+            )
+        other_row, other = first.setdefault(subject, (row, name))
+        if other != name:
+            raise UserError(
+                f'{where}: patient "{subject}" is in two splits, {other} (row {other_row}) and '
+                f"{name} (row {row}); a patient belongs to one."
+            )
+    return split_R
+
+
+def _check_outcomes(table: pd.DataFrame, where: str, mapping: Mapping[str, str]) -> None:
+    event_R, duration_R = (column(table, where, mapping, k) for k in ("event", "duration"))
+    if (event_R is None) != (duration_R is None):
+        raise UserError("map both data.columns.event and data.columns.duration, or neither.")
+    if event_R is not None:
+        outcomes(event_R.rename(mapping["event"]), duration_R.rename(mapping["duration"]), where)
+
+
+def _join(sources: list[Source], table: pd.DataFrame, *, joined: bool) -> tuple[Record, ...]:
+    """Rows -> series, in the table's order; within a series by time, ties in the table's order."""
+    groups: dict[tuple, list[Source]] = {}
+    named = zip(table.subject, table.series, table.split, strict=True)
+    names = dict(zip(table.index, named, strict=True))
+    for source in sources:
+        subject, series, split = names[source.row]
+        own = source.slice if joined else source.row
+        groups.setdefault((subject, series, split, own), []).append(source)
+    return tuple(
+        Record(subject, series, split, tuple(_sorted(group)))
+        for (subject, series, split, _), group in groups.items()
+    )
+
+
+def _sorted(group: list[Source]) -> list[Source]:
+    return sorted(group, key=lambda source: 0.0 if source.time is None else source.time)

@@ -1,0 +1,151 @@
+"""DICOM: one file with many frames, or a folder of single-frame files.
+
+Frames of one slice position are a series; positions are numbered along the normal of the image.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pydicom
+
+from tvrl_jax.data.readers import dicom_pixels, dicom_times
+from tvrl_jax.data.readers.image import Image, make_image, reading
+from tvrl_jax.errors import UserError
+
+BROKEN = dicom_pixels.BROKEN
+
+
+class Part(NamedTuple):
+    """A single-frame file of a folder."""
+
+    path: str
+    header: pydicom.Dataset
+
+
+def is_dicom(path: str) -> bool:
+    with reading(path), open(path, "rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def read_file(path: str) -> list[Image]:
+    """Each slice position of one file, with the times that the file states."""
+    with reading(path, *BROKEN):
+        header = pydicom.dcmread(path)
+    frame_NHWC = dicom_pixels.frames(path, header)
+    with reading(path, *BROKEN):
+        time_N, note = dicom_times.frame_times(header, len(frame_NHWC))
+        groups = _positions([_frame_place(header, n) for n in range(len(frame_NHWC))])
+        spacing = dicom_times.spacing(header)
+    found = []
+    for k, group in enumerate(groups):
+        time_T = None if time_N is None else time_N[group]
+        if time_T is not None:
+            group = [group[t] for t in np.argsort(time_T, kind="stable")]
+            time_T = time_N[group]
+        number = k if len(groups) > 1 else None
+        found.append(make_image(path, frame_NHWC[group], time_T, spacing, number, note))
+    return found
+
+
+def read_folder(path: str) -> list[Image]:
+    """Each slice position of a folder, its frames ordered by TriggerTime where every file has one
+    of its own, else by InstanceNumber (the note says so, and there are no times)."""
+    parts, others = _scan(path)
+    with reading(path, *BROKEN):
+        groups = _positions([_place(part.header) for part in parts])
+    found = []
+    for k, group in enumerate(groups):
+        with reading(path, *BROKEN):
+            order, time_T, note = dicom_times.order([parts[n].header for n in group])
+        if order is None:
+            raise UserError(f"{path}: {note}")
+        ordered = [parts[group[n]] for n in order]
+        frames = np.concatenate([_pixels(part) for part in _one_size(ordered)])
+        note = "; ".join(text for text in (note, others) if text)
+        number = k if len(groups) > 1 else None
+        with reading(path, *BROKEN):
+            spacing = dicom_times.spacing(ordered[0].header)
+        found.append(make_image(path, frames, time_T, spacing, number, note))
+    return found
+
+
+def _scan(path: str) -> tuple[list[Part], str]:
+    """The single-frame files, and a sentence about the files that are not DICOM."""
+    parts, others = [], []
+    for name in sorted(os.listdir(path)):
+        file = os.path.join(path, name)
+        if os.path.isdir(file) or name.upper() == "DICOMDIR":
+            continue
+        if not is_dicom(file):
+            others.append(name)
+            continue
+        with reading(file, *BROKEN):
+            header = pydicom.dcmread(file, stop_before_pixels=True)
+        if dicom_pixels.number_of_frames(file, header) != 1:
+            raise UserError(f"{file} has many frames: map the file itself, not its folder.")
+        parts.append(Part(file, header))
+    if not parts:
+        raise UserError(f"{path} holds no DICOM file: map a file, or a folder of single frames.")
+    note = f"left out, not DICOM: {', '.join(others[:3])}{' ...' if len(others) > 3 else ''}"
+    return parts, note if others else ""
+
+
+def _pixels(part: Part) -> np.ndarray:
+    with reading(part.path, *BROKEN):
+        header = pydicom.dcmread(part.path)
+    return dicom_pixels.frames(part.path, header)
+
+
+def _one_size(parts: Sequence[Part]) -> Sequence[Part]:
+    def size(part: Part) -> tuple:
+        header = part.header
+        return header.get("Rows"), header.get("Columns"), header.get("SamplesPerPixel", 1)
+
+    for part in parts:
+        if size(part) != size(parts[0]):
+            raise UserError(
+                f"{part.path} has (rows, columns, channels) {size(part)} and {parts[0].path} "
+                f"{size(parts[0])}: all frames of a series need one size."
+            )
+    return parts
+
+
+def _place(dataset: pydicom.Dataset) -> tuple:
+    """(orientation, position along the normal), rounded to what scanners repeat exactly."""
+    position, axes = dataset.get("ImagePositionPatient"), dataset.get("ImageOrientationPatient")
+    if position is None or axes is None or len(position) != 3 or len(axes) != 6:
+        location = dataset.get("SliceLocation")
+        return ((), 0.0 if location is None else round(float(location), 2))
+    axes = np.array([float(x) for x in axes])
+    normal = np.cross(axes[:3], axes[3:])
+    along = float(np.dot(normal, [float(x) for x in position]))
+    return (tuple((np.round(axes, 3) + 0.0).tolist()), round(along, 2))
+
+
+def _frame_place(header: pydicom.Dataset, n: int) -> tuple:
+    """As `_place`, from the functional groups of frame `n`."""
+    flat = pydicom.Dataset()
+    for name, key in (
+        ("PlanePositionSequence", "ImagePositionPatient"),
+        ("PlaneOrientationSequence", "ImageOrientationPatient"),
+    ):
+        item = dicom_times.functional(header, n, name)
+        if item is not None and key in item:
+            setattr(flat, key, item[key].value)
+    return _place(flat)
+
+
+def _positions(places: list[tuple]) -> list[list[int]]:
+    """Indices grouped by place, in the order of the places; close neighbours are one place."""
+    groups: list[list[int]] = []
+    last: tuple | None = None
+    for n in sorted(range(len(places)), key=lambda n: (places[n], n)):
+        axes, along = places[n]
+        if last is not None and axes == last[0] and along - last[1] <= 0.05:
+            groups[-1].append(n)
+        else:
+            groups.append([n])
+        last = (axes, along)
+    return [sorted(group) for group in groups]

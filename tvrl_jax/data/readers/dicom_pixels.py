@@ -1,0 +1,82 @@
+"""Stored DICOM values -> frames: decompressed, palette applied, YBR as RGB, MONOCHROME1 inverted,
+rescaled. Integers stay integers unless a rescale slope says otherwise (then float32)."""
+
+import math
+import struct
+import zlib
+
+import numpy as np
+import pydicom
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels import apply_color_lut, iter_pixels
+
+from tvrl_jax.data.readers import dicom_times
+from tvrl_jax.data.readers.image import check_claim, reading
+from tvrl_jax.errors import UserError
+
+BROKEN = (
+    InvalidDicomError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    KeyError,
+    IndexError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+RATIO = 100_000  # more than any codec packs of an image: larger claims are damage
+
+
+def number_of_frames(path: str, header: pydicom.Dataset) -> int:
+    with reading(path, *BROKEN):
+        count = int(header.get("NumberOfFrames") or 1)
+    if count < 1:
+        raise UserError(f"{path} states {count} frames: remove it.")
+    return count
+
+
+def frames(path: str, header: pydicom.Dataset) -> np.ndarray:
+    """[N,H,W,C] of all frames, after checking that the file can hold what its header claims."""
+    count = number_of_frames(path, header)
+    if "PixelData" not in header:
+        raise UserError(f"{path} holds no pixels: map files of images.")
+    _check_size(path, header, count)
+    with reading(path, *BROKEN):
+        found = [_frame(header, stored, n) for n, stored in enumerate(iter_pixels(header))]
+    if len(found) != count:
+        raise UserError(f"{path} states {count} frames and holds {len(found)}: it is cut short.")
+    return np.stack(found)
+
+
+def _check_size(path: str, header: pydicom.Dataset, count: int) -> None:
+    with reading(path, *BROKEN):
+        samples = int(header.get("SamplesPerPixel", 1))
+        bits = count * int(header.Rows) * int(header.Columns) * samples * int(header.BitsAllocated)
+        packed = header.file_meta.TransferSyntaxUID.is_compressed
+        available = len(header.PixelData)
+    if header.get("PhotometricInterpretation") == "YBR_FULL_422" and not packed:
+        bits = bits * 2 // 3
+    check_claim(path, math.ceil(bits / 8), available * RATIO if packed else available)
+
+
+def _frame(header: pydicom.Dataset, stored: np.ndarray, n: int) -> np.ndarray:
+    """One frame [H,W,C]; pydicom has already turned YBR into RGB."""
+    kind = header.PhotometricInterpretation
+    if kind == "PALETTE COLOR":
+        stored = apply_color_lut(stored, header)
+    elif kind == "MONOCHROME1":
+        stored = _inverted(stored, int(header.BitsStored))
+    stored = stored[..., None] if stored.ndim == 2 else stored
+    slope, intercept = dicom_times.rescale(header, n)
+    if (slope, intercept) == (1.0, 0.0):
+        return stored
+    return stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+
+
+def _inverted(stored: np.ndarray, bits: int) -> np.ndarray:
+    """The largest value becomes the smallest; the type stays."""
+    if stored.dtype.kind == "i":
+        return ~stored
+    return np.array(2**bits - 1, stored.dtype) - stored

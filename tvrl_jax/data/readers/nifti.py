@@ -1,0 +1,75 @@
+"""NIfTI: x, y, slice, time. Each slice is a series; rows of a frame follow y and columns x, in the
+file's own order (the affine turns nothing). Integers stay integers and floats float32."""
+
+import gzip
+import math
+import os
+import zlib
+
+import nibabel
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+
+from tvrl_jax.data.readers.image import Image, check_claim, make_image, reading
+from tvrl_jax.errors import UserError
+
+BROKEN = (ImageFileError, HeaderDataError, ValueError, KeyError, zlib.error, gzip.BadGzipFile)
+DEFLATE = 1100  # no deflated byte stands for more bytes than this
+SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
+MILLIMETRES = {"mm": 1.0, "meter": 1e3, "micron": 1e-3, "unknown": 1.0}
+
+
+def read(path: str) -> list[Image]:
+    """Times come from the fourth pixel dimension where the header states its unit."""
+    with reading(path, *BROKEN):
+        image = nibabel.load(path)
+        if not isinstance(image, nibabel.Nifti1Pair):
+            raise ValueError("it is no NIfTI")
+        header = image.header
+        space, time = header.get_xyzt_units()
+        zooms = [float(zoom) for zoom in header.get_zooms()]
+    _check_size(path, image)
+    with reading(path, *BROKEN):
+        stored = np.asanyarray(image.dataobj.get_unscaled())
+        slope, intercept = image.dataobj.slope, image.dataobj.inter
+    pixels, scale = _to_SZTC(path, stored), MILLIMETRES[space]
+    interval = zooms[3] * SECONDS.get(time, 0.0) if len(zooms) > 3 else 0.0
+    frames = pixels.shape[1]
+    time_T = np.arange(frames) * interval if math.isfinite(interval) and interval > 0 else None
+    spacing = (zooms[1] * scale, zooms[0] * scale)
+    return [
+        make_image(path, _rescaled(frame_THWC, slope, intercept), time_T, spacing, k)
+        for k, frame_THWC in enumerate(pixels)
+    ]
+
+
+def _check_size(path: str, image) -> None:
+    with reading(path, *BROKEN):
+        shape = tuple(int(n) for n in image.shape)
+        claimed = math.prod(shape) * image.get_data_dtype().itemsize
+        offset = int(image.dataobj.offset)
+        size = os.path.getsize(image.file_map["image"].filename)
+    if any(n <= 0 for n in shape):
+        raise UserError(f"{path} holds no frames (its shape is {shape}): remove it.")
+    packed = image.file_map["image"].filename.lower().endswith((".gz", ".bz2", ".zst"))
+    check_claim(path, claimed, size * DEFLATE if packed else size - offset)
+
+
+def _to_SZTC(path: str, stored: np.ndarray) -> np.ndarray:
+    """[x,y], [x,y,z], [x,y,z,t] or RGB of these -> a view [S,T,H,W,C]."""
+    planes = [stored] if stored.dtype.names is None else [stored[name] for name in "RGB"]
+    stored = np.stack(planes, axis=-1)
+    axes = stored.shape[:-1]
+    while len(axes) > 4 and axes[-1] == 1:
+        stored, axes = stored[..., 0, :], axes[:-1]
+    if not 2 <= len(axes) <= 4:
+        raise UserError(f"{path} has shape {axes}: a NIfTI of x, y, slice, time is needed.")
+    stored = stored.reshape(*axes, *[1] * (4 - len(axes)), stored.shape[-1])
+    return stored.transpose(2, 3, 1, 0, 4)
+
+
+def _rescaled(frame_THWC: np.ndarray, slope: float, intercept: float) -> np.ndarray:
+    if slope == 1.0 and intercept == 0.0:
+        return frame_THWC
+    return frame_THWC.astype(np.float32) * np.float32(slope) + np.float32(intercept)

@@ -1,0 +1,132 @@
+"""NumPy files. Nothing is ever unpickled.
+
+Layout of an array, whatever the file: 2-D H,W is one frame; 3-D is T,H,W; 4-D is T,H,W,C when its
+last axis is 1 or 3 and S,T,H,W (S slices) otherwise; 5-D is S,T,H,W,C.
+
+Names in an .npz: the frames are `cine` (or frames, video, images, image, arr_0, or the only array
+with three to five axes); times are [T] or [S,T] and their name says the unit (`time_s`, `time_ms`,
+`trigger_time_ms`, `time_days`, ...); `spacing_mm` ends in row and column. The rest is not read.
+"""
+
+import math
+import os
+import re
+import tokenize
+import zipfile
+import zlib
+
+import numpy as np
+
+from tvrl_jax.data.readers.image import Image, check_claim, make_image, reading
+from tvrl_jax.data.times import SECONDS
+from tvrl_jax.errors import UserError
+
+FRAMES = ("cine", "frames", "video", "images", "image", "arr_0")
+TIMES = re.compile(rf"(trigger_)?times?_({'|'.join(SECONDS)})")
+BROKEN = (ValueError, SyntaxError, KeyError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
+DEFLATE = 1100  # no deflated byte stands for more bytes than this
+
+
+def read(path: str) -> list[Image]:
+    return _read_npz(path) if path.lower().endswith(".npz") else _read_npy(path)
+
+
+def _read_npy(path: str) -> list[Image]:
+    with reading(path, *BROKEN), open(path, "rb") as file:
+        shape, dtype = _header(file)
+        available = os.path.getsize(path) - file.tell()
+    check_claim(path, _bytes(shape, dtype), available)
+    with reading(path, *BROKEN):
+        pixels = np.load(path, allow_pickle=False)
+    return _images(path, pixels, None, None, "")
+
+
+def _header(file) -> tuple[tuple[int, ...], np.dtype]:
+    version = np.lib.format.read_magic(file)
+    if version > (2, 0):
+        raise ValueError("it holds named fields instead of one array of numbers")
+    reader = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+    shape, _, dtype = reader[version[0]](file)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which are never loaded")
+    return shape, dtype
+
+
+def _bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
+    return math.prod(shape) * dtype.itemsize
+
+
+def _read_npz(path: str) -> list[Image]:
+    with reading(path, *BROKEN), zipfile.ZipFile(path) as archive:
+        shapes = {
+            info.filename.removesuffix(".npy"): _member(path, archive, info)
+            for info in archive.infolist()
+            if info.filename.endswith(".npy")
+        }
+    name = _frames_name(path, shapes)
+    timed = [key for key in shapes if TIMES.fullmatch(key)]
+    if len(timed) > 1:
+        raise UserError(f"{path} has several arrays of times ({', '.join(timed)}): keep one.")
+    wanted = [name, *timed, *(key for key in ("spacing_mm",) if key in shapes)]
+    with reading(path, *BROKEN), np.load(path, allow_pickle=False) as arrays:
+        array = {key: arrays[key] for key in wanted}
+    time = None
+    if timed:
+        unit = TIMES.fullmatch(timed[0]).group(2)
+        time = array[timed[0]].astype(np.float64) * SECONDS[unit]
+    unclear = {"time", "times"} & set(shapes)
+    note = f"`{unclear.pop()}` states no unit and is not used" if unclear and not timed else ""
+    return _images(path, array[name], time, array.get("spacing_mm"), note)
+
+
+def _member(path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[int, ...]:
+    with archive.open(info) as file:
+        shape, dtype = _header(file)
+        check_claim(path, _bytes(shape, dtype), info.file_size - file.tell())
+    check_claim(path, info.file_size, DEFLATE * info.compress_size + 1000)
+    return shape
+
+
+def _frames_name(path: str, shapes: dict[str, tuple[int, ...]]) -> str:
+    for name in FRAMES:
+        if name in shapes:
+            return name
+    large = [name for name, shape in shapes.items() if 3 <= len(shape) <= 5]
+    if len(large) == 1:
+        return large[0]
+    found = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
+    raise UserError(f"{path} holds {found}: name the array of frames `cine`.")
+
+
+def _images(path: str, pixels: np.ndarray, time, spacing, note: str) -> list[Image]:
+    pixels, sliced = _layout(path, pixels)
+    if spacing is not None:
+        if spacing.size not in (2, 3):
+            raise UserError(f"{path}: spacing_mm has {spacing.size} numbers; give row and column.")
+        spacing = spacing.reshape(-1)[-2:]
+    times = [time] * len(pixels)
+    if time is not None and time.ndim == 2:
+        if len(time) != len(pixels):
+            raise UserError(f"{path} has {len(pixels)} slices and times for {len(time)}.")
+        times = list(time)
+    return [
+        make_image(path, pixels[k], times[k], spacing, k if sliced else None, note)
+        for k in range(len(pixels))
+    ]
+
+
+def _layout(path: str, pixels: np.ndarray) -> tuple[np.ndarray, bool]:
+    """-> [S,T,H,W,C] and whether the file has slices; the rule stands at the top."""
+    colour = pixels.ndim >= 4 and pixels.shape[-1] in (1, 3)
+    if pixels.ndim in (2, 3):
+        return pixels.reshape(1, -1, *pixels.shape[-2:], 1), False
+    if pixels.ndim == 4 and colour:
+        return pixels[None], False
+    if pixels.ndim == 4:
+        return pixels[..., None], True
+    if pixels.ndim == 5 and colour:
+        return pixels, True
+    raise UserError(
+        f"{path} has shape {pixels.shape}: use T,H,W or T,H,W,C or S,T,H,W or S,T,H,W,C with "
+        "1 or 3 channels."
+    )

@@ -1,0 +1,143 @@
+"""A row of the table -> its file, with the times and the slice that the row states."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import pandas as pd
+
+from tvrl_jax.data import table as tables
+from tvrl_jax.data import times
+from tvrl_jax.errors import UserError
+
+
+class Source(NamedTuple):
+    """A row's file. `time` is the row's (one image), `times` those of the file's frames; both are
+    in data.time_unit, None where the table has none."""
+
+    row: int  # in the table's file; the header is row 1
+    path: str  # absolute
+    time: float | None
+    times: tuple[float, ...] | None
+    slice: int | None  # None: all
+
+
+class Skipped(NamedTuple):
+    row: int
+    path: str
+    reason: str
+
+
+def column(table: pd.DataFrame, where: str, mapping: Mapping[str, str], noun: str):
+    """The cells mapped to `noun`, or None."""
+    return tables.cells(table, mapping[noun], where, f"data.columns.{noun}")
+
+
+def place(where: str, row: int, mapping: Mapping[str, str], noun: str) -> str:
+    return f'{where}, row {row}, column "{mapping[noun]}"'
+
+
+def read_sources(
+    table: pd.DataFrame,
+    where: str,
+    root: str,
+    mapping: Mapping[str, str],
+    unit: str,
+    time_unit: str,
+) -> list[Source]:
+    """One Source per row; the table's times are in `unit`, the result's in `time_unit`."""
+    if mapping["time"] and mapping["times"]:
+        raise UserError(
+            "map data.columns.time (a time for each row) or data.columns.times (all times of a "
+            "row's file), not both."
+        )
+
+    def frame_times(text: str) -> tuple[float, ...]:
+        return tuple(times.convert(times.parse_times(text), unit, time_unit).tolist())
+
+    path_R = column(table, where, mapping, "path")
+    for row, path in path_R.items():
+        if path in tables.MISSING:
+            raise UserError(f"{place(where, row, mapping, 'path')}: the path is empty.")
+    time_R = _parsed(table, where, mapping, "time", lambda text: _one(frame_times(text)))
+    times_R = _parsed(table, where, mapping, "times", frame_times)
+    slice_R = _parsed(table, where, mapping, "slice", _slice)
+    return [
+        Source(int(row), os.path.normpath(tables.find_file(root, path)), *values)
+        for (row, path), *values in zip(path_R.items(), time_R, times_R, slice_R, strict=True)
+    ]
+
+
+def _one(values: tuple[float, ...]) -> float:
+    (value,) = values
+    return value
+
+
+def _slice(text: str) -> int | None:
+    if text == "":
+        return None
+    number = float(text)
+    if number < 0 or number != int(number):
+        raise ValueError("not a slice number")
+    return int(number)
+
+
+WANTED = {
+    "time": "the time must be one number",
+    "times": "the times must be numbers separated by spaces",
+    "slice": "the slice must be a whole number, counted from 0",
+}
+
+
+def _parsed(
+    table: pd.DataFrame, where: str, mapping: Mapping[str, str], noun: str, parse: Callable
+) -> list:
+    text_R = column(table, where, mapping, noun)
+    if text_R is None:
+        return [None] * len(table)
+    values = []
+    for row, text in text_R.items():
+        try:
+            values.append(parse(text))
+        except (ValueError, OverflowError):
+            raise UserError(
+                f'{place(where, row, mapping, noun)}: "{text}" cannot be used; {WANTED[noun]}.'
+            ) from None
+    return values
+
+
+def find_missing(
+    sources: Iterable[Source], where: str, mapping: Mapping[str, str], on_bad: str
+) -> tuple[Skipped, ...]:
+    """The rows whose file does not exist; UserError for the first one unless they are skipped."""
+    missing = []
+    for source in sources:
+        if os.path.exists(source.path):
+            continue
+        if on_bad == "stop":
+            raise UserError(
+                f"{place(where, source.row, mapping, 'path')}: {source.path} does not exist; "
+                'correct the path or data.root, or set data.on_bad="skip" to leave such rows out.'
+            )
+        missing.append(Skipped(source.row, source.path, "the file does not exist"))
+    return tuple(missing)
+
+
+def check_repeats(sources: Iterable[Source], subjects: Iterable[str], where: str) -> None:
+    """No image twice: neither for two patients (a leak) nor for one (it would count double)."""
+    owner: dict[str, tuple[int, str]] = {}
+    seen: dict[str, dict[int | None, int]] = {}
+    for source, subject in zip(sources, subjects, strict=True):
+        row, other = owner.setdefault(source.path, (source.row, subject))
+        if other != subject:
+            raise UserError(
+                f'{where}, row {source.row}: {source.path} belongs to patient "{subject}" here '
+                f'and to "{other}" in row {row}; one of the two is wrong.'
+            )
+        slices = seen.setdefault(source.path, {})
+        if slices and (source.slice is None or source.slice in slices or None in slices):
+            row = slices.get(source.slice, min(slices.values()))
+            raise UserError(
+                f"{where}, row {source.row} repeats row {row} ({source.path}); remove one of them."
+            )
+        slices[source.slice] = source.row

@@ -1,0 +1,144 @@
+"""Decoded frames at random access, and what the table says about them."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tvrl_jax.data import packed
+from tvrl_jax.data.sources import Skipped
+from tvrl_jax.data.split import SPLITS
+from tvrl_jax.data.table import MISSING, check_column
+from tvrl_jax.data.targets import Target, class_codes, class_names, numbers, outcomes
+from tvrl_jax.errors import UserError
+
+OPEN_FILES = 256  # mapped at once; each holds a file descriptor, of which a process has about 1000
+
+
+class SeriesInfo(NamedTuple):
+    id: str
+    subject: str
+    split: str
+    row: int  # of the table's file, of the series' first image; the header is row 1
+    frames: int
+    time_T: np.ndarray  # float64, data.time_unit
+    slice: int | None
+
+
+class Place(NamedTuple):
+    """Where the frames of a series are."""
+
+    path: str
+    start: int
+
+
+class Store:
+    """The packed cohort. Threads may share it; it can be pickled, and opens its files anew."""
+
+    def __init__(
+        self,
+        *,
+        series: Sequence[SeriesInfo],
+        places: Sequence[Place],
+        table: pd.DataFrame,
+        where: str,
+        columns: dict[str, str],
+        known_targets: Sequence[Target],
+        time_unit: str,
+        image_size: int,
+        channels: int,
+        skipped: Sequence[Skipped] = (),
+        notes: Sequence[str] = (),
+    ):
+        self.series, self.places = tuple(series), tuple(places)
+        self.subjects = tuple(sorted({info.subject for info in series}))
+        code = {subject: k for k, subject in enumerate(self.subjects)}
+        self.subject_index = np.array([code[info.subject] for info in series], np.int32)
+        self.text, self.where, self.columns = table, where, columns
+        self.known_targets = tuple(known_targets)
+        self.time_unit, self.image_size, self.channels = time_unit, image_size, channels
+        self.skipped, self.notes = tuple(skipped), tuple(notes)
+        self._frames = lru_cache(OPEN_FILES)(self._map)
+
+    def __getstate__(self) -> dict:
+        return {key: value for key, value in self.__dict__.items() if key != "_frames"}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._frames = lru_cache(OPEN_FILES)(self._map)
+
+    def _map(self, i: int) -> np.ndarray:
+        shape = (self.series[i].frames, self.image_size, self.image_size, self.channels)
+        try:
+            return packed.view(self.places[i].path, self.places[i].start, shape)
+        except (OSError, ValueError, TypeError):
+            raise UserError(
+                f"{self.places[i].path} has gone or changed while it was in use: start again, "
+                "and it is packed anew."
+            ) from None
+
+    def frames(self, i: int, index_L) -> np.ndarray:
+        """uint8 [L,H,W,C], a copy of the frames `index_L` of series `i`; reads only these."""
+        return self._frames(int(i))[index_L]
+
+    def split(self, name: str) -> np.ndarray:
+        """Positions in `series` of train, val or test."""
+        return np.array([k for k, info in enumerate(self.series) if info.split == name], np.int64)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per series (of dated images: the last one's row). Columns in which every cell
+        is a number are numbers, except those that name things; empty cells are NaN."""
+        names = {self.columns[k] for k in ("subject", "path", "series", "split")}
+        names |= {target.column for target in self.known_targets if target.kind != "regression"}
+        table = self.text.reset_index(drop=True)
+        table = table.mask(table.isin(MISSING))
+        for name in table.columns:
+            if name not in names:
+                number = pd.to_numeric(table[name], errors="coerce")
+                table[name] = number if (number.isna() == table[name].isna()).all() else table[name]
+        return table
+
+    def targets(self, columns: Sequence[str]) -> np.ndarray:
+        """Float32 [series, K], NaN where missing. Numbers, or positions in `classes(column)` for
+        the classification columns of data.targets and for columns that hold text."""
+        values = [self._target(column) for column in columns]
+        return np.stack(values, axis=1).astype(np.float32) if values else self._no_targets()
+
+    def _no_targets(self) -> np.ndarray:
+        return np.zeros((len(self.series), 0), np.float32)
+
+    def _target(self, column: str) -> np.ndarray:
+        check_column(self.text, column, self.where, "data.targets")
+        kind = dict(self.known_targets).get(column)
+        if kind is None:
+            kind = "regression" if self.table[column].dtype.kind in "iuf" else "classification"
+        if kind == "regression":
+            return numbers(self.text[column], self.where)
+        return class_codes(self.text[column], self.classes(column))
+
+    def classes(self, column: str) -> tuple[str, ...]:
+        """The class names of a column, over all splits."""
+        return class_names(self.text[check_column(self.text, column, self.where, "data.targets")])
+
+    def outcomes(self) -> np.ndarray | None:
+        """Float32 [series, 2] (event, duration), NaN where missing; None when not mapped."""
+        if not self.columns["event"]:
+            return None
+        cells = (self.text[self.columns[noun]] for noun in ("event", "duration"))
+        return outcomes(*cells, self.where).astype(np.float32)
+
+    def require_classes(self, column: str, names: Sequence[str] = SPLITS) -> None:
+        """UserError unless each of these splits holds at least two classes of the column."""
+        known, code_N = self.classes(column), self._target(column)
+        for name in names:
+            found = np.unique(code_N[self.split(name)])
+            found = found[~np.isnan(found)]
+            if len(found) < 2:
+                held = f'only "{known[int(found[0])]}"' if len(found) else "nothing"
+                raise UserError(
+                    f'{self.where}, column "{column}": the {name} split holds {held}; '
+                    "each split needs two classes."
+                )

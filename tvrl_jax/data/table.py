@@ -1,0 +1,134 @@
+"""The cohort's table: strings as they stand in the file, numbered like its rows."""
+
+import csv
+import glob
+import os
+import string
+from collections.abc import Iterable
+
+import pandas as pd
+
+from tvrl_jax.errors import UserError, nearest
+
+MISSING = frozenset({"", "nan", "NaN", "NA", "N/A", "null", "NULL"})
+ROW = "csv row"  # name of the index: the header is row 1
+
+
+def find_file(root: str, name: str) -> str:
+    """An absolute path as it is; any other below `root`."""
+    return os.path.join(os.path.abspath(os.path.expanduser(root)), os.path.expanduser(name))
+
+
+def read_table(root: str, name: str) -> pd.DataFrame:
+    """All cells as strings, index = row number in the file. A name with * or ? lists files.
+
+    Raises UserError for a table that is missing, empty, without rows, ragged or not text."""
+    if not name:
+        raise UserError("data.csv is not given: name the cohort's table, relative to data.root.")
+    if any(mark in name for mark in "*?["):
+        return _list_files(root, name)
+    path = find_file(root, name)
+    if not os.path.isfile(path):
+        raise UserError(f"{path} does not exist: set data.root and data.csv to the cohort's table.")
+    header, *records = _read_records(path)
+    rows = {row: cells for row, cells in enumerate(records, start=2) if any(cells)}
+    if not rows:
+        raise UserError(f"{path} has a header and no rows: one row per cine or dated image.")
+    _check_shape(path, header, rows)
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype=str)
+    return table.rename_axis(index=ROW)
+
+
+def _list_files(root: str, pattern: str) -> pd.DataFrame:
+    """Each file found is a row: its path, its own name as the subject, and its folder's name."""
+    folder = find_file(root, "")
+    found = sorted(glob.glob(pattern, root_dir=folder, recursive=True))
+    found = [name.rstrip(os.sep) for name in found]
+    if not found:
+        raise UserError(f'data.csv="{pattern}" finds nothing in {folder}: check data.root.')
+    rows = [
+        (name, os.path.basename(name).split(".")[0], os.path.basename(os.path.dirname(name)))
+        for name in found
+    ]
+    table = pd.DataFrame(rows, columns=["path", "subject", "folder"], dtype=str)
+    table.index = pd.RangeIndex(2, len(rows) + 2, name=ROW)
+    return table
+
+
+def _read_records(path: str) -> list[list[str]]:
+    separator = "\t" if path.lower().endswith((".tsv", ".tab")) else ","
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, delimiter=separator)
+            records = [[cell.strip() for cell in record] for record in reader]
+    except UnicodeDecodeError:
+        raise UserError(f"{path} is not UTF-8 text: save the table as CSV UTF-8.") from None
+    except csv.Error as error:
+        raise UserError(f"{path} cannot be read as a table ({error}).") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}).") from None
+    if not any(map(any, records)):
+        raise UserError(f"{path} is empty: a header and one row per image are needed.")
+    return records
+
+
+def _check_shape(path: str, header: list[str], rows: dict[int, list[str]]) -> None:
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
+        raise UserError(
+            f"{path} is not separated by commas: its header is one cell, {header[0]!r}."
+        )
+    for name in header:
+        if header.count(name) > 1:
+            raise UserError(f'{path} has two columns named "{name}": rename one of them.')
+    for row, cells in rows.items():
+        if len(cells) != len(header):
+            raise UserError(
+                f"{path}, row {row} has {len(cells)} cells and the header {len(header)}: "
+                "quote cells that hold a comma, or fill in what is missing."
+            )
+
+
+def check_column(table: pd.DataFrame, name: str, where: str, key: str) -> str:
+    if name not in table.columns:
+        raise UserError(f'{where} has no column "{name}" ({key}).{nearest(name, table.columns)}')
+    return name
+
+
+def cells(table: pd.DataFrame, spec: str, where: str, key: str) -> pd.Series | None:
+    """The column named `spec`, or a template filled in for each row ("nifti/{subject}.nii.gz");
+    None when `spec` is empty."""
+    if not spec:
+        return None
+    if "{" not in spec:
+        return table[check_column(table, spec, where, key)]
+    try:
+        parts = [(text, field) for text, field, _, _ in string.Formatter().parse(spec)]
+    except ValueError as error:
+        raise UserError(f'{key}="{spec}" is no template ({error}).') from None
+    for _, field in parts:
+        if field is not None:
+            check_column(table, field, where, key)
+    filled = [_fill(parts, row) for row in table.to_dict("records")]
+    return pd.Series(filled, index=table.index, dtype=str)
+
+
+def _fill(parts: Iterable[tuple[str, str | None]], row: dict[str, str]) -> str:
+    return "".join(text + (row[field] if field is not None else "") for text, field in parts)
+
+
+def join_subjects(table: pd.DataFrame, column: str, root: str, name: str) -> pd.DataFrame:
+    """Adds the columns of a second table that has one row per subject; where both have a column
+    of one name, the first table's stays."""
+    other, where = read_table(root, name), find_file(root, name)
+    check_column(other, column, where, "data.columns.subject, which joins data.subject_csv")
+    repeated = other[column][other[column].duplicated()]
+    if len(repeated):
+        raise UserError(
+            f'{where}, row {repeated.index[0]}: subject "{repeated.iloc[0]}" is listed twice; '
+            "data.subject_csv takes one row per subject."
+        )
+    unknown = table[column][~table[column].isin(other[column])]
+    if len(unknown):
+        raise UserError(f'{where} has no row for subject "{unknown.iloc[0]}".')
+    added = other.set_index(column).drop(columns=table.columns, errors="ignore")
+    return table.join(added, on=column)

@@ -1,0 +1,88 @@
+"""What can be learned about a series: numbers, classes, and time to an event."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tvrl_jax.data.table import MISSING, check_column
+from tvrl_jax.errors import UserError, nearest
+
+KINDS = ("regression", "classification")
+
+
+class Target(NamedTuple):
+    column: str
+    kind: str
+
+
+def parse_targets(specs: Iterable[str], table: pd.DataFrame, where: str) -> tuple[Target, ...]:
+    """ "COLUMN:regression" or "COLUMN:classification" -> Target; every value is checked."""
+    targets = []
+    for spec in specs:
+        column, mark, kind = spec.rpartition(":")
+        if not mark or not column or kind not in KINDS:
+            raise UserError(
+                f'data.targets has "{spec}": write "COLUMN:regression" or '
+                f'"COLUMN:classification".{nearest(kind, KINDS) if mark else ""}'
+            )
+        check_column(table, column, where, "data.targets")
+        if kind == "regression":
+            numbers(table[column], where)
+        targets.append(Target(column, kind))
+    return tuple(targets)
+
+
+def numbers(cell_R: pd.Series, where: str) -> np.ndarray:
+    """Float64, NaN where a cell is missing; UserError for text and infinite values."""
+    value_R = np.full(len(cell_R), np.nan)
+    for k, (row, text) in enumerate(cell_R.items()):
+        if text in MISSING:
+            continue
+        try:
+            value_R[k] = float(text)
+        except ValueError:
+            value_R[k] = np.inf
+        if not np.isfinite(value_R[k]):
+            raise UserError(
+                f'{where}, row {row}, column "{cell_R.name}": "{text}" is not a number; '
+                "leave the cell empty where the value is unknown."
+            )
+    return value_R
+
+
+def class_names(cell_R: pd.Series) -> tuple[str, ...]:
+    """The classes of a column: in numerical order when all are numbers, else in ASCII order."""
+    names = sorted({text for text in cell_R if text not in MISSING})
+    try:
+        return tuple(sorted(names, key=float))
+    except ValueError:
+        return tuple(names)
+
+
+def class_codes(cell_R: pd.Series, names: tuple[str, ...]) -> np.ndarray:
+    """Float64 position in `names`, NaN where a cell is missing."""
+    code = {name: float(k) for k, name in enumerate(names)}
+    return np.array([code.get(text, np.nan) for text in cell_R], np.float64)
+
+
+def outcomes(event_R: pd.Series, duration_R: pd.Series, where: str) -> np.ndarray:
+    """Float64 [rows, 2] (event 0 or 1, duration >= 0); both or neither may be missing."""
+    pair_R2 = np.stack([numbers(event_R, where), numbers(duration_R, where)], axis=1)
+    for row, (event, duration) in zip(event_R.index, pair_R2, strict=True):
+        if np.isnan(event) != np.isnan(duration):
+            raise UserError(
+                f"{where}, row {row}: event and duration go together; fill in both or neither."
+            )
+        if not np.isnan(event) and event not in (0.0, 1.0):
+            raise UserError(
+                f'{where}, row {row}, column "{event_R.name}": event is {event:g}; '
+                "it must be 1 (observed) or 0 (censored)."
+            )
+        if duration < 0:
+            raise UserError(
+                f'{where}, row {row}, column "{duration_R.name}": duration is {duration:g}; '
+                "it counts from the series' end and cannot be negative."
+            )
+    return pair_R2

@@ -1,0 +1,80 @@
+"""Units of time, and which clock a series follows."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tvrl_jax.errors import UserError, nearest
+
+SECONDS = {
+    "ms": 1e-3,
+    "s": 1.0,
+    "days": 86400.0,
+    "months": 86400.0 * 365.25 / 12,
+    "years": 86400.0 * 365.25,
+}
+UNITS = (*SECONDS, "frames")
+
+
+def check_unit(unit: str, key: str) -> str:
+    if unit not in UNITS:
+        raise UserError(f'data.{key} is "{unit}", which is no unit of time.{nearest(unit, UNITS)}')
+    return unit
+
+
+def convert(time_T: np.ndarray, source: str, target: str) -> np.ndarray:
+    """Times in `source` as float64 in `target`; a count of frames has no length in seconds."""
+    time_T = np.asarray(time_T, np.float64)
+    if source == target:
+        return time_T
+    if "frames" in (source, target):
+        raise UserError(
+            f'times in "{source}" cannot be turned into "{target}": set data.column_unit and '
+            "data.time_unit both to frames, or neither."
+        )
+    return time_T * SECONDS[source] / SECONDS[target]
+
+
+def parse_times(text: str) -> tuple[float, ...]:
+    """The numbers of one cell, separated by spaces, commas or semicolons; brackets are allowed."""
+    words = text.translate(str.maketrans("[](),;", "      ")).split()
+    time_T = tuple(float(word) for word in words)
+    if not np.all(np.isfinite(time_T)):
+        raise ValueError("a time is not finite")
+    return time_T
+
+
+def series_times(
+    given_T: Sequence[float] | None,
+    file_T: Sequence[float] | None,
+    frames: int,
+    *,
+    time_unit: str,
+    frame_interval: float,
+) -> np.ndarray:
+    """Times float64 [T] in `time_unit`: of the table, else frame numbers (unit "frames"), else of
+    the file (given here in seconds), else `frame_interval`; a single frame may have none (0).
+
+    Raises UserError when there is no clock at all or when it disagrees with the frames."""
+    if given_T is not None:
+        time_T = np.asarray(given_T, np.float64)
+    elif time_unit == "frames":
+        time_T = np.arange(frames) * (frame_interval or 1.0)
+    elif file_T is not None:
+        time_T = convert(np.asarray(file_T), "s", time_unit)
+    elif frame_interval > 0 or frames == 1:
+        time_T = np.arange(frames) * float(frame_interval)
+    else:
+        raise UserError(
+            f"the file holds {frames} frames and no times: map data.columns.times, or set "
+            'data.frame_interval, or data.time_unit="frames".'
+        )
+    if len(time_T) != frames:
+        raise UserError(f"{len(time_T)} times were given for {frames} frames: one each is needed.")
+    if np.any(np.diff(time_T) < 0):
+        at = int(np.argmax(np.diff(time_T) < 0)) + 1
+        raise UserError(
+            f"frame {at} has time {time_T[at]:g}, before the {time_T[at - 1]:g} of the frame "
+            "in front of it: times must not fall."
+        )
+    return time_T
