@@ -1,0 +1,190 @@
+"""Which method is better at which task, said only where the intervals or the differences say it."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+LOWER_IS_BETTER = ("mae", "rmse", "mse", "error", "loss", "brier")
+NAMES = {
+    "r2": "R2",
+    "mae": "MAE",
+    "auroc": "AUROC",
+    "average_precision": "avg. precision",
+    "c_index": "C-index",
+}
+LABELS = {"untrained": "untrained encoder", "constant": "constant predictor", "tvrl": "TVRL"}
+DIFFERENCE = "_difference"  # ends the metric of a paired comparison
+BASELINES = ("untrained", "constant")  # shown last
+ALL_SEEDS = "all"  # the seed of a row whose interval already is one over seeds
+BEST = " *"
+MISSING = "-"
+
+
+class Cell(NamedTuple):
+    value: float
+    low: float
+    high: float
+    n: int  # test patients
+    seeds: int
+    best: bool
+
+
+class Line(NamedTuple):
+    task: str
+    metric: str
+    cells: tuple[Cell | None, ...]  # one per method; None = not measured
+
+
+def methods_of(rows: Iterable[Mapping]) -> list[str]:
+    """The methods of the rows, in their order, baselines last; no paired differences."""
+    found = dict.fromkeys(row["method"] for row in rows if DIFFERENCE not in row["metric"])
+    return sorted(found, key=lambda name: 1 + BASELINES.index(name) if name in BASELINES else 0)
+
+
+def settings_of(rows: Sequence[Mapping]) -> list[tuple[str, float]]:
+    """(probe, label fraction) of every table that the rows fill; most labels first."""
+    learners = [row for row in rows if row["method"] not in BASELINES] or rows
+    pairs = dict.fromkeys((row["probe"], float(row["fraction"])) for row in learners)
+    probes = list(dict.fromkeys(probe for probe, _ in pairs))
+    return sorted(pairs, key=lambda pair: (probes.index(pair[0]), -pair[1]))
+
+
+def heading(probe: str, fraction: float) -> str:
+    return f"{probe} probe, {100 * fraction:g} % of the labels"
+
+
+def compare(
+    rows: Iterable[Mapping],
+    methods: Sequence[str],
+    fraction: float,
+    *,
+    probe: str = "",
+    metrics: Sequence[str] = (),
+) -> list[Line]:
+    """One line per task and metric, in the order of `rows` (metrics: in the given order).
+
+    A cell is the row whose seed is "all"; without one, the mean over the seeds of value, low and
+    high (the interval of a typical seed, not the spread over seeds). With `probe`, a method that
+    has rows of another probe only (a constant predictor has no linear probe) keeps those.
+
+    The best cell of a line is marked when its lead over each other cell is beyond chance: a row
+    of method "A - B" and metric "METRIC_difference" (paired, with its interval) decides; without
+    one, the two intervals must not overlap.
+    """
+    rows = [row for row in rows if math.isclose(float(row["fraction"]), fraction)]
+    shown = [row for row in rows if row["method"] in methods and DIFFERENCE not in row["metric"]]
+    pairs = list(dict.fromkeys((row["task"], row["metric"]) for row in shown))
+    if metrics:
+        pairs = [pair for pair in pairs if pair[1] in metrics]
+        pairs.sort(key=lambda pair: metrics.index(pair[1]))
+        order = list(dict.fromkeys(task for task, _ in pairs))
+        pairs.sort(key=lambda pair: order.index(pair[0]))
+    return [_line(rows, methods, task, metric, probe) for task, metric in pairs]
+
+
+def _line(rows, methods, task: str, metric: str, probe: str) -> Line:
+    rows = [row for row in rows if row["task"] == task]
+    own = [row for row in rows if row["metric"] == metric]
+    paired = [row for row in rows if row["metric"] == metric + DIFFERENCE]
+    cells = {name: _cell(own, name, probe) for name in methods}
+    best = _best(paired, {k: v for k, v in cells.items() if v is not None}, metric, probe)
+    marked = [cell and cell._replace(best=name == best) for name, cell in cells.items()]
+    return Line(task, metric, tuple(marked))
+
+
+def _cell(rows: Sequence[Mapping], method: str, probe: str) -> Cell | None:
+    found = [row for row in rows if row["method"] == method]
+    found = [row for row in found if row["probe"] == probe] or found
+    single = [row for row in found if row["seed"] != ALL_SEEDS]
+    found = [row for row in found if row["seed"] == ALL_SEEDS] or found
+    if not found:
+        return None
+    value, low, high = (_mean(row[k] for row in found) for k in ("value", "ci_low", "ci_high"))
+    return Cell(value, low, high, min(int(row["n"]) for row in found), len(single), False)
+
+
+def _mean(values: Iterable[float]) -> float:
+    values = [float(value) for value in values]
+    return math.fsum(values) / len(values)
+
+
+def _best(paired, cells: Mapping[str, Cell], metric: str, probe: str) -> str | None:
+    if len(cells) < 2 or any(math.isnan(cell.value) for cell in cells.values()):
+        return None
+    sign = -1 if lower_is_better(metric) else 1
+    leader = max(cells, key=lambda name: sign * cells[name].value)
+    others = (name for name in cells if name != leader)
+    sure = all(_leads(paired, cells, leader, name, sign, probe) for name in others)
+    return leader if sure else None
+
+
+def _leads(paired, cells, leader: str, other: str, sign: int, probe: str) -> bool:
+    for first, second, turn in ((leader, other, sign), (other, leader, -sign)):
+        gap = _cell(paired, f"{first} - {second}", probe)
+        if gap:
+            return min(turn * gap.low, turn * gap.high) > 0
+    if sign > 0:
+        return cells[leader].low > cells[other].high
+    return cells[leader].high < cells[other].low
+
+
+def lower_is_better(metric: str) -> bool:
+    return metric.lower() in LOWER_IS_BETTER
+
+
+def grid(
+    lines: Sequence[Line], methods: Sequence[str], labels: Mapping[str, str], best: str = BEST
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of text cells; `best` follows the best cell of a row."""
+    head = ["task", "metric", *(labels.get(name, name) for name in methods)]
+    body, above = [], ""
+    for line in lines:
+        cells = line_texts(line, best)
+        task = "" if line.task == above else line.task
+        body.append([task, NAMES.get(line.metric, line.metric), *cells])
+        above = line.task
+    return head, body
+
+
+def line_texts(line: Line, best: str = "") -> list[str]:
+    """`value [low, high]` of each cell, with as many decimals in all of them.
+
+    Two for scores; for an error in a unit, three significant digits of the largest value.
+    """
+    values = [
+        abs(cell.value) for cell in line.cells if cell and cell.value and math.isfinite(cell.value)
+    ]
+    decimals = 2
+    if lower_is_better(line.metric):
+        decimals = max(2 - math.floor(math.log10(max(values))), 0) if values else 0
+    return [_cell_text(cell, decimals, best) for cell in line.cells]
+
+
+def _cell_text(cell: Cell | None, decimals: int, best: str) -> str:
+    if cell is None or math.isnan(cell.value):
+        return MISSING
+    text = f"{cell.value:.{decimals}f}"
+    if not math.isnan(cell.low):
+        text += f" [{cell.low:.{decimals}f}, {cell.high:.{decimals}f}]"
+    return text + (best if cell.best else "")
+
+
+def note(lines: Sequence[Line]) -> str:
+    """What a reader must know: patients, seeds, intervals, marks."""
+    cells = [cell for line in lines for cell in line.cells if cell]
+    if not cells:
+        return ""
+    parts = [f"{_span(cell.n for cell in cells)} test patients", "[95 % interval over patients]"]
+    seeds = max(cell.seeds for cell in cells)
+    if seeds > 1:
+        parts.append(f"mean of {seeds} seeds")
+    if any(cell.best for cell in cells):
+        parts.append("* better than every other column beyond chance")
+    else:
+        parts.append("no column is better than every other beyond chance")
+    return "; ".join(parts) + "."
+
+
+def _span(numbers: Iterable[int]) -> str:
+    low, high = min(numbers := list(numbers)), max(numbers)
+    return f"{low}" if low == high else f"{low} to {high}"

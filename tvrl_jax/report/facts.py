@@ -1,0 +1,134 @@
+"""The report's small print, which is not small: where, when, with what, and what is missing."""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+
+from tvrl_jax.report import compare
+from tvrl_jax.report.alarms import Check
+from tvrl_jax.report.page import Bullets, Facts, Fold, Section, Table, Text
+
+PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scikit-learn")
+
+
+def header(material, device: str, now: float) -> Facts:
+    """Run, cohort, progress, seeds, machine, versions, date. `now`: seconds since 1970."""
+    config, results = material.config, material.results
+    cohorts = dict.fromkeys(row["cohort"] for row in results)
+    probes = dict.fromkeys(probe for probe, _ in compare.settings_of(results)) if results else {}
+    pairs = [
+        ("method", config.get("method", "")),
+        ("cohort", ", ".join(cohorts) or config.get("data", {}).get("cohort", "")),
+        ("probes", ", ".join(probes)),
+        ("run folder", str(material.run)),
+        ("probe folder", str(material.probe) if material.probe != material.run else ""),
+        ("training", _progress(config, material.metrics)),
+        ("seeds", _seeds(config, results)),
+        ("machine", f"{device or _device()}; {os.cpu_count()} CPU cores, {platform.machine()}"),
+        ("versions", versions()),
+        ("written", time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(now))),
+    ]
+    return Facts([(name, value) for name, value in pairs if value])
+
+
+def _device() -> str:
+    import jax  # only where the caller does not say: it takes a second
+
+    devices = jax.devices()
+    return f"{len(devices)} x {devices[0].device_kind}"
+
+
+def versions() -> str:
+    """Python and the packages that numbers depend on."""
+    found = [f"Python {platform.python_version()}"]
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            found.append(f"{name} not installed")
+    return ", ".join(found)
+
+
+def _progress(config: Mapping, metrics: Sequence[Mapping]) -> str:
+    if not metrics:
+        return ""
+    total = config.get("train", {}).get("steps")
+    done = metrics[-1]["step"] + 1
+    if not total or done >= total:
+        return f"{done} steps"
+    return f"{done} of {total} steps are in the log: the run had not finished"
+
+
+def _seeds(config: Mapping, results: Sequence[Mapping]) -> str:
+    seeds = sorted({row["seed"] for row in results if isinstance(row["seed"], int)})
+    parts = [f"pretraining {config['seed']}"] if "seed" in config else []
+    parts += [f"probe {', '.join(map(str, seeds))}"] if seeds else []
+    return "; ".join(parts)
+
+
+def checked(checks: Sequence[Check]) -> str:
+    """One paragraph: what was looked at and found in order, and what could not be looked at."""
+    fine = [f"{check.name} ({check.finding})" for check in checks if check.finding]
+    blind = [check.name for check in checks if not check.finding]
+    text = f"Checked: {'; '.join(fine)}." if fine else "Nothing could be checked."
+    return text + (f" Not recorded, so not checked: {'; '.join(blind)}." if blind else "")
+
+
+def configuration(material, base: Mapping | None) -> Section:
+    """What differs from the base configuration, and the whole."""
+    config = flat(material.config)
+    parts = []
+    if not config:
+        parts.append(Text("No config.json: the settings of this run are not known."))
+    elif base is None:
+        parts.append(Text("The base configuration is not at hand, so no differences are listed."))
+    else:
+        parts.append(_differences(config, flat(base)))
+    for name, content in {"config.json": material.config, **material.probes}.items():
+        if content:
+            rows = [[key, value] for key, value in flat(content).items()]
+            parts.append(Fold(f"All of {name}", [Table(("key", "value"), rows, left=2)]))
+    return Section("Configuration", parts)
+
+
+def _differences(config: Mapping[str, str], base: Mapping[str, str]) -> Table | Text:
+    rows = [
+        [key, value, base.get(key, "-")] for key, value in config.items() if base.get(key) != value
+    ]
+    rows += [[key, "-", value] for key, value in base.items() if key not in config]
+    if not rows:
+        return Text("Every key has its value of the base configuration.")
+    return Table(("key", "here", "base"), rows, left=3)
+
+
+def flat(config: Mapping, prefix: str = "") -> dict[str, str]:
+    """Dotted key -> value as JSON; tuples and lists are one thing."""
+    found = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = json.dumps(value, default=list)
+    return found
+
+
+def notes(material, further: Sequence[str]) -> Section:
+    """How the numbers were made, and what is missing."""
+    items = list(further)
+    results = material.results
+    if results:
+        n = sorted({row["n"] for row in results})
+        span = f"{n[0]}" if len(n) == 1 else f"{n[0]} to {n[-1]}"
+        items += [
+            f"n is the number of test patients with a value of the target: {span} here.",
+            "Intervals are 95 % percentile bootstrap intervals. Patients are resampled, with all "
+            "their series; they tell how much the number would move with other test patients, "
+            "not with another pretraining seed.",
+            "Intervals are not corrected for the number of tasks.",
+        ]
+    if material.missing:
+        items.append(f"Missing when this was written: {'; '.join(material.missing)}.")
+    return Section("Notes", [Bullets(items)] if items else [])

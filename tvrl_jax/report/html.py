@@ -1,0 +1,138 @@
+"""report.html: what a run and its probe left behind, gathered into one page.
+
+`build_report` reads, and says so where one is missing:
+
+  config.json, metrics.jsonl   of the run folder
+  samples.npz                  of the run folder: `augmented` [N, V, T, H, W, C] (or without V),
+                               uint8, or float in [0, 1]
+  results.csv                  of the probe folder (else the run folder)
+  predictions.npz              of the probe folder (else the run folder), one row per test series:
+                               TASK/true [n] values or class codes, NaN = missing;
+                               TASK/pred [n] (regression) or TASK/prob [n] or [n, K] (classes);
+                               TASK/classes [K] names, optional; TASK/unit text, optional;
+                               features [n, D] and subject [n], optional;
+                               about: which fit the predictions are of, optional text
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tvrl_jax.report import alarms, evidence, facts, verdict
+from tvrl_jax.report.metricslog import FILE, read_metrics
+from tvrl_jax.report.page import Alarm, Section, Text, write_report
+from tvrl_jax.report.tables import read_results
+
+__all__ = ["Extras", "Material", "build_report", "gather", "write_report"]
+
+
+class Extras(NamedTuple):
+    """What only the caller knows; all of it may be left out."""
+
+    title: str = ""
+    device: str = ""  # kind and number of the devices, "" = those that JAX finds here
+    base: Mapping | None = None  # the base configuration, to tell what differs from it
+    alarms: Sequence[str] = ()  # further ones
+    notes: Sequence[str] = ()  # further ones: skipped files, small test sets
+    cine: bytes = b""  # a PNG of a cine and its volume curve
+
+
+class Material(NamedTuple):
+    """What was found. Empty = missing."""
+
+    run: Path
+    probe: Path
+    config: dict
+    probes: dict[str, dict]  # name of a probe's settings file -> its content
+    metrics: list[dict]
+    results: list[dict]
+    predictions: dict[str, np.ndarray]
+    augmented: np.ndarray | None
+    missing: list[str]
+
+
+def build_report(
+    run_dir: str | Path, probe_dir: str | Path | None = None, extras: Extras | None = None
+) -> Path:
+    """Writes report.html into the probe folder (without one: the run folder); returns its path."""
+    extras = extras or Extras()
+    material = gather(Path(run_dir), Path(probe_dir or run_dir))
+    path = material.probe / "report.html"
+    title = extras.title or _title(material)
+    write_report(path, sections(material, extras), title=title)
+    return path
+
+
+def _title(material: Material) -> str:
+    method = material.config.get("method") or "A run"
+    cohort = material.config.get("data", {}).get("cohort")
+    return f"{method} on {cohort}" if cohort else f"{method} in {material.run}"
+
+
+def gather(run: Path, probe: Path) -> Material:
+    """Reads whatever is there; lists what is not."""
+    where = {
+        "config.json": run / "config.json",
+        FILE: run / FILE,
+        "samples.npz": run / "samples.npz",
+        "results.csv": _first(probe, run, "results.csv"),
+        "predictions.npz": _first(probe, run, "predictions.npz"),
+    }
+    missing = [f"{name} (looked for {path})" for name, path in where.items() if not path.is_file()]
+    samples = _arrays(where["samples.npz"])
+    return Material(
+        run=run,
+        probe=probe,
+        config=_json(where["config.json"]),
+        probes={path.name: _json(path) for path in sorted(probe.glob("probe_*.json"))},
+        metrics=read_metrics(where[FILE]) if where[FILE].is_file() else [],
+        results=read_results(where["results.csv"]) if where["results.csv"].is_file() else [],
+        predictions=_arrays(where["predictions.npz"]),
+        augmented=samples.get("augmented"),
+        missing=missing,
+    )
+
+
+def _first(probe: Path, run: Path, name: str) -> Path:
+    return run / name if (run / name).is_file() and not (probe / name).is_file() else probe / name
+
+
+def _json(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        return {}
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def sections(material: Material, extras: Extras) -> list[Section]:
+    """The page from top to bottom: what to beware of, what came out, what it rests on."""
+    checks = _checks(material)
+    raised = [check.alarm for check in checks if check.alarm] + list(extras.alarms)
+    head = [facts.header(material, extras.device, time.time())]
+    head += [Alarm(raised)] if raised else []
+    head += [Text(facts.checked(checks), quiet=True)]
+    made = [
+        Section("", head),
+        verdict.section(material.results),
+        *evidence.sections(material, extras.cine),
+        facts.configuration(material, extras.base),
+        facts.notes(material, extras.notes),
+    ]
+    return [section for section in made if section.parts]
+
+
+def _checks(material: Material) -> list[alarms.Check]:
+    batch_size = material.config.get("train", {}).get("batch_size")
+    checks = alarms.check_run(material.metrics, batch_size)
+    return checks + [
+        alarms.helped(material.results, method, fraction, probe)
+        for method, probe, fraction in verdict.main_comparison(material.results)
+    ]

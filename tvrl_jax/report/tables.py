@@ -1,0 +1,155 @@
+"""results.csv, one measured number a row, and the tables that compare methods."""
+
+import csv
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from tvrl_jax.errors import UserError, nearest
+from tvrl_jax.report import compare
+
+COLUMNS = (
+    "method",
+    "cohort",
+    "task",
+    "probe",
+    "fraction",
+    "seed",
+    "metric",
+    "value",
+    "ci_low",
+    "ci_high",
+    "n",
+)
+KEY = COLUMNS[:7]  # what a row measures; the rest is what came out
+NUMBERS = ("fraction", "value", "ci_low", "ci_high")
+
+
+def read_results(path: str | Path) -> list[dict]:
+    """The rows of results.csv: fraction, value, ci_low, ci_high float (NaN where empty), n int,
+    seed int (or text, where it is no number), the rest text.
+
+    Raises UserError where the file or a column is missing, or a number is none.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; a probe writes it.")
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        for name in COLUMNS:
+            if name not in (reader.fieldnames or ()):
+                hint = nearest(name, reader.fieldnames or ())
+                raise UserError(f'{path} has no column "{name}".{hint}')
+        return [_typed(row, path, number) for number, row in enumerate(reader, 2)]
+
+
+def _typed(row: dict, path: Path, number: int) -> dict:
+    typed = {name: row[name] for name in COLUMNS}
+    for name in (*NUMBERS, "n"):
+        try:
+            typed[name] = float(row[name]) if row[name] else math.nan
+        except (TypeError, ValueError):
+            raise UserError(
+                f'{path} row {number}: {name} = "{row[name]}" is not a number.'
+            ) from None
+    typed["n"] = 0 if math.isnan(typed["n"]) else int(typed["n"])
+    typed["seed"] = int(row["seed"]) if row["seed"].lstrip("-").isdigit() else row["seed"]
+    return typed
+
+
+def write_results(path: str | Path, rows: Iterable[Mapping]) -> None:
+    """Writes exactly `rows` (dicts with the keys COLUMNS), replacing the file in one move."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _cell(row[name]) for name in COLUMNS} for row in rows)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, float):  # numpy's float64 included; repr round-trips exactly
+        return "" if math.isnan(value) else repr(float(value))
+    if hasattr(value, "item"):  # numpy's other scalars
+        return _cell(value.item())
+    return value
+
+
+def update(path: str | Path, rows: Iterable[Mapping]) -> list[dict]:
+    """Adds `rows` to results.csv; a row that measures the same thing is replaced, in place.
+
+    Two rows measure the same thing when method, cohort, task, probe, fraction, seed and metric
+    agree. Returns all rows of the file, as `read_results` does.
+    """
+    merged = {key(row): row for row in (read_results(path) if Path(path).is_file() else ())}
+    merged |= {key(row): row for row in rows}
+    write_results(path, merged.values())
+    return read_results(path)
+
+
+def key(row: Mapping) -> tuple:
+    """What `row` measures."""
+    return tuple(float(row[k]) if k == "fraction" else str(row[k]) for k in KEY)
+
+
+def comparison(
+    rows: Sequence[Mapping], labels: Mapping[str, str] = compare.LABELS, style: str = "text"
+) -> str:
+    """A table of all methods for each probe and label fraction among `rows`, with headings."""
+    mark = "### " if style == "markdown" else ""
+    methods = compare.methods_of(rows)
+    return "\n\n".join(
+        f"{mark}{compare.heading(probe, fraction)}\n\n"
+        + comparison_table(rows, methods, fraction, probe=probe, labels=labels, style=style)
+        for probe, fraction in compare.settings_of(rows)
+    )
+
+
+def comparison_table(
+    rows: Iterable[Mapping],
+    methods: Sequence[str],
+    fraction: float,
+    *,
+    probe: str = "",
+    metrics: Sequence[str] = (),
+    labels: Mapping[str, str] = compare.LABELS,
+    style: str = "text",
+) -> str:
+    """task x method as text: `value [low, high]`, with a note that says what the marks mean.
+
+    Args:
+      rows: as from `read_results`; `compare.compare` says which of them make a cell.
+      methods: the columns, in order; `labels` gives those that need one another name.
+      fraction: of the labels.
+      probe: of this probe only; "" = whatever there is.
+      metrics: in this order only; () = all.
+      style: "text" (aligned by blanks) or "markdown".
+    """
+    lines = compare.compare(rows, methods, fraction, probe=probe, metrics=metrics)
+    head, body = compare.grid(lines, methods, labels)
+    note = compare.note(lines)
+    if style == "markdown":
+        return _markdown(head, body) + (f"\n\n{note}" if note else "")
+    return _aligned(head, body) + (f"\n{note}" if note else "")
+
+
+def _aligned(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[i]) for row in (head, *body)) for i in range(len(head))]
+    rule = ["-" * width for width in widths]
+    pad = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (head, rule, *body)
+    ]
+    return "\n".join(pad)
+
+
+def _markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    rows = [head, ["---"] * len(head), *body]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows
+    )

@@ -1,0 +1,62 @@
+"""The report's first answer: which method predicts what, and how surely."""
+
+from collections.abc import Mapping, Sequence
+
+from tvrl_jax.report import compare, plots
+from tvrl_jax.report.page import Fold, Picture, Section, Strong, Table, Text
+from tvrl_jax.report.tables import COLUMNS
+
+NO_SKILL = {"r2": 0.0, "auroc": 0.5}  # the metrics that compare across tasks, for the figure
+
+
+def section(results: Sequence[Mapping]) -> Section:
+    """Tables for every probe and label fraction, and the same as figures."""
+    if not results:
+        return Section("Results", [Text("No results.csv: nothing has been probed yet.")])
+    methods = compare.methods_of(results)
+    parts = []
+    for index, (probe, fraction) in enumerate(compare.settings_of(results)):
+        lines = compare.compare(results, methods, fraction, probe=probe)
+        shown = [
+            Text(f"{compare.heading(probe, fraction).capitalize()}."),
+            table(lines, methods),
+            *_figures(lines, methods),
+        ]
+        parts += shown if index == 0 else [Fold(compare.heading(probe, fraction), shown[1:])]
+    parts.append(Fold(f"All {len(results)} rows of results.csv", [_all_rows(results)]))
+    return Section("Results on the test patients", parts)
+
+
+def main_comparison(results: Sequence[Mapping]) -> list[tuple[str, str, float]]:
+    """(method, probe, fraction) of each pretrained method where the most labels are used."""
+    learners = [name for name in compare.methods_of(results) if name not in compare.BASELINES]
+    settings = compare.settings_of(results)
+    return [(name, *settings[0]) for name in learners] if settings else []
+
+
+def table(lines: Sequence[compare.Line], methods: Sequence[str]) -> Table:
+    """A comparison, its surely best cells set in bold."""
+    head, body = compare.grid(lines, methods, compare.LABELS)
+    rows = [[Strong(cell) if cell.endswith(compare.BEST) else cell for cell in row] for row in body]
+    return Table(head, rows, note=compare.note(lines), left=2)
+
+
+def _figures(lines: Sequence[compare.Line], methods: Sequence[str]) -> list[Picture]:
+    pictures = []
+    for metric, no_skill in NO_SKILL.items():
+        own = [line for line in lines if line.metric == metric]
+        if own:
+            name = compare.NAMES[metric]
+            figure = plots.forest(own, methods, compare.LABELS, title=name, no_skill=no_skill)
+            alt = f"{name} of each method and task, with intervals; the numbers are in the table"
+            pictures.append(Picture(figure, alt))
+    return pictures
+
+
+def _all_rows(results: Sequence[Mapping]) -> Table:
+    rows = [[_exact(row[name]) for name in COLUMNS] for row in results]
+    return Table(COLUMNS, rows, left=4)
+
+
+def _exact(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
