@@ -11,6 +11,7 @@ def embeddings(batch: int, width: int = 8, seed: int = 0):
     return np.random.default_rng(seed).normal(size=(2, batch, width)).astype(np.float32)
 
 
+@jax.jit
 def mean_loss(first, second, valid, temperature=0.1):
     each = losses.info_nce(first, second, valid, temperature=temperature)
     return losses.masked_mean(each.loss, jnp.tile(valid, 2))
@@ -98,12 +99,12 @@ def test_smooth_l1_is_quadratic_then_linear():
     np.testing.assert_allclose(losses.smooth_l1(gap, 0 * gap), [0.125, 0.5, 2.5])
 
 
-def test_standardise_has_zero_mean_and_unit_unbiased_variance():
+def test_standardise_has_zero_mean_and_unit_variance_and_stands_a_constant():
     x = np.random.default_rng(0).normal(3, 2, (4, 50)).astype(np.float32)
-    y = np.asarray(losses.standardise(x, eps=1e-6, ddof=1))
+    y = np.asarray(losses.standardise(x, eps=1e-6))
     np.testing.assert_allclose(y.mean(-1), 0, atol=1e-6)
-    np.testing.assert_allclose(y.std(-1, ddof=1), 1, rtol=1e-5)
-    assert np.isfinite(losses.standardise(np.ones((1, 5)), eps=1e-6, ddof=1)).all()
+    np.testing.assert_allclose(y.std(-1), 1, rtol=1e-5)
+    assert np.isfinite(losses.standardise(np.ones((1, 5)), eps=1e-6)).all()
 
 
 def test_missing_targets_have_no_loss_and_no_gradient():
@@ -126,28 +127,30 @@ def test_cross_entropy_matches_its_definition_and_skips_the_missing():
     np.testing.assert_array_equal(known, [True, True, False])
 
 
+@jax.jit  # ten shapes for 37 cases
+def info_nce_and_gradients(first, second, temperature):
+    valid = jnp.ones(len(first), bool)
+    each = losses.info_nce(first, second, valid, temperature=temperature)
+    return each, jax.value_and_grad(mean_loss, (0, 1))(first, second, valid, temperature)
+
+
 @pytest.mark.parametrize("precision", parity.PRECISIONS)
 def test_info_nce_meets_the_recording(parity_dir, precision):
     recording = parity.load(parity_dir, "05_infonce")
-    single = precision == "float32"
+    # float32: rtol 1e-5 as recorded. float64: 1e-10; the gradients are stored rounded to float32.
+    rtol, gradient_rtol = {"float32": (1e-5, 1e-5), "float64": (1e-10, 2e-7)}[precision]
     with parity.precision(precision) as dtype:
         for about in recording.about["cases"]:
             case, array = about["case"], recording.array
             pair = [jnp.asarray(array[f"in/{case}_feat{v}"], dtype) for v in (1, 2)]
-            tau, valid = float(array[f"in/{case}_tau"]), jnp.ones(about["N"], bool)
-            each = losses.info_nce(*pair, valid, temperature=tau)
-            loss, grads = jax.value_and_grad(mean_loss, (0, 1))(*pair, valid, tau)
-            recorded = array[f"out/{case}_loss"]
-            np.testing.assert_allclose(
-                loss, recorded, rtol=1e-5 if single else 1e-10, atol=1e-6 if single else 1e-10
-            )
-            untied = np.asarray(each.tied) == 0
-            ranks = array[f"out/{case}_sim_argsort"]
+            each, (loss, grads) = info_nce_and_gradients(*pair, float(array[f"in/{case}_tau"]))
+            recorded, ranks = array[f"out/{case}_loss"], array[f"out/{case}_sim_argsort"]
+            np.testing.assert_allclose(loss, recorded, rtol=rtol, atol=rtol / 10, err_msg=case)
+            untied = np.asarray(each.tied) == 0  # between ties the recording's sort chose freely
             np.testing.assert_array_equal(np.asarray(each.closer)[untied], ranks[untied])
-            for v, grad in zip((1, 2), grads, strict=True):
-                expected = array[f"grad/{case}_feat{v}"]  # stored as float32
-                limit = max(np.abs(expected).max(), 1e-9) * (1e-5 if single else 2e-7)
-                assert np.abs(grad - expected).max() <= limit, (case, v)
+            expected = np.concatenate([array[f"grad/{case}_feat{v}"] for v in (1, 2)])
+            error = np.abs(np.concatenate(grads) - expected).max()
+            assert error <= gradient_rtol * np.abs(expected).max(), (case, error)
 
 
 @pytest.mark.parametrize("precision", parity.PRECISIONS)
@@ -157,6 +160,7 @@ def test_negative_cosine_meets_the_recording(parity_dir, precision):
     def mean(x, y):  # the recording's vectors lie along axis 1
         return jnp.mean(losses.negative_cosine(jnp.moveaxis(x, 1, -1), jnp.moveaxis(y, 1, -1)))
 
+    mean_and_gradients = jax.jit(jax.value_and_grad(mean, (0, 1)))
     single = precision == "float32"
     with parity.precision(precision) as dtype:
         for about in recording.about["cases"]:
@@ -164,7 +168,7 @@ def test_negative_cosine_meets_the_recording(parity_dir, precision):
             if single and ("tiny" in case or "zero" in case):
                 continue  # excepted by the sidecar
             pair = [jnp.asarray(array[f"in/{case}_{v}"], dtype) for v in "xy"]
-            loss, grads = jax.value_and_grad(mean, (0, 1))(*pair)
+            loss, grads = mean_and_gradients(*pair)
             limit = 1e-5 if single else 1e-10
             np.testing.assert_allclose(loss, array[f"out/{case}_loss"], rtol=limit)
             for v, grad in zip("xy", grads, strict=True):

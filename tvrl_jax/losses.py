@@ -120,11 +120,11 @@ def smooth_l1(prediction: jax.Array, target: jax.Array) -> jax.Array:
     return jnp.mean(jnp.where(gap < 1, 0.5 * gap**2, gap - 0.5), axis=-1)
 
 
-def standardise(x: jax.Array, *, eps: float, ddof: int) -> jax.Array:
-    """Zero mean and unit variance along the last axis; ddof 1 = the unbiased variance."""
+def standardise(x: jax.Array, *, eps: float) -> jax.Array:
+    """Zero mean and unit variance along the last axis: layer normalisation without parameters."""
     x = wide(x)
     centred = x - jnp.mean(x, axis=-1, keepdims=True)
-    return centred / jnp.sqrt(jnp.var(x, axis=-1, keepdims=True, ddof=ddof) + eps)
+    return centred / jnp.sqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + eps)
 
 
 def patch_error(prediction_BNP: jax.Array, target_BNP: jax.Array) -> jax.Array:

@@ -1,0 +1,46 @@
+"""Contrastive learning of whole clips: CVRL, cSimCLR and cSimCLR-TE.
+
+One rule for all three. They differ in what their configurations ask for: CVRL (Qian et al. 2021,
+arXiv 2008.03800) compares two windows of a series, cSimCLR two augmentations of one window, and
+cSimCLR-TE also embeds the time of each frame.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from tvrl_jax import metrics
+from tvrl_jax.losses import info_nce, masked_mean
+from tvrl_jax.models.build import Network
+from tvrl_jax.objectives import views
+from tvrl_jax.objectives.outcome import Outcome
+
+
+def loss(network: Network, params, extra, batch, key, progress, *, temperature: float) -> Outcome:
+    """InfoNCE between the two views' CLS, over the global batch."""
+    key_s, key_t = views.keys(key, 2)
+    feature_BVTD, extra = views.frame_features(network, params, extra, batch, key_s)
+    cls_BVD = summarise(network, params, feature_BVTD, batch, key_t)
+    return compare(network, params, extra, cls_BVD, batch, temperature=temperature)
+
+
+def summarise(network: Network, params, feature_BVTD, batch, key) -> jax.Array:
+    """The temporal CLS of each view, which sees all its valid frames: [B, V, D]."""
+    x_BVTD = views.embed_time(network, params, feature_BVTD, batch["time_BVT"])
+    return views.temporal(network, params, x_BVTD, batch["valid_BVT"], key)[0]
+
+
+def compare(network: Network, params, extra, cls_BVD, batch, *, temperature: float) -> Outcome:
+    """Projects both views, one after the other as BatchNorm wants it, and compares them."""
+    first_BE, extra = network.project(params, extra, cls_BVD[:, 0], train=True)
+    second_BE, extra = network.project(params, extra, cls_BVD[:, 1], train=True)
+    valid_B = views.counted(batch)
+    valid_N = jnp.tile(valid_B, 2)
+    each = info_nce(first_BE, second_BE, valid_B, temperature=temperature)
+    value = masked_mean(each.loss, valid_N)
+    logged = {
+        "loss_contrastive": value,
+        **metrics.retrieval(each.closer, each.tied, valid_N),
+        "intra_cosine": metrics.intra_cosine(first_BE, second_BE, valid_B),
+        "inter_cosine": metrics.inter_cosine(first_BE, second_BE, batch["subject_B"], valid_B),
+    }
+    return Outcome(value, logged, extra, jnp.stack([first_BE, second_BE], axis=1))

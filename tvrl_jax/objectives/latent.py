@@ -1,0 +1,39 @@
+"""Prediction of frame features: what TVRL and the causal rule share."""
+
+import jax
+import jax.numpy as jnp
+
+from tvrl_jax.losses import masked_mean, negative_cosine, smooth_l1, standardise
+from tvrl_jax.objectives.outcome import Outcome
+
+DISTANCES = {"cosine": negative_cosine, "smooth_l1": smooth_l1}
+
+
+def weight_at(progress, *, start_fraction: float, latent_weight: float) -> jax.Array:
+    """Weight of the latent term: 0 until `start_fraction` of the training is done."""
+    return jnp.where(progress < start_fraction, 0.0, latent_weight)
+
+
+def target_of(feature_BVTD: jax.Array, batch: dict, *, target_norm: bool) -> jax.Array:
+    """What is to be predicted: the features of the frames themselves, without gradient.
+
+    A step that keeps an averaged encoder may put its features into the batch, as
+    `latent_target_BVTD`; they then take the place of the learning encoder's own. `target_norm`
+    layer-normalises them.
+    """
+    target_BVTD = jax.lax.stop_gradient(batch.get("latent_target_BVTD", feature_BVTD))
+    return standardise(target_BVTD, eps=1e-5) if target_norm else target_BVTD
+
+
+def error(prediction_BVTD, target_BVTD, counted_BVT, *, distance: str) -> jax.Array:
+    """Mean over the views of the mean over a view's counted frames; 0 where none is counted."""
+    each_BVT = DISTANCES[distance](prediction_BVTD, target_BVTD)
+    return jnp.mean(jax.vmap(masked_mean, in_axes=1)(each_BVT, counted_BVT))
+
+
+def combine(contrast: Outcome, latent: jax.Array, weight: jax.Array) -> Outcome:
+    """(1 - weight) x the contrastive loss + weight x the latent one."""
+    total = (1 - weight) * contrast.loss + weight * latent
+    return contrast._replace(
+        loss=total, metrics={**contrast.metrics, "loss_latent": latent, "latent_weight": weight}
+    )

@@ -1,0 +1,26 @@
+"""Latent time navigation (Yang et al. 2023, arXiv 2305.06437).
+
+CVRL's two windows, but the first one's feature is moved along learned directions by the time that
+lies between them, so that what time changes need not be forgotten to make the views agree.
+"""
+
+import jax.numpy as jnp
+
+from tvrl_jax.models.build import Network
+from tvrl_jax.objectives import contrastive, views
+from tvrl_jax.objectives.outcome import Outcome
+
+
+def loss(network: Network, params, extra, batch, key, progress, *, temperature: float) -> Outcome:
+    """InfoNCE after view 1 was shifted by |dt|; view 0 stays.
+
+    dt is the difference of the windows' starts in series time. The frames' own times will not do:
+    relative to their window both start at 0, which made the published dt always 0 on cine.
+    """
+    key_s, key_t = views.keys(key, 2)
+    feature_BVTD, extra = views.frame_features(network, params, extra, batch, key_s)
+    cls_BVD = contrastive.summarise(network, params, feature_BVTD, batch, key_t)
+    dt_B = jnp.abs(batch["start_BV"][:, 1] - batch["start_BV"][:, 0])
+    shifted_BD = network.shift(params, cls_BVD[:, 1], dt_B)
+    cls_BVD = jnp.stack([cls_BVD[:, 0], shifted_BD], axis=1)
+    return contrastive.compare(network, params, extra, cls_BVD, batch, temperature=temperature)

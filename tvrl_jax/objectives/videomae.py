@@ -1,0 +1,41 @@
+"""VideoMAE: reconstruct the nine tenths of a clip that were removed (Tong et al. 2022,
+arXiv 2203.12602)."""
+
+import jax
+
+from tvrl_jax.losses import masked_mean, patch_error
+from tvrl_jax.masking import token_noise
+from tvrl_jax.models.build import Network
+from tvrl_jax.objectives import views
+from tvrl_jax.objectives.outcome import Outcome
+
+
+def loss(
+    network: Network, params, extra, batch, key, progress, *, mask_ratio: float, masking: str
+) -> Outcome:
+    """Draws which tokens stay: `masking` is "random", or "tube" (the same places at all times)."""
+    key_noise, key = jax.random.split(key)
+    token_BN = network.keys(batch["valid_BVT"][:, 0])
+    noise_BN, keep = token_noise(
+        key_noise, token_BN, frames=network.grid[0], ratio=mask_ratio, kind=masking
+    )
+    return outcome(network, params, extra, batch, noise_BN, keep, key)
+
+
+def outcome(network: Network, params, extra, batch, noise_BN, keep: int, key) -> Outcome:
+    """Mean squared error of the removed, valid patches when the `keep` of least noise are seen.
+
+    The target is the patches' values, each patch normalised by its own mean and variance.
+    """
+    prediction_BNP, target_BNP, removed_BN = network.reconstruct(
+        params,
+        batch["clip_BVTHWC"][:, 0],
+        batch["valid_BVT"][:, 0],
+        noise_BN,
+        keep=keep,
+        train=True,
+        key=key,
+    )
+    counted_BN = removed_BN & views.counted(batch)[:, None]
+    value = masked_mean(patch_error(prediction_BNP, target_BNP), counted_BN)
+    return Outcome(value, {"loss_reconstruction": value}, extra, None)
