@@ -45,7 +45,7 @@ class Strength(NamedTuple):
 STRENGTHS = {
     "none": Strength(0, 0, 0, 0, 0, 0, 0, 0, (0, 0)),
     "mild": Strength(10, 4, 0.04, 1, 0.3, 0.08, 4, 0, (0.02, 0.05)),
-    "strong": Strength(40, 10, 0.15, 3, 0.6, 0.30, 9, 30, (0.04, 0.12)),
+    "strong": Strength(40, 10, 0.15, 2, 0.6, 0.20, 9, 30, (0.04, 0.12)),
 }
 
 
@@ -74,7 +74,7 @@ def draw_appearance(rng: np.random.Generator, size: int, nuisance: str) -> Appea
         spacing=float(np.float32(field / size)),
         rotation=s.rotation * rng.standard_normal(),
         tilt=0.5 * s.rotation * rng.standard_normal(),
-        shift=tuple((s.shift * rng.standard_normal(2)).tolist()),
+        shift=tuple((s.shift * np.clip(rng.standard_normal(2), -2, 2)).tolist()),
         signal=_signal(rng, SCANNERS[scanner], s.contrast),
         gain=GAIN * (1 + s.gain * rng.uniform(-1, 1)),
         bias=tuple((bias * np.array([1, 1, 0.4, 0.4, 0.4])).tolist()),
@@ -85,7 +85,7 @@ def draw_appearance(rng: np.random.Generator, size: int, nuisance: str) -> Appea
 
 
 def _signal(rng: np.random.Generator, scanner: dict, contrast: float) -> dict[str, float]:
-    own = 0.05 * rng.standard_normal(len(TISSUE))
+    own = 0.05 * np.clip(rng.standard_normal(len(TISSUE)), -2, 2)
     return {
         name: value * max(1 + contrast * (scanner.get(name, 0.0) + o), 0.2)
         for (name, value), o in zip(TISSUE.items(), own.tolist(), strict=True)
@@ -93,5 +93,5 @@ def _signal(rng: np.random.Generator, scanner: dict, contrast: float) -> dict[st
 
 
 def _vessels(rng: np.random.Generator, count: int) -> np.ndarray:
-    place = rng.uniform(-90, 90, (count, 2))
+    place = rng.uniform((-85, -45), (85, 90), (count, 2))  # below the chest wall
     return np.concatenate([place, rng.uniform(1.5, 4.0, (count, 1))], axis=1)

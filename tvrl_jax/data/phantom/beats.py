@@ -41,7 +41,7 @@ def _irregular(patient: Patient, rr: float, rng: np.random.Generator) -> np.ndar
     for rr_b, start, end, jitter_T in zip(rr_B, np.roll(gain_B, 1), gain_B, jitter_BT, strict=True):
         at = intervals(rr_b, male=patient.male, af=True)
         time_T = stretched(np.clip(frame_times(rr) + jitter_T, 0, rr), nominal, at)
-        out, back = ejected(time_T, at), filled(time_T, at, 0.0)
+        out, back = ejected(time_T, at), filled(time_T, at, patient.late)
         rows.append(-start + (1 + start) * out - (1 + end) * back)
     return np.stack(rows)
 
