@@ -15,6 +15,7 @@ from tvrl_jax.data.phantom.physiology import Sector, draw_patient
 from tvrl_jax.data.phantom.raster import plane
 from tvrl_jax.data.phantom.streams import PATIENT, stream
 from tvrl_jax.data.phantom.subject import draw, pictures, row
+from tvrl_jax.data.readers import read
 from tvrl_jax.errors import UserError
 
 SETTINGS = dict(kind="cardiac", subjects=20, seed=3, size=64, nuisance="mild")
@@ -250,6 +251,14 @@ def test_files_hold_the_drawn_pictures_upright(root, table):
     y, x = (int(v.mean()) for v in np.nonzero(mask[0] == 1))
     radius = int(np.sqrt((mask[0] > 0).sum() / np.pi))
     assert frames[0, y, x - radius - 4] > 2 * frames[0, y, x + radius + 6]
+
+
+def test_the_ordinary_reader_finds_frames_times_and_spacing(root, table):
+    line = table.iloc[0]
+    (image,) = read(str(root / line.path))
+    np.testing.assert_array_equal(image.frame_THWC[..., 0], load(root / line.path)[1])
+    np.testing.assert_allclose(image.time_T, np.arange(50) * 60 / line.HR / 50, rtol=1e-4)
+    assert image.spacing_mm == pytest.approx((line.spacing_mm, line.spacing_mm), rel=1e-5)
 
 
 def test_the_left_ventricle_spans_a_third_of_the_picture():
