@@ -13,7 +13,7 @@ NAMES = {
     "c_index": "C-index",
 }
 LABELS = {"untrained": "untrained encoder", "constant": "constant predictor", "tvrl": "TVRL"}
-DIFFERENCE = "_difference"  # ends the metric of a paired comparison
+MINUS = " - "  # in the method of a paired comparison
 BASELINES = ("untrained", "constant")  # shown last
 ALL_SEEDS = "all"  # the seed of a row whose interval already is one over seeds
 BEST = " *"
@@ -37,12 +37,13 @@ class Line(NamedTuple):
 
 def methods_of(rows: Iterable[Mapping]) -> list[str]:
     """The methods of the rows, in their order, baselines last; no paired differences."""
-    found = dict.fromkeys(row["method"] for row in rows if DIFFERENCE not in row["metric"])
+    found = dict.fromkeys(row["method"] for row in rows if MINUS not in row["method"])
     return sorted(found, key=lambda name: 1 + BASELINES.index(name) if name in BASELINES else 0)
 
 
 def settings_of(rows: Sequence[Mapping]) -> list[tuple[str, float]]:
     """(probe, label fraction) of every table that the rows fill; most labels first."""
+    rows = [row for row in rows if MINUS not in row["method"]]
     learners = [row for row in rows if row["method"] not in BASELINES] or rows
     pairs = dict.fromkeys((row["probe"], float(row["fraction"])) for row in learners)
     probes = list(dict.fromkeys(probe for probe, _ in pairs))
@@ -68,11 +69,11 @@ def compare(
     has rows of another probe only (a constant predictor has no linear probe) keeps those.
 
     The best cell of a line is marked when its lead over each other cell is beyond chance: a row
-    of method "A - B" and metric "METRIC_difference" (paired, with its interval) decides; without
-    one, the two intervals must not overlap.
+    of method "A - B" (their paired difference with its interval) decides; without one, the two
+    intervals must not overlap.
     """
     rows = [row for row in rows if math.isclose(float(row["fraction"]), fraction)]
-    shown = [row for row in rows if row["method"] in methods and DIFFERENCE not in row["metric"]]
+    shown = [row for row in rows if row["method"] in methods]
     pairs = list(dict.fromkeys((row["task"], row["metric"]) for row in shown))
     if metrics:
         pairs = [pair for pair in pairs if pair[1] in metrics]
@@ -83,11 +84,9 @@ def compare(
 
 
 def _line(rows, methods, task: str, metric: str, probe: str) -> Line:
-    rows = [row for row in rows if row["task"] == task]
-    own = [row for row in rows if row["metric"] == metric]
-    paired = [row for row in rows if row["metric"] == metric + DIFFERENCE]
-    cells = {name: _cell(own, name, probe) for name in methods}
-    best = _best(paired, {k: v for k, v in cells.items() if v is not None}, metric, probe)
+    rows = [row for row in rows if (row["task"], row["metric"]) == (task, metric)]
+    cells = {name: _cell(rows, name, probe) for name in methods}
+    best = _best(rows, {k: v for k, v in cells.items() if v is not None}, metric, probe)
     marked = [cell and cell._replace(best=name == best) for name, cell in cells.items()]
     return Line(task, metric, tuple(marked))
 
@@ -108,19 +107,19 @@ def _mean(values: Iterable[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def _best(paired, cells: Mapping[str, Cell], metric: str, probe: str) -> str | None:
+def _best(rows, cells: Mapping[str, Cell], metric: str, probe: str) -> str | None:
     if len(cells) < 2 or any(math.isnan(cell.value) for cell in cells.values()):
         return None
     sign = -1 if lower_is_better(metric) else 1
     leader = max(cells, key=lambda name: sign * cells[name].value)
     others = (name for name in cells if name != leader)
-    sure = all(_leads(paired, cells, leader, name, sign, probe) for name in others)
+    sure = all(_leads(rows, cells, leader, name, sign, probe) for name in others)
     return leader if sure else None
 
 
-def _leads(paired, cells, leader: str, other: str, sign: int, probe: str) -> bool:
+def _leads(rows, cells, leader: str, other: str, sign: int, probe: str) -> bool:
     for first, second, turn in ((leader, other, sign), (other, leader, -sign)):
-        gap = _cell(paired, f"{first} - {second}", probe)
+        gap = _cell(rows, first + MINUS + second, probe)
         if gap:
             return min(turn * gap.low, turn * gap.high) > 0
     if sign > 0:

@@ -21,46 +21,55 @@ def sections(material, cine: bytes) -> list[Section]:
 
 
 def tasks_of(arrays: Mapping[str, np.ndarray]) -> list[str]:
-    """Tasks with a true value, in the file's order."""
-    return [name.removesuffix("/true") for name in arrays if name.endswith("/true")]
+    """Tasks with labels, in the file's order."""
+    return [name.removeprefix("label/") for name in arrays if name.startswith("label/")]
+
+
+def methods_of(arrays: Mapping[str, np.ndarray], kind: str) -> list[str]:
+    """Methods with a `kind` ("prediction" or "feature"), baselines last."""
+    found = [name.split("/")[1] for name in arrays if name.startswith(f"{kind}/")]
+    return sorted(dict.fromkeys(found), key=lambda name: name in compare.BASELINES)
 
 
 def predictions(arrays: Mapping[str, np.ndarray], results: Sequence[Mapping]) -> Section:
     title = "Predictions"
-    if not arrays:
+    methods = methods_of(arrays, "prediction")
+    if not methods:
         return Section(title, [Text("No predictions.npz: no predictions were kept.")])
-    made = [_prediction(arrays, task, results) for task in tasks_of(arrays)]
-    about = f"Drawn: {_text(arrays, 'about')}. " if _text(arrays, "about") else ""
-    caption = f"{about}A point is a test series; the numbers in the corners are those of the table."
+    made = [_prediction(arrays, methods[0], task, results) for task in tasks_of(arrays)]
+    caption = (
+        f"{_label(methods[0])}, seed 0, on the test series: a point is a series. The numbers in "
+        "the corners are those of the table, over all seeds."
+    )
     return Section(title, [Gallery([p for p in made if p]), Text(caption, quiet=True)])
 
 
-def _text(arrays: Mapping[str, np.ndarray], name: str) -> str:
-    return str(arrays[name]) if name in arrays else ""
+def _label(method: str) -> str:
+    return compare.LABELS.get(method, method)
 
 
-def _prediction(arrays, task: str, results: Sequence[Mapping]) -> Picture | None:
-    true = arrays[f"{task}/true"].astype(float)
-    note = "\n".join(_scores(results, task))
-    if f"{task}/pred" in arrays:
-        predicted, unit = arrays[f"{task}/pred"].astype(float), _text(arrays, f"{task}/unit")
-        figure = plots.predicted_against_true(true, predicted, task, unit=unit, note=note)
-        return Picture(figure, f"{task}: predicted against true. {note}")
-    if f"{task}/prob" in arrays:
-        probability, classes = arrays[f"{task}/prob"], _classes(arrays, task)
-        figure = plots.roc(true, probability, task, classes=classes, note=note)
+def _prediction(arrays, method: str, task: str, results: Sequence[Mapping]) -> Picture | None:
+    output_NK = arrays.get(f"prediction/{method}/{task}")
+    if output_NK is None:
+        return None
+    true_N, note = arrays[f"label/{task}"].astype(float), "\n".join(_scores(results, task))
+    classes = _classes(arrays, task)
+    if classes:
+        figure = plots.roc(true_N, output_NK, task, classes=classes, note=note)
         return Picture(figure, f"{task}: ROC curve. {note}")
-    return None
+    unit = _unit(arrays, task)
+    predicted_N = output_NK.reshape(len(true_N)).astype(float)
+    figure = plots.predicted_against_true(true_N, predicted_N, task, unit=unit, note=note)
+    return Picture(figure, f"{task}: predicted against true. {note}")
+
+
+def _unit(arrays: Mapping[str, np.ndarray], task: str) -> str:
+    return str(arrays.get(f"unit/{task}", ""))
 
 
 def _classes(arrays: Mapping[str, np.ndarray], task: str) -> tuple[str, ...]:
-    """Names of the classes; their codes where the file holds none; () for a regression task."""
-    if f"{task}/classes" in arrays:
-        return tuple(map(str, arrays[f"{task}/classes"]))
-    if f"{task}/prob" not in arrays:
-        return ()
-    true = arrays[f"{task}/true"].astype(float)
-    return tuple(f"class {code}" for code in range(int(np.nanmax(true, initial=1)) + 1))
+    """Names of the classes; () for a regression task."""
+    return tuple(map(str, arrays.get(f"classes/{task}", ())))
 
 
 def _scores(results: Sequence[Mapping], task: str) -> list[str]:
@@ -78,21 +87,32 @@ def _scores(results: Sequence[Mapping], task: str) -> list[str]:
 
 
 def embedding(arrays: Mapping[str, np.ndarray]) -> Section:
-    title = "The features of the test series"
-    if "features" not in arrays:
+    title = "Maps of the features"
+    methods = methods_of(arrays, "feature")
+    if not methods:
         return Section(title, [Text("No features in predictions.npz: no map can be drawn.")])
+    caption = (
+        f"{_label(methods[0])}: the test series on the principal axes of their standardised "
+        "features. A gradient of colour means that a target is among the features' largest "
+        "variations; without one it may still be readable from others."
+    )
+    parts = [_maps(arrays, methods[0]), Text(caption, quiet=True)]
+    parts += [Fold(f"The same, {_label(name)}", [_maps(arrays, name)]) for name in methods[1:]]
+    return Section(title, parts)
+
+
+def _maps(arrays: Mapping[str, np.ndarray], method: str) -> Gallery:
     made = []
     for task in tasks_of(arrays):
-        true, classes = arrays[f"{task}/true"].astype(float), _classes(arrays, task)
         figure = plots.embedding_map(
-            arrays["features"], true, task, unit=_text(arrays, f"{task}/unit"), classes=classes
+            arrays[f"feature/{method}"],
+            arrays[f"label/{task}"].astype(float),
+            task,
+            unit=_unit(arrays, task),
+            classes=_classes(arrays, task),
         )
-        made.append(Picture(figure, f"Map of the features, coloured by {task}"))
-    caption = (
-        "Principal axes of the standardised features. A colour gradient means that a target is "
-        "among the features' largest variations; without one it may still be readable from others."
-    )
-    return Section(title, [Gallery(made), Text(caption, quiet=True)])
+        made.append(Picture(figure, f"Map of the features, {_label(method)}, coloured by {task}"))
+    return Gallery(made)
 
 
 def training(metrics: Sequence[Mapping]) -> Section:
@@ -135,4 +155,4 @@ def synthetic(cine: bytes) -> Section:
     if not cine:
         return Section("", [])
     alt = "Frames of a cine above its volume curve"
-    return Section("The synthetic cohort", [Picture(cine, alt, alt + ".")])
+    return Section("The synthetic cohort", [Picture(cine, alt, alt + ".", plot=False)])

@@ -6,12 +6,10 @@
   samples.npz                  of the run folder: `augmented` [N, V, T, H, W, C] (or without V),
                                uint8, or float in [0, 1]
   results.csv                  of the probe folder (else the run folder)
-  predictions.npz              of the probe folder (else the run folder), one row per test series:
-                               TASK/true [n] values or class codes, NaN = missing;
-                               TASK/pred [n] (regression) or TASK/prob [n] or [n, K] (classes);
-                               TASK/classes [K] names, optional; TASK/unit text, optional;
-                               features [n, D] and subject [n], optional;
-                               about: which fit the predictions are of, optional text
+  predictions.npz              of the probe folder (else the run folder), for N test series:
+                               label/TASK [N] values or class codes, NaN = missing;
+                               classes/TASK names, empty for regression; unit/TASK, optional text;
+                               prediction/METHOD/TASK [N, K]; feature/METHOD [N, D]; subject [N]
 """
 
 import json

@@ -60,7 +60,7 @@ class Alarm(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """Parts that are shown on request (and in print)."""
+    """Parts that are shown, and printed, on request: long tables."""
 
     summary: str
     parts: Sequence

@@ -48,6 +48,5 @@ summary { cursor: pointer; color: var(--accent); font-size: .925rem; }
     --alarm: #b3400a; --alarm-soft: #fff; }
   body { font-size: 10.5pt; } main { max-width: none; padding: 0; }
   h2 { break-after: avoid; } .plot img { filter: none; mix-blend-mode: normal; }
-  details::details-content { content-visibility: visible; height: auto; }
   .gallery { grid-template-columns: repeat(3, 1fr); } .scroll { overflow: visible; } }
 """

@@ -1,0 +1,410 @@
+"""Laws of the run's log, its tables and its report."""
+
+import io
+import itertools
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tvrl_jax.errors import UserError
+from tvrl_jax.report import alarms, compare, curves, html, page, pictures, plots, tables
+from tvrl_jax.report.metricslog import FILE, MetricsLog, read_metrics
+from tvrl_jax.report.progress import Progress, duration
+
+EVIL = '<script>alert("x")</script>'
+
+
+# metrics.jsonl
+
+
+def _metrics(step: int) -> dict:
+    return {"loss": np.float32(1 / (step + 1)), "top1": math.nan if step == 3 else 0.1 * step}
+
+
+def _log(folder, steps, resume_step: int = 0) -> None:
+    with MetricsLog(folder, tensorboard=False, resume_step=resume_step) as log:
+        for step in steps:
+            log.write(step, _metrics(step))
+
+
+def test_metrics_come_back_as_written_and_nan_as_null(tmp_path):
+    _log(tmp_path, range(5))
+    rows = read_metrics(tmp_path / FILE)
+    assert [row["step"] for row in rows] == list(range(5))
+    assert rows[4] == {"step": 4, "loss": float(np.float32(0.2)), "top1": 0.4}
+    assert rows[3]["top1"] is None
+    assert "NaN" not in (tmp_path / FILE).read_text()
+
+
+def test_metrics_of_arrays_and_infinities_are_valid_json(tmp_path):
+    with MetricsLog(tmp_path, tensorboard=False) as log:
+        log.write(np.int64(0), {"a": np.array([1.0, np.inf]), "b": np.bool_(True), "c": "text"})
+    assert read_metrics(tmp_path / FILE) == [{"step": 0, "a": [1.0, None], "b": True, "c": "text"}]
+
+
+def test_every_row_is_on_disk_before_the_log_is_closed(tmp_path):
+    log = MetricsLog(tmp_path, tensorboard=False)
+    log.write(0, {"loss": 1.0})
+    assert len(read_metrics(tmp_path / FILE)) == 1
+    log.close()
+
+
+@pytest.mark.parametrize("cut", [1, 2, 10])
+def test_a_torn_last_line_is_left_out(tmp_path, cut):
+    _log(tmp_path, range(3))
+    path = tmp_path / FILE
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-cut])
+    # Without its line feed alone the row is still whole.
+    assert [row["step"] for row in read_metrics(path)] == ([0, 1, 2] if cut == 1 else [0, 1])
+
+
+def test_a_broken_line_before_the_last_is_named(tmp_path):
+    (tmp_path / FILE).write_text('{"step": 0}\n{"ste\n{"step": 2}\n')
+    with pytest.raises(UserError, match="line 2"):
+        read_metrics(tmp_path / FILE)
+
+
+def test_a_resumed_run_leaves_the_file_of_an_uninterrupted_one(tmp_path):
+    _log(tmp_path / "straight", range(9))
+    _log(tmp_path / "killed", range(6))
+    with (tmp_path / "killed" / FILE).open("a") as file:
+        file.write('{"step": 6, "lo')
+    _log(tmp_path / "killed", range(4, 9), resume_step=4)
+    straight, killed = ((tmp_path / name / FILE).read_bytes() for name in ("straight", "killed"))
+    assert straight == killed
+    assert not list((tmp_path / "killed").glob("*.tmp"))
+
+
+def test_tensorboard_gets_scalars_and_images(tmp_path):
+    with MetricsLog(tmp_path, tensorboard=True) as log:
+        log.write(7, {"some_scalar": 0.5, "missing": math.nan})
+        log.image(7, "some_image", np.zeros((4, 4, 1), np.uint8))
+    events = b"".join(path.read_bytes() for path in (tmp_path / "tensorboard").iterdir())
+    assert b"some_scalar" in events and b"some_image" in events and b"missing" not in events
+
+
+# the line in the terminal
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def _progress(stream, steps: int, seconds: float, every: int) -> list[str]:
+    clock = itertools.count(0.0, seconds / 2).__next__  # read about twice an update
+    progress = Progress(steps, clips=8, stream=stream, clock=clock)
+    for step in range(1, steps + 1):
+        progress.update(step, {"loss": 1 / step} if step % every == 0 else None)
+    progress.close()
+    return stream.getvalue().splitlines()
+
+
+def test_progress_tells_rate_and_remaining_time():
+    now = [0.0]
+    progress = Progress(100, clips=8, stream=io.StringIO(), clock=lambda: now[0])
+    for step in range(1, 21):
+        now[0] += 10.0 if step == 1 else 0.5  # the first step compiles: it is no measure
+        progress.update(step, {"loss": 2.0, "unasked": 1.0})
+    line = progress.line()
+    for part in ("20/100", "20 %", "2 steps/s", "16 clips/s", "elapsed 0:20", "left 0:40"):
+        assert part in line
+    assert "loss 2" in line and "unasked" not in line
+
+
+def test_progress_does_not_flood_a_file_and_ends_with_the_last_step():
+    lines = _progress(io.StringIO(), steps=1000, seconds=0.01, every=1)
+    assert len(lines) < 30
+    assert "1000/1000" in lines[-1]
+
+
+def test_progress_is_heard_of_between_rare_log_lines():
+    lines = _progress(io.StringIO(), steps=100, seconds=10.0, every=1000)
+    assert len(lines) > 10
+
+
+def test_progress_redraws_one_line_on_a_terminal():
+    stream = Terminal()
+    _progress(stream, steps=50, seconds=1.0, every=10)
+    assert stream.getvalue().count("\n") == 1 and stream.getvalue().count("\r") > 10
+
+
+def test_durations():
+    assert [duration(s) for s in (0, 59.6, 3725)] == ["0:00", "1:00", "1:02:05"]
+
+
+# results.csv
+
+
+def _row(method="tvrl", task="LVEF", metric="r2", value=0.5, half=0.1, **other) -> dict:
+    row = dict(method=method, cohort="phantom", task=task, probe="linear", fraction=1.0, seed="all")
+    row |= dict(metric=metric, value=value, ci_low=value - half, ci_high=value + half, n=40)
+    return row | other
+
+
+def test_results_round_trip_exactly(tmp_path):
+    rows = [
+        _row(value=1 / 3, seed=0),
+        _row(task='a,"b"\nc', value=np.float64(0.1), ci_low=math.nan),
+    ]
+    tables.write_results(tmp_path / "results.csv", rows)
+    back = tables.read_results(tmp_path / "results.csv")
+    assert back[0] == rows[0]
+    assert back[1]["task"] == rows[1]["task"] and math.isnan(back[1]["ci_low"])
+    header = (tmp_path / "results.csv").read_text().splitlines()[0]
+    assert header == "method,cohort,task,probe,fraction,seed,metric,value,ci_low,ci_high,n"
+
+
+def test_a_row_with_the_same_key_is_replaced_and_others_stay(tmp_path):
+    path = tmp_path / "results.csv"
+    tables.update(path, [_row(value=0.1), _row(task="AF", metric="auroc")])
+    rows = tables.update(path, [_row(value=0.9), _row(probe="knn", value=0.3)])
+    assert [(row["task"], row["probe"], row["value"]) for row in rows] == [
+        ("LVEF", "linear", 0.9),
+        ("AF", "linear", 0.5),
+        ("LVEF", "knn", 0.3),
+    ]
+    assert tables.update(path, rows) == rows
+
+
+def test_a_wrong_results_file_is_named(tmp_path):
+    path = tmp_path / "results.csv"
+    path.write_text("method,cohort,task,probe,fraction,sed,metric,value,ci_low,ci_high,n\n")
+    with pytest.raises(UserError, match='no column "seed".*"sed"'):
+        tables.read_results(path)
+    tables.write_results(path, [_row()])
+    path.write_text(path.read_text().replace("0.5,", "half,", 1))
+    with pytest.raises(UserError, match='row 2: value = "half"'):
+        tables.read_results(path)
+
+
+# comparisons
+
+
+def _best(rows, methods=("tvrl", "untrained")) -> list:
+    return [
+        [cell and cell.best for cell in line.cells] for line in compare.compare(rows, methods, 1.0)
+    ]
+
+
+def test_the_best_is_marked_only_when_intervals_part():
+    apart = [_row(value=0.8), _row("untrained", value=0.5)]
+    touching = [_row(value=0.8), _row("untrained", value=0.7)]
+    assert _best(apart) == [[True, False]]
+    assert _best(touching) == [[False, False]]
+
+
+def test_a_paired_difference_decides_before_the_intervals():
+    touching = [_row(value=0.8), _row("untrained", value=0.7)]
+    surely = _row("tvrl - untrained", value=0.1, half=0.05)
+    perhaps = _row("tvrl - untrained", value=0.1, half=0.2)
+    assert _best([*touching, surely]) == [[True, False]]
+    assert _best([*touching, perhaps]) == [[False, False]]
+    apart = [_row(value=0.9), _row("untrained", value=0.5)]
+    assert _best([*apart, perhaps]) == [[False, False]]
+
+
+def test_of_errors_the_smaller_is_better():
+    rows = [_row(metric="mae", value=5.0), _row("untrained", metric="mae", value=9.0)]
+    assert _best(rows) == [[True, False]]
+
+
+def test_a_column_must_beat_all_others_to_be_marked():
+    rows = [_row(value=0.8), _row("untrained", value=0.4), _row("cvrl", value=0.75)]
+    assert _best(rows, ("tvrl", "untrained", "cvrl")) == [[False, False, False]]
+
+
+def test_without_a_row_for_all_seeds_a_cell_is_their_mean():
+    rows = [_row(value=0.4, seed=0), _row(value=0.6, seed=1)]
+    cell = compare.compare(rows, ("tvrl",), 1.0)[0].cells[0]
+    assert (cell.value, cell.seeds) == (0.5, 2)
+    cell = compare.compare([*rows, _row(value=0.55)], ("tvrl",), 1.0)[0].cells[0]
+    assert (cell.value, cell.seeds) == (0.55, 2)
+
+
+@pytest.mark.parametrize("style", ["text", "markdown"])
+def test_the_table_holds_the_numbers_of_the_csv(tmp_path, style):
+    rows = [
+        _row(task=task, method=method, metric=metric, value=round(value, 2), half=0.25)
+        for method in ("tvrl", "untrained", "constant")
+        for task, metric, value in (
+            ("LVEF", "r2", 0.51),
+            ("LVEF", "mae", 1.25),
+            ("AF", "auroc", 0.7),
+        )
+    ]
+    rows.append(_row("tvrl - untrained", task="LVEF", value=0.0))
+    back = tables.update(tmp_path / "results.csv", rows)
+    table = tables.comparison(back, style=style)
+    for row in rows[:-1]:
+        assert f"{row['value']:.2f} [{row['ci_low']:.2f}, {row['ci_high']:.2f}]" in table
+    assert table.count("[") == len(rows)  # every cell, and the note; no difference
+    assert "40 test patients" in table
+    order = [table.index(name) for name in ("TVRL", "untrained encoder", "constant predictor")]
+    assert order == sorted(order)
+
+
+def test_columns_of_the_text_table_are_aligned():
+    rows = [_row(value=0.5), _row("untrained", value=-12.0), _row(task="a long task")]
+    lines = tables.comparison_table(rows, ("tvrl", "untrained"), 1.0).splitlines()
+    starts = [match.start() for match in re.finditer("-+", lines[1])]
+    assert all(line[start - 1] == " " for line in lines[:4] for start in starts[1:] if line[start:])
+
+
+# alarms
+
+
+def _blank(top1: float) -> list[dict]:
+    return [{"step": i, "blank_top1": top1, "blank_chance": 1 / 127} for i in range(5)]
+
+
+@pytest.mark.parametrize(("top1", "raised"), [(0.0, False), (0.012, False), (0.1, True)])
+def test_the_clock_alarm_needs_more_than_chance(top1, raised):
+    assert bool(alarms.clock(_blank(top1)).alarm) == raised
+
+
+def test_collapse_unlearnt_and_nonfinite_losses_raise_alarms():
+    good = [{"step": 0, "loss": 1.0, "loss_contrastive": 1.0, "effective_rank": 20.0}]
+    bad = [{"step": 0, "loss": None, "loss_contrastive": math.log(127), "effective_rank": 1.2}]
+    assert sum(bool(check.alarm) for check in alarms.check_run(good, 64)) == 0
+    assert sum(bool(check.alarm) for check in alarms.check_run(bad, 64)) == 3
+
+
+def test_pretraining_that_does_not_help_raises_an_alarm():
+    def alarm(value):
+        rows = [_row(value=value), _row("untrained", value=0.5)]
+        return alarms.helped(rows, "tvrl", 1.0, "linear").alarm
+
+    assert "not helped" in alarm(0.55) and "is better at LVEF" in alarm(0.1) and not alarm(0.9)
+
+
+# figures
+
+
+def test_the_roc_curve_encloses_the_rank_statistic():
+    rng = np.random.default_rng(0)
+    positive, score = rng.random(60) < 0.4, rng.integers(0, 8, 60).astype(float)
+    false, true = plots.roc_curve(positive, score)
+    pairs = score[positive][:, None] - score[~positive]
+    assert np.trapezoid(true, false) == pytest.approx(np.mean(np.sign(pairs) / 2 + 0.5))
+    assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
+
+
+def test_principal_axes_find_the_plane_that_holds_everything():
+    rng = np.random.default_rng(0)
+    plane = rng.normal(size=(50, 2))
+    feature = np.concatenate([plane @ rng.normal(size=(2, 5)), np.ones((50, 1))], axis=1)
+    position, share = plots.principal_axes(feature)
+    assert share.sum() == pytest.approx(1.0) and share[0] >= share[1]
+    assert np.abs(np.corrcoef(position.T)[0, 1]) < 1e-9
+
+
+def test_the_running_mean_of_a_constant_is_that_constant():
+    np.testing.assert_allclose(curves.running_mean(np.full(100, 3.0)), 3.0)
+
+
+def _pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)))
+
+
+def test_the_sheet_shows_first_and_last_frames_of_every_clip():
+    clip = np.zeros((3, 2, 8, 10, 10, 1), np.float32)
+    clip[2, 1, 7] = 1.0
+    seen = _pixels(pictures.sheet(clip, columns=2))
+    assert seen.shape[-1] == 4 and (seen[..., :3] == 255).all(-1).any()
+    assert _pixels(pictures.sheet(clip[:, 0], columns=2)).shape[0] < seen.shape[0]
+    np.testing.assert_array_equal(
+        seen, _pixels(pictures.sheet((clip * 255).astype(np.uint8), columns=2))
+    )
+
+
+def test_a_cine_with_its_curve_is_a_picture():
+    time = np.linspace(0, 1, 6)
+    frame = np.random.default_rng(0).random((6, 12, 12))
+    png = pictures.cine_with_curve(frame, time, 100 + time, frames=3, mask_THW=frame > 0.5)
+    assert _pixels(png).shape[1] > 1000
+
+
+# report.html
+
+
+def test_everything_in_a_page_is_escaped():
+    dot = pictures.sheet(np.zeros((1, 1, 2, 2, 1)))
+    parts = [
+        page.Text(EVIL),
+        page.Bullets([EVIL]),
+        page.Facts([(EVIL, EVIL)]),
+        page.Table([EVIL], [[EVIL], [page.Strong(EVIL)]], note=EVIL),
+        page.Gallery([page.Picture(dot, f'" onerror="{EVIL}', EVIL)]),
+        page.Alarm([EVIL]),
+        page.Fold(EVIL, [page.Text(EVIL)]),
+    ]
+    text = page.page([page.Section(EVIL, parts)], title=EVIL)
+    assert "<script" not in text and text.count("&lt;script&gt;") == 16
+    assert '" onerror' not in text
+
+
+def _write_run(folder, task: str) -> list[dict]:
+    folder.mkdir()
+    config = {"method": "tvrl", "seed": 3, "train": {"steps": 9, "batch_size": 64}}
+    (folder / "config.json").write_text(json.dumps(config))
+    _log(folder, range(9))
+    rows = [_row(method, task=task, value=v) for method, v in (("tvrl", 0.8), ("untrained", 0.3))]
+    rows += [_row("tvrl", task="AF", metric="auroc", value=0.71)]
+    tables.write_results(folder / "results.csv", rows)
+    label = np.arange(12.0)
+    label[3] = np.nan
+    prob = np.linspace(0, 1, 12)
+    arrays = {f"label/{task}": label, f"prediction/tvrl/{task}": label[:, None] + 1}
+    arrays |= {"label/AF": label % 2, "classes/AF": np.array(["no", "yes"])}
+    arrays |= {"prediction/tvrl/AF": np.stack([1 - prob, prob], 1)}
+    arrays |= {"feature/tvrl": np.random.default_rng(0).normal(size=(12, 4))}
+    np.savez(folder / "predictions.npz", **arrays)
+    np.savez(folder / "samples.npz", augmented=np.zeros((2, 2, 8, 8, 8, 1), np.uint8))
+    return rows
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report") / "run"
+    rows = _write_run(folder, EVIL)
+    extras = html.Extras(device="cpu", base={"seed": 0}, alarms=(f"Mind {EVIL}",))
+    return html.build_report(folder, None, extras).read_text(), rows
+
+
+def test_the_report_needs_nothing_from_anywhere(report):
+    text, _ = report
+    assert "http" not in text.replace("http-equiv", "")
+    assert not re.search(r"<(script|link|iframe|object|embed)\b|@import|url\(", text)
+    assert set(re.findall(r'src="(.{22})', text)) == {"data:image/png;base64,"}
+    assert len(re.findall("<img", text)) >= 6
+
+
+def test_the_report_holds_the_numbers_alarms_and_settings(report):
+    text, rows = report
+    for row in rows:
+        assert f"{row['value']:.2f} [{row['ci_low']:.2f}, {row['ci_high']:.2f}]" in text
+    assert "Mind &lt;script&gt;" in text and 'class="alarm"' in text
+    assert "Missing when" not in text and "40" in text
+    assert "<td>seed</td><td>3</td><td>0</td>" in text
+
+
+def test_what_is_missing_is_said_and_nothing_fails(tmp_path):
+    text = html.build_report(tmp_path, None, html.Extras(device="cpu")).read_text()
+    for name in ("config.json", FILE, "results.csv", "predictions.npz", "samples.npz"):
+        assert name in text
+    assert "Missing when" in text and "<img" not in text
+
+
+def test_a_probe_folder_gets_its_own_report(tmp_path):
+    run, probe = tmp_path / "run", tmp_path / "probe"
+    _log(run, range(3))
+    tables.write_results(probe / "results.csv", [_row()])
+    path = html.build_report(run, probe, html.Extras(device="cpu"))
+    assert path == probe / "report.html" and "0.50 [0.40, 0.60]" in path.read_text()
+    assert "Training curves" in path.read_text()
