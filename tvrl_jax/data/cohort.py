@@ -50,8 +50,8 @@ def load_cohort(
     split_fractions: Sequence[float],
     split_seed: int,
     on_bad: str,
-    column_unit: str = "",
-    subject_csv: str = "",
+    column_unit: str,
+    subject_csv: str,
     **_,
 ) -> Cohort:
     """Reads and checks the table named in config.data; touches no pixel.
@@ -63,7 +63,7 @@ def load_cohort(
     Raises:
       UserError: one sentence with file, row and column about anything that is wrong.
     """
-    mapping = {"times": "", **columns}
+    mapping = dict(columns)
     times.check_unit(time_unit, "time_unit")
     unit = times.check_unit(column_unit or time_unit, "column_unit")
     if on_bad not in ("stop", "skip"):

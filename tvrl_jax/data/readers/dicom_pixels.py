@@ -31,7 +31,8 @@ RATIO = 100_000  # more than any codec packs of an image: larger claims are dama
 
 def number_of_frames(path: str, header: pydicom.Dataset) -> int:
     with reading(path, *BROKEN):
-        count = int(header.get("NumberOfFrames") or 1)
+        stated = header.get("NumberOfFrames")
+        count = 1 if stated is None else int(stated)
     if count < 1:
         raise UserError(f"{path} states {count} frames: remove it.")
     return count

@@ -1,0 +1,241 @@
+"""The table: what it may look like, and that each mistake in it is one sentence."""
+
+import numpy as np
+import pytest
+
+from configs import base, cohorts
+from tvrl_jax.data import split, times
+from tvrl_jax.data.cohort import load_cohort
+from tvrl_jax.errors import UserError
+
+ROWS = "subject,path,day,size,kind\n007,a.npy,3,1.5,x\n007,b.npy,-2,,y\n8,c.npy,1,2,x\n"
+
+
+@pytest.fixture
+def load(tmp_path):
+    """load(table, key=value, ...) with columns_NOUN=... for the mapping."""
+    for name in "abcd":
+        (tmp_path / f"{name}.npy").touch()
+
+    def run(text=ROWS, **changes):
+        data = base.get_config().data
+        data.root, data.csv = str(tmp_path), "table.csv"
+        for key, value in changes.items():
+            if key.startswith("columns_"):
+                data.columns[key.removeprefix("columns_")] = value
+            else:
+                data[key] = value
+        (tmp_path / "table.csv").write_text(text, encoding="utf-8")
+        return load_cohort(**data)
+
+    return run
+
+
+def refused(load, *words, text=ROWS, **changes):
+    with pytest.raises(UserError) as error:
+        load(text, **changes)
+    message = str(error.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+
+
+def test_each_row_is_a_series_and_subjects_stay_text(load):
+    cohort = load()
+    assert [r.subject for r in cohort.records] == ["007", "007", "8"]
+    assert [r.sources[0].row for r in cohort.records] == [2, 3, 4]
+    assert cohort.table["subject"].tolist() == ["007", "007", "8"]
+
+
+def test_dated_rows_are_joined_and_sorted_and_ties_keep_their_order(load):
+    text = "subject,path,day\n1,a.npy,7\n1,b.npy,-2\n2,c.npy,0\n1,d.npy,7\n"
+    first, second = load(text, columns_time="day", time_unit="days").records
+    assert [s.time for s in first.sources] == [-2, 7, 7]
+    assert [s.row for s in first.sources] == [3, 2, 5]
+    assert len(second.sources) == 1
+
+
+def test_series_column_separates_the_series_of_a_subject(load):
+    text = "subject,path,day,eye\n1,a.npy,7,L\n1,b.npy,2,R\n1,c.npy,1,L\n"
+    left, right = load(text, columns_time="day", columns_series="eye").records
+    assert [s.row for s in left.sources] == [4, 2] and (left.name, right.name) == ("L", "R")
+
+
+def test_units_of_the_columns_are_converted(load):
+    text = "subject,path,when\n1,a.npy,0 500 1500\n2,b.npy,[0;250;600]\n"
+    cohort = load(text, columns_times="when", column_unit="ms", time_unit="s")
+    assert [r.sources[0].times for r in cohort.records] == [(0, 0.5, 1.5), (0, 0.25, 0.6)]
+    years = times.convert([365.25, 0], "days", "years")
+    np.testing.assert_allclose(years, [1, 0])
+
+
+def test_templates_make_paths_and_times(load):
+    text = "subject,t0,t1\na,3,4\nb,5,6\n"
+    cohort = load(text, columns_path="{subject}.npy", columns_times="{t0} {t1}")
+    assert [r.sources[0].path[-5:] for r in cohort.records] == ["a.npy", "b.npy"]
+    assert cohort.records[1].sources[0].times == (5, 6)
+    refused(load, "no column", "subjekt", '"subject"?', columns_path="{subjekt}.npy")
+    refused(load, "no template", columns_path="{subject.npy")
+
+
+def test_a_pattern_lists_files_without_a_table(load, tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "e.npy").touch()
+    cohort = load(csv="**/*.npy")
+    assert [r.subject for r in cohort.records] == ["a", "b", "c", "d", "e"]
+    cohort = load(csv="deep/*.npy", columns_subject="folder")
+    assert cohort.records[0].subject == "deep"
+    refused(load, "finds nothing", csv="*.dcm")
+
+
+def test_second_table_of_subjects_is_joined(load, tmp_path):
+    (tmp_path / "patients.csv").write_text("subject,ef\n8,60\n007,40\n")
+    cohort = load(subject_csv="patients.csv", targets=("ef:regression",))
+    assert cohort.table["ef"].tolist() == ["40", "40", "60"]
+    (tmp_path / "patients.csv").write_text("subject,ef\n8,60\n8,61\n007,40\n")
+    refused(load, "row 3", "twice", subject_csv="patients.csv")
+    (tmp_path / "patients.csv").write_text("subject,ef\n8,60\n")
+    refused(load, '"007"', subject_csv="patients.csv")
+
+
+def test_missing_and_broken_tables(load, tmp_path):
+    refused(load, "absent.csv", "does not exist", csv="absent.csv")
+    refused(load, "data.csv", csv="")
+    refused(load, "is empty", text="")
+    refused(load, "is empty", text="\n\n")
+    refused(load, "no rows", text="subject,path\n")
+    refused(load, "row 3", "2 cells", text="subject,path,x\n1,a.npy,2\n1,b.npy\n")
+    refused(load, "two columns", text="subject,path,path\n1,a.npy,b.npy\n")
+    refused(load, "commas", text="subject;path\n1;a.npy\n")
+    (tmp_path / "latin.csv").write_bytes(b"subject,path\n\xe9,a.npy\n")
+    refused(load, "UTF-8", csv="latin.csv")
+
+
+def test_bom_blank_lines_and_spaces_are_harmless(load):
+    cohort = load("\ufeffsubject, path\n1,a.npy\n\n 2 , b.npy\n\n")
+    assert [r.subject for r in cohort.records] == ["1", "2"]
+    assert cohort.records[1].sources[0].row == 4
+
+
+@pytest.mark.parametrize("noun", ["subject", "path", "time", "series", "slice", "split", "times"])
+def test_a_column_that_does_not_exist_offers_the_nearest(load, noun):
+    refused(load, "table.csv", 'no column "dayy"', '"day"?', **{f"columns_{noun}": "dayy"})
+
+
+def test_times_must_be_numbers(load):
+    for bad in ("soon", "nan", "inf", "", "3 4"):
+        text = f"subject,path,day\n1,a.npy,3\n1,b.npy,{bad}\n"
+        refused(load, "row 3", '"day"', "number", text=text, columns_time="day")
+    text = "subject,path,day\n1,a.npy,3 x\n"
+    refused(load, "row 2", "numbers", text=text, columns_times="day")
+    refused(load, "not both", columns_time="day", columns_times="day")
+    refused(load, "no unit", time_unit="fortnights")
+    refused(load, "frames", columns_time="day", column_unit="frames")
+
+
+def test_slices_must_be_counts(load):
+    for bad in ("-1", "1.5", "x", "nan"):
+        text = f"subject,path,k\n1,a.npy,{bad}\n"
+        refused(load, "row 2", "slice", text=text, columns_slice="k")
+    text = "subject,path,k\n1,a.npy,0\n1,a.npy,3.0\n"
+    cohort = load(text, columns_slice="k")
+    assert [r.sources[0].slice for r in cohort.records] == [0, 3]
+
+
+def test_files_must_exist_once_and_belong_to_one_patient(load):
+    refused(load, "row 3", '"path"', "z.npy", text="subject,path\n1,a.npy\n1,z.npy\n")
+    refused(load, "row 3", "empty", text="subject,path\n1,a.npy\n1,\n")
+    refused(load, "row 3", "patient", '"1"', '"2"', text="subject,path\n1,a.npy\n2,a.npy\n")
+    refused(load, "row 3 repeats row 2", text="subject,path\n1,a.npy\n1,a.npy\n")
+    refused(load, "none of its 1 files", text="subject,path\n1,z.npy\n", on_bad="skip")
+    cohort = load("subject,path\n1,a.npy\n1,z.npy\n", on_bad="skip")
+    assert len(cohort.records) == 1 and cohort.skipped[0].row == 3
+    refused(load, "on_bad", on_bad="ignore")
+
+
+def test_subjects_must_be_given(load):
+    for empty in ("", "  ", "nan"):
+        refused(load, "row 3", "subject is empty", text=f"subject,path\n1,a.npy\n{empty},b.npy\n")
+
+
+def test_splits_are_checked(load):
+    text = "subject,path,part\n1,a.npy,train\n1,b.npy,{}\n2,c.npy,VAL\n"
+    refused(
+        load, '"1"', "two splits", "row 2", "row 3", text=text.format("val"), columns_split="part"
+    )
+    refused(load, "row 3", '"valid"', '"val"?', text=text.format("valid"), columns_split="part")
+    cohort = load(text.format("Train"), columns_split="part")
+    assert [r.split for r in cohort.records] == ["train", "train", "val"]
+    for fractions in ((0.5, 0.5), (0.9, 0.2, -0.1), (0.5, 0.2, 0.2)):
+        refused(load, "split_fractions", split_fractions=fractions)
+
+
+def test_seeded_split_depends_on_names_and_seed_only():
+    names = [f"p{k}" for k in range(40)]
+    drawn = split.seeded_split(names, (0.7, 0.15, 0.15), 0)
+    assert drawn == split.seeded_split(reversed(names * 2), (0.7, 0.15, 0.15), 0)
+    assert drawn != split.seeded_split(names, (0.7, 0.15, 0.15), 1)
+    assert [sum(v == s for v in drawn.values()) for s in split.SPLITS] == [28, 6, 6]
+    # Written down, so that another machine or version is noticed.
+    assert [k for k in names if drawn[k] == "test"] == ["p1", "p9", "p18", "p19", "p22", "p25"]
+
+
+def test_counts_of_a_split_add_up():
+    for total in range(30):
+        counts = split.split_counts(total, (0.7, 0.15, 0.15))
+        assert sum(counts) == total and min(counts) >= 0
+    assert split.split_counts(1, (0.7, 0.15, 0.15)) == (1, 0, 0)
+    assert split.split_counts(3, (0.5, 0.5, 0.0)) == (2, 1, 0)
+
+
+def test_targets_are_checked(load):
+    for bad in ("size", "size:", ":regression", "size:ranking"):
+        refused(load, "data.targets", "regression", targets=(bad,))
+    refused(load, '"sise"', '"size"?', targets=("sise:regression",))
+    refused(load, "row 2", '"kind"', '"x"', targets=("kind:regression",))
+    infinite = "subject,path,size\n1,a.npy,inf\n"
+    refused(load, "row 2", '"inf"', text=infinite, targets=("size:regression",))
+    assert [t.kind for t in load(targets=("size:regression", "kind:classification")).targets] == [
+        "regression",
+        "classification",
+    ]
+
+
+def test_outcomes_are_checked(load):
+    def attempt(*words, line):
+        text = f"subject,path,dead,after\n1,a.npy,{line}\n"
+        refused(load, "row 2", *words, text=text, columns_event="dead", columns_duration="after")
+
+    attempt("event is 2", line="2,5")
+    attempt("negative", line="1,-5")
+    attempt("fill in both", line="1,")
+    attempt("not a number", line="yes,4")
+    refused(load, "both", columns_event="day")
+    text = "subject,path,dead,after\n1,a.npy,1,5\n2,b.npy,,\n"
+    load(text, columns_event="dead", columns_duration="after")
+
+
+def test_series_times():
+    clock = dict(time_unit="days", frame_interval=0.0)
+    np.testing.assert_allclose(times.series_times(None, [0, 86400.0], 2, **clock), [0, 1])
+    np.testing.assert_allclose(times.series_times([5, 5], [0, 1.0], 2, **clock), [5, 5])
+    np.testing.assert_allclose(times.series_times(None, None, 1, **clock), [0])
+    for given, file, words in (
+        ([1], None, "1 times"),
+        ([2, 1], None, "fall"),
+        (None, None, "no times"),
+    ):
+        with pytest.raises(UserError, match=words):
+            times.series_times(given, file, 2, **clock)
+    stated = dict(time_unit="s", frame_interval=0.5)
+    np.testing.assert_allclose(times.series_times(None, None, 3, **stated), [0, 0.5, 1])
+    count = dict(time_unit="frames", frame_interval=0.0)
+    np.testing.assert_allclose(times.series_times(None, [0, 0.3, 9], 3, **count), [0, 1, 2])
+
+
+def test_presets_change_known_keys_only():
+    for name in cohorts.PRESETS:
+        config = cohorts.apply(base.get_config(), name)
+        assert config.data.cohort == name and config.data.csv
+    with pytest.raises(UserError, match='"sunnybrook"'):
+        cohorts.apply(base.get_config(), "sunybrook")

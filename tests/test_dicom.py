@@ -1,0 +1,225 @@
+"""DICOM: order, real times, slice positions, colour, and bad files as one sentence."""
+
+import warnings
+
+import numpy as np
+import pydicom
+import pydicom.examples
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+
+from tvrl_jax.data.readers import read
+from tvrl_jax.errors import UserError
+
+RNG = np.random.default_rng(0)
+CINE = RNG.integers(0, 4000, (5, 6, 7), dtype=np.uint16)
+
+
+def header(pixels: np.ndarray, **values) -> Dataset:
+    """A dataset of the frames [H,W] or [T,H,W], with `values` added (None leaves one out)."""
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = MRImageStorage
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    data.Rows, data.Columns = pixels.shape[-2:]
+    data.BitsAllocated = data.BitsStored = 8 * pixels.dtype.itemsize
+    data.HighBit = data.BitsStored - 1
+    data.PixelRepresentation = int(pixels.dtype.kind == "i")
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    if pixels.ndim == 3:
+        data.NumberOfFrames = len(pixels)
+    data.add_new("PixelData", "OW", pixels.tobytes())
+    for key, value in values.items():
+        if value is not None:
+            setattr(data, key, value)
+    return data
+
+
+def save(path, data: Dataset) -> str:
+    data.save_as(path, enforce_file_format=True)
+    return str(path)
+
+
+def folder(path, number=None, **lists) -> str:
+    """The frames of CINE, one file each, written in a shuffled order of names."""
+    path.mkdir(exist_ok=True)
+    for k, name in enumerate([3, 0, 4, 1, 2]):
+        values = {key: value[k] for key, value in lists.items()}
+        save(path / f"{name}.dcm", header(CINE[k], InstanceNumber=number and number[k], **values))
+    return str(path)
+
+
+def refused(path, *words):
+    with pytest.raises(UserError) as error:
+        read(str(path))
+    assert "\n" not in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_folder_is_ordered_by_trigger_time(tmp_path):
+    times = [12.5, 50, 90, 130, 170]
+    path = folder(tmp_path / "a", number=[5, 4, 3, 2, 1], TriggerTime=times)
+    (image,) = read(path)
+    np.testing.assert_array_equal(image.frame_THWC[..., 0], CINE)
+    np.testing.assert_allclose(image.time_T, np.array(times) / 1000)
+    assert image.frame_THWC.dtype == np.uint16 and image.note == "" and image.slice is None
+
+
+@pytest.mark.parametrize(
+    "times, why", [([None] * 5, "no TriggerTime"), ([0] * 5, "TriggerTime repeats")]
+)
+def test_folder_falls_back_to_instance_number_and_says_so(tmp_path, times, why):
+    path = folder(tmp_path / "a", number=[1, 2, 3, 10, 11], TriggerTime=times)
+    (image,) = read(path)
+    np.testing.assert_array_equal(image.frame_THWC[..., 0], CINE)
+    assert image.time_T is None and image.note == f"ordered by InstanceNumber: {why}"
+
+
+def test_folder_without_any_order_is_refused(tmp_path):
+    refused(folder(tmp_path / "a", TriggerTime=[None] * 5), "no order", "missing")
+    refused(folder(tmp_path / "b", number=[1, 1, 2, 3, 4]), "no order", "repeats")
+
+
+def test_folder_with_foreign_files_and_subfolders(tmp_path):
+    path = folder(tmp_path / "a", TriggerTime=[1, 2, 3, 4, 5])
+    (tmp_path / "a" / "Thumbs.db").write_bytes(b"x" * 500)
+    (tmp_path / "a" / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
+    (tmp_path / "a" / "more").mkdir()
+    (image,) = read(path)
+    assert len(image.frame_THWC) == 5 and "Thumbs.db" in image.note
+    (tmp_path / "b").mkdir()
+    refused(tmp_path / "b", "no DICOM file")
+
+
+def test_positions_are_slices_along_the_normal(tmp_path):
+    axes, path = [1, 0, 0, 0, 1, 0], tmp_path / "a"
+    path.mkdir()
+    for z in (20.0, 0.0, 10.0):
+        for t in range(2):
+            data = header(
+                np.full((4, 4), z + t, np.uint16),
+                TriggerTime=40 * t,
+                ImagePositionPatient=[-5, 3, z],
+                ImageOrientationPatient=axes,
+                PixelSpacing=[1.5, 1.25],
+            )
+            save(path / f"{100 - z}-{t}.dcm", data)
+    images = read(str(path))
+    assert [i.slice for i in images] == [0, 1, 2]
+    assert [float(i.frame_THWC[1, 0, 0, 0]) for i in images] == [1, 11, 21]
+    assert images[0].spacing_mm == (1.5, 1.25)
+    assert read(str(path), slice=2)[0].frame_THWC[0, 0, 0, 0] == 20
+
+
+def test_mixed_sizes_name_both_files(tmp_path):
+    path = folder(tmp_path / "a", TriggerTime=[1, 2, 3, 4, 5])
+    save(tmp_path / "a" / "odd.dcm", header(CINE[0][:, :5], TriggerTime=6))
+    refused(path, "odd.dcm", "(6, 5, 1)", "(6, 7, 1)", "one size")
+
+
+def test_multi_frame_times(tmp_path):
+    path = save(tmp_path / "a.dcm", header(CINE, FrameTime="25"))
+    np.testing.assert_allclose(read(path)[0].time_T, 0.025 * np.arange(5))
+    np.testing.assert_array_equal(read(path)[0].frame_THWC[..., 0], CINE)
+    path = save(tmp_path / "b.dcm", header(CINE, FrameTimeVector=[0, 10, 20, 30, 40]))
+    np.testing.assert_allclose(read(path)[0].time_T, [0, 0.01, 0.03, 0.06, 0.1])
+    path = save(tmp_path / "c.dcm", header(CINE))
+    assert read(path)[0].time_T is None and "no FrameTime" in read(path)[0].note
+
+
+def test_enhanced_multi_frame_has_times_and_positions_per_frame(tmp_path):
+    def group(n: int) -> Dataset:
+        delay, plane, item = Dataset(), Dataset(), Dataset()
+        delay.NominalCardiacTriggerDelayTime = float(30 * (n // 2))
+        plane.ImagePositionPatient = [0, 0, 8 * (n % 2)]
+        item.CardiacSynchronizationSequence = Sequence([delay])
+        item.PlanePositionSequence = Sequence([plane])
+        return item
+
+    frames = np.arange(6, dtype=np.uint16)[:, None, None] * np.ones((4, 4), np.uint16)
+    shared, axes, measures = Dataset(), Dataset(), Dataset()
+    axes.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    measures.PixelSpacing = [2, 3]
+    shared.PlaneOrientationSequence = Sequence([axes])
+    shared.PixelMeasuresSequence = Sequence([measures])
+    data = header(frames, PerFrameFunctionalGroupsSequence=Sequence([group(n) for n in range(6)]))
+    data.SharedFunctionalGroupsSequence = Sequence([shared])
+    lower, upper = read(save(tmp_path / "a.dcm", data))
+    np.testing.assert_allclose(upper.time_T, [0, 0.03, 0.06])
+    assert upper.frame_THWC[:, 0, 0, 0].tolist() == [1, 3, 5] and upper.spacing_mm == (2, 3)
+    assert lower.slice == 0 and upper.slice == 1
+
+
+def test_monochrome1_and_rescale(tmp_path):
+    inverted = header(CINE, PhotometricInterpretation="MONOCHROME1", FrameTime="1")
+    found = read(save(tmp_path / "a.dcm", inverted))[0].frame_THWC
+    np.testing.assert_array_equal(found[..., 0], 65535 - CINE)
+    scaled = header(CINE, RescaleSlope=2, RescaleIntercept=-1000, FrameTime="1")
+    found = read(save(tmp_path / "b.dcm", scaled))[0].frame_THWC
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found[..., 0], 2.0 * CINE - 1000)
+
+
+def test_signed_16_bit_and_compressed(tmp_path):
+    signed = (CINE.astype(np.int16) - 2000)[0]
+    found = read(save(tmp_path / "a.dcm", header(signed)))[0].frame_THWC
+    assert found.dtype == np.int16
+    np.testing.assert_array_equal(found[0, ..., 0], signed)
+    path = pydicom.examples.get_path("jpeg2k")
+    assert pydicom.dcmread(path).file_meta.TransferSyntaxUID.is_compressed
+    assert read(str(path))[0].frame_THWC.shape[0] == 1
+
+
+def test_colour_echo_cine_with_jpeg_frames():
+    (image,) = read(str(pydicom.examples.get_path("ybr_color")))
+    assert image.frame_THWC.shape == (30, 240, 320, 3) and image.frame_THWC.dtype == np.uint8
+    np.testing.assert_allclose(image.time_T, 0.033333 * np.arange(30), atol=1e-9)
+    # RGB, not YBR: a grey sector has nearly equal channels.
+    spread = np.ptp(image.frame_THWC[:, 60:180, 100:220].astype(int), axis=-1)
+    assert np.median(spread) <= 8
+    assert image.spacing_mm is None  # its region is larger than the image
+
+
+def test_palette_becomes_colour():
+    (image,) = read(str(pydicom.examples.get_path("palette_color")))
+    assert image.frame_THWC.shape[-1] == 3
+
+
+def test_bad_files_are_one_sentence(tmp_path):
+    path = tmp_path / "a.dcm"
+    whole = save(path, header(CINE, FrameTime="25"))
+    content = path.read_bytes()
+    assert read(whole)
+    for cut in (content[:-40], content[:300], content[:140], b"", b"x" * 500):
+        path.write_bytes(cut)
+        refused(path)
+    save(path, header(CINE, NumberOfFrames=10**9))
+    refused(path, "claims")
+    refused(save(path, header(CINE, NumberOfFrames=0)), "0 frames")
+    assert b"IS\x02\x005 " in content
+    path.write_bytes(content.replace(b"IS\x02\x005 ", b"IS\x02\x001A"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        refused(path)
+    data = header(CINE)
+    del data.PixelData
+    refused(save(path, data), "no pixels")
+
+
+def test_compressed_header_that_claims_too_much(tmp_path):
+    data = pydicom.dcmread(pydicom.examples.get_path("ybr_color"))
+    data.Rows = data.Columns = 65535
+    data.NumberOfFrames = 10**6
+    refused(save(tmp_path / "a.dcm", data), "claims")
+    data = pydicom.dcmread(pydicom.examples.get_path("ybr_color"))
+    data.NumberOfFrames = 31
+    refused(save(tmp_path / "b.dcm", data))
+
+
+def test_folder_that_holds_a_cine_is_refused(tmp_path):
+    save(tmp_path / "a.dcm", header(CINE, FrameTime="25"))
+    refused(tmp_path, "map the file itself")

@@ -1,0 +1,232 @@
+"""Arrays, NIfTI and pictures: what is in the file comes out, and a bad file is one sentence."""
+
+import gzip
+import io
+import os
+import pickle
+import struct
+import zipfile
+import zlib
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+from tvrl_jax.data.readers import read
+from tvrl_jax.errors import UserError
+
+RNG = np.random.default_rng(0)
+CINE = RNG.integers(0, 60000, (5, 6, 7), dtype=np.uint16)
+
+
+def refused(path, *words):
+    with pytest.raises(UserError) as error:
+        read(str(path))
+    text = str(error.value)
+    assert str(path) in text and "\n" not in text
+    for word in words:
+        assert word in text
+    return text
+
+
+def test_npy_keeps_16_bit_values_and_every_layout(tmp_path):
+    path = str(tmp_path / "a.npy")
+    for shape, slices, frames in (
+        ((6, 7), 1, (1, 6, 7, 1)),
+        ((5, 6, 7), 1, (5, 6, 7, 1)),
+        ((5, 6, 7, 3), 1, (5, 6, 7, 3)),
+        ((5, 6, 7, 1), 1, (5, 6, 7, 1)),
+        ((2, 5, 6, 7), 2, (5, 6, 7, 1)),
+        ((2, 5, 6, 7, 3), 2, (5, 6, 7, 3)),
+    ):
+        array = RNG.integers(0, 60000, shape, dtype=np.uint16)
+        np.save(path, array)
+        images = read(path)
+        assert [i.slice for i in images] == ([None] if slices == 1 else [0, 1])
+        assert images[0].frame_THWC.dtype == np.uint16
+        stacked = np.stack([i.frame_THWC for i in images])
+        np.testing.assert_array_equal(stacked.reshape(array.shape), array)
+        assert images[0].frame_THWC.shape == frames and images[0].time_T is None
+
+
+def test_big_endian_and_float64_become_native(tmp_path):
+    path = str(tmp_path / "a.npy")
+    np.save(path, CINE.astype(">u2"))
+    (image,) = read(path)
+    assert image.frame_THWC.dtype.isnative
+    np.testing.assert_array_equal(image.frame_THWC[..., 0], CINE)
+    np.save(path, CINE.astype(np.float64) / 7)
+    assert read(path)[0].frame_THWC.dtype == np.float32
+
+
+def test_npz_takes_cine_its_times_and_its_spacing(tmp_path):
+    path = str(tmp_path / "a.npz")
+    stack = np.stack([CINE, CINE + 1])
+    ms = np.array([[10.0, 20, 30, 40, 50], [11, 21, 31, 41, 51]])
+    label = np.zeros((2, 5, 6, 7))
+    np.savez_compressed(path, cine=stack, label=label, trigger_time_ms=ms, spacing_mm=[8, 1.2, 1.3])
+    first, second = read(path)
+    np.testing.assert_array_equal(second.frame_THWC[..., 0], CINE + 1)
+    np.testing.assert_allclose(first.time_T, ms[0] / 1000)
+    np.testing.assert_allclose(second.time_T, ms[1] / 1000)
+    assert first.spacing_mm == pytest.approx((1.2, 1.3))
+    assert read(path, slice=1)[0].frame_THWC[0, 0, 0, 0] == CINE[0, 0, 0] + 1
+    with pytest.raises(UserError, match="no slice 2"):
+        read(path, slice=2)
+
+
+def test_npz_of_one_array_under_any_name_and_times_in_days(tmp_path):
+    path = str(tmp_path / "a.npz")
+    np.savez(path, loop=CINE, times_days=np.arange(5.0))
+    (image,) = read(path)
+    np.testing.assert_allclose(image.time_T, 86400 * np.arange(5.0))
+
+
+def test_npz_of_unknown_layout_lists_what_it_holds(tmp_path):
+    np.savez(tmp_path / "a.npz", left=CINE, right=CINE)
+    refused(tmp_path / "a.npz", "left", "right", "cine")
+    np.savez(tmp_path / "b.npz", cine=CINE, time_s=np.arange(4))
+    refused(tmp_path / "b.npz", "4 times for 5 frames")
+    np.save(tmp_path / "c.npy", np.zeros((2, 2, 5, 6, 7), np.uint8))
+    refused(tmp_path / "c.npy", "(2, 2, 5, 6, 7)")
+
+
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, (os.environ["TVRL_EVIL"],)
+
+
+def test_nothing_is_ever_unpickled(tmp_path, monkeypatch):
+    monkeypatch.setenv("TVRL_EVIL", str(tmp_path / "done"))
+    evil = np.empty(1, object)
+    evil[0] = Evil()
+    np.save(tmp_path / "a.npy", evil, allow_pickle=True)
+    np.savez(tmp_path / "b.npz", cine=evil, allow_pickle=True)
+    (tmp_path / "c.npy").write_bytes(pickle.dumps(Evil()))
+    for name in ("a.npy", "b.npz", "c.npy"):
+        refused(tmp_path / name)
+    assert not (tmp_path / "done").exists()
+
+
+def claim_npy(shape: tuple[int, ...]) -> bytes:
+    stream = io.BytesIO()
+    header = {"descr": "<u2", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    return stream.getvalue() + b"\0" * 100
+
+
+def test_headers_that_claim_too_much_allocate_nothing(tmp_path):
+    huge = (10**6, 10**3, 10**3)
+    (tmp_path / "a.npy").write_bytes(claim_npy(huge))
+    refused(tmp_path / "a.npy", "claims 2,000,000,000,000 bytes")
+    with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
+        archive.writestr("cine.npy", claim_npy(huge))
+    refused(tmp_path / "b.npz", "claims")
+    header = nibabel.Nifti1Header()
+    header.set_data_shape((10_000, 10_000, 100, 100))
+    header.set_data_dtype(np.uint8)
+    header["vox_offset"] = 352
+    header["magic"] = b"n+1"
+    (tmp_path / "c.nii").write_bytes(header.binaryblock + b"\0" * 100)
+    refused(tmp_path / "c.nii", "claims 1,000,000,000,000 bytes")
+    with gzip.open(tmp_path / "d.nii.gz", "wb") as file:
+        file.write(header.binaryblock + b"\0" * 100)
+    refused(tmp_path / "d.nii.gz", "claims")
+
+
+def test_cut_damaged_and_empty_files_are_one_sentence(tmp_path):
+    np.save(tmp_path / "a.npy", CINE)
+    np.savez_compressed(tmp_path / "b.npz", cine=CINE)
+    write_nifti(tmp_path / "c.nii", CINE.T[:, :, None])
+    write_nifti(tmp_path / "d.nii.gz", CINE.T[:, :, None])
+    Picture.fromarray(RNG.integers(0, 255, (64, 64), dtype=np.uint8)).save(tmp_path / "e.png")
+    Picture.fromarray(RNG.integers(0, 255, (64, 64), dtype=np.uint8)).save(tmp_path / "f.jpg")
+    Picture.fromarray(CINE[0]).save(tmp_path / "g.tiff")
+    for path in sorted(tmp_path.iterdir()):
+        content = path.read_bytes()
+        for cut in (content[: len(content) // 2], content[:10], b"", b"x" * 500):
+            path.write_bytes(cut)
+            refused(path)
+    np.save(tmp_path / "h.npy", CINE[:0])
+    refused(tmp_path / "h.npy", "no frames")
+    np.save(tmp_path / "i.npy", np.full((2, 3, 4), np.nan))
+    refused(tmp_path / "i.npy", "not finite")
+    np.save(tmp_path / "j.npy", CINE.astype(complex))
+    refused(tmp_path / "j.npy", "complex128")
+    (tmp_path / "k.txt").write_text("hello")
+    refused(tmp_path / "k.txt", "no known image format")
+
+
+def write_nifti(path, array, *, zooms=(), unit=None):
+    image = nibabel.Nifti1Image(array, np.eye(4))
+    if unit:
+        image.header.set_xyzt_units("mm", unit)
+    if zooms:
+        image.header.set_zooms(zooms)
+    nibabel.save(image, str(path))
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_nifti_slices_times_and_spacing(tmp_path, name):
+    volume = RNG.integers(-3000, 3000, (8, 6, 3, 4), dtype=np.int16)
+    write_nifti(tmp_path / name, volume, zooms=(1.5, 1.25, 8, 40), unit="msec")
+    images = read(str(tmp_path / name))
+    assert [i.slice for i in images] == [0, 1, 2]
+    assert images[1].frame_THWC.dtype == np.int16
+    assert images[1].spacing_mm == pytest.approx((1.25, 1.5))
+    np.testing.assert_allclose(images[1].time_T, [0, 0.04, 0.08, 0.12], atol=1e-7)
+    np.testing.assert_array_equal(images[1].frame_THWC[2, :, :, 0], volume[:, :, 1, 2].T)
+
+
+def test_nifti_without_a_unit_of_time_has_no_times(tmp_path):
+    write_nifti(tmp_path / "a.nii", np.zeros((4, 4, 1, 3), np.int16))
+    assert read(str(tmp_path / "a.nii"))[0].time_T is None
+
+
+def test_nifti_slope_is_applied_in_float32(tmp_path):
+    path = tmp_path / "a.nii.gz"
+    write_nifti(path, np.arange(24, dtype=np.float64).reshape(2, 3, 1, 4))
+    assert read(str(path))[0].frame_THWC.dtype == np.float32
+    image = nibabel.Nifti1Image(np.arange(24, dtype=np.int16).reshape(2, 3, 1, 4), np.eye(4))
+    raw = bytearray(image.to_bytes())
+    struct.pack_into("<ff", raw, 112, 0.5, -1.0)  # scl_slope, scl_inter
+    (tmp_path / "b.nii").write_bytes(raw)
+    (found,) = read(str(tmp_path / "b.nii"))
+    assert found.frame_THWC.dtype == np.float32
+    expected = 0.5 * np.arange(24).reshape(2, 3, 1, 4)[..., 0, :].transpose(2, 1, 0) - 1
+    np.testing.assert_array_equal(found.frame_THWC[..., 0], expected)
+
+
+def test_pictures_keep_16_bit_pages_and_colour(tmp_path):
+    Picture.fromarray(CINE[0]).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read(str(tmp_path / "a.png"))[0].frame_THWC[0, :, :, 0], CINE[0])
+    pages = [Picture.fromarray(frame) for frame in CINE]
+    pages[0].save(tmp_path / "b.tif", save_all=True, append_images=pages[1:])
+    (image,) = read(str(tmp_path / "b.tif"))
+    np.testing.assert_array_equal(image.frame_THWC[..., 0], CINE)
+    colour = RNG.integers(0, 255, (6, 7, 4), dtype=np.uint8)
+    Picture.fromarray(colour).save(tmp_path / "c.png")
+    np.testing.assert_array_equal(read(str(tmp_path / "c.png"))[0].frame_THWC[0], colour[..., :3])
+
+
+def test_animation_has_its_display_times(tmp_path):
+    pages = [Picture.fromarray((frame >> 8).astype(np.uint8)) for frame in CINE]
+    pages[0].save(tmp_path / "a.gif", save_all=True, append_images=pages[1:], duration=40)
+    (image,) = read(str(tmp_path / "a.gif"))
+    np.testing.assert_allclose(image.time_T, 0.04 * np.arange(5))
+    assert "display" in image.note
+
+
+def test_pages_of_different_size_are_refused(tmp_path):
+    pages = [Picture.fromarray(CINE[0]), Picture.fromarray(CINE[1][:3])]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    refused(tmp_path / "a.tif", "page 1", "one size")
+
+
+def test_a_picture_that_claims_a_gigantic_size_is_refused(tmp_path):
+    content = bytearray(b"\x89PNG\r\n\x1a\n")
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0)
+    content += struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "a.png").write_bytes(content)
+    refused(tmp_path / "a.png")
