@@ -22,6 +22,11 @@ def get_config() -> ConfigDict:
     c.data.cohort = ""  # its name, written into results.csv; "" = as in pretraining
     c.data.root = ""  # folder that the CSV's paths are relative to; "" = as in pretraining
     c.data.csv = ""  # the cohort table, relative to data.root; "" = as in pretraining
+    c.data.subject_csv = ""  # second table, one row per subject; "" = as in pretraining
+    c.data.time_unit = ""  # must be that of pretraining; "" = it is
+    c.data.image_size = 0  # side of a stored frame, pixels: must be that of pretraining; 0 = it is
+    c.data.channels = 0  # must be those of pretraining; 0 = they are
+    c.data.frame_interval = 0.0  # for files that carry no times; 0 = as in pretraining
     c.data.targets = ()  # "COLUMN:regression", "COLUMN:classification"; () = as in pretraining
     c.data.columns = ConfigDict()  # our noun -> the CSV's column; "" = as in pretraining
     c.data.columns.subject = ""

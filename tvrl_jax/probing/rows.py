@@ -81,7 +81,8 @@ def differences(
 ) -> list[dict]:
     """Paired rows: the metric of `scores` minus that of `others`, all seeds, same test patients.
 
-    Two rows each: `METRIC_difference` with its interval, and `METRIC_difference_p` (two-sided).
+    `method` is "A - B". Two rows each: METRIC with the interval of the difference, and METRIC_p,
+    the two-sided probability of a difference this large if there were none.
     """
     by_key = {_key(score): score for score in others}
     made = []
@@ -90,10 +91,9 @@ def differences(
         gap = stats.difference(
             score.interval.value - other.interval.value, score.sample_R, other.sample_R
         )
-        name = f"{score.metric}_difference"
-        made.append(_row(score, method, cohort, probe, name, gap))
+        made.append(_row(score, method, cohort, probe, score.metric, gap))
         p = stats.Interval(gap.p, np.nan, np.nan, 0)
-        made.append(_row(score, method, cohort, probe, f"{name}_p", p))
+        made.append(_row(score, method, cohort, probe, f"{score.metric}_p", p))
     return made
 
 

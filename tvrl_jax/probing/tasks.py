@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tvrl_jax.errors import UserError, nearest
+from tvrl_jax.data.targets import Target, class_codes, class_names, numbers, parse_targets
+from tvrl_jax.errors import UserError
 
-KINDS = ("regression", "classification")
 SPLITS = ("train", "val", "test")
 
 
@@ -18,35 +18,25 @@ class Task(NamedTuple):
     value_N: np.ndarray  # float32, one per series of the store: value or class code, NaN = missing
 
 
-def parse(spec: str) -> tuple[str, str]:
-    """`"LVEF:regression"` -> `("LVEF", "regression")`; UserError when it is neither kind."""
-    column, _, kind = spec.rpartition(":")
-    if not column or kind not in KINDS:
-        raise UserError(
-            f'data.targets holds "{spec}"; write "COLUMN:regression" or "COLUMN:classification".'
-        )
-    return column, kind
-
-
 def load(store, specs: Sequence[str]) -> tuple[Task, ...]:
     """The tasks of a store. UserError: no targets, a column that is absent, a useless split."""
     if not specs:
         raise UserError('No targets to probe: set data.targets, for example ("LVEF:regression",).')
-    tasks = tuple(_task(store, *parse(spec)) for spec in specs)
+    tasks = tuple(_task(store, target) for target in parse_targets(specs, store.text, store.where))
     for task in tasks:
         for split in SPLITS:
             _check(task, split, task.value_N[store.split(split)])
     return tasks
 
 
-def _task(store, column: str, kind: str) -> Task:
-    if column not in store.table.columns:
-        raise UserError(
-            f'The cohort table has no column "{column}", named in data.targets.'
-            + nearest(column, map(str, store.table.columns))
-        )
-    classes = tuple(map(str, store.classes(column))) if kind == "classification" else ()
-    return Task(column, kind, classes, np.asarray(store.targets((column,)), np.float32)[:, 0])
+def _task(store, target: Target) -> Task:
+    cell_N = store.text[target.column]
+    if target.kind == "regression":
+        value_N, names = numbers(cell_N, store.where), ()
+    else:
+        names = class_names(cell_N)
+        value_N = class_codes(cell_N, names)
+    return Task(target.column, target.kind, names, value_N.astype(np.float32))
 
 
 def _check(task: Task, split: str, value_N: np.ndarray) -> None:

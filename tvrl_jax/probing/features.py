@@ -1,0 +1,203 @@
+"""Features of a frozen encoder: eval mode, every frame once, then every window."""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from tvrl_jax.augment import resize
+from tvrl_jax.models.build import Network
+from tvrl_jax.probing import cache, windows
+from tvrl_jax.probing.windows import Windows
+
+VERSION = 1  # of what is computed here: part of the cache's key
+
+
+class Encoder(NamedTuple):
+    """A network with its parameters and BatchNorm statistics, and how it was pretrained."""
+
+    network: Network
+    params: dict
+    extra: dict
+    config: Any  # the configuration of pretraining
+
+
+class Features(NamedTuple):
+    """N series with F frames in all, float32."""
+
+    cls_ND: np.ndarray  # mean over windows of the temporal CLS
+    token_ND: np.ndarray  # mean over windows of the mean frame token
+    frame_FD: np.ndarray  # E_S of every frame, series after series; no rows for a joint encoder
+
+
+def is_joint(encoder: Encoder) -> bool:
+    """A joint encoder (VideoMAE) sees a whole clip at once and has no features of a frame."""
+    return "temporal" not in encoder.params["encoder"]
+
+
+def window_settings(config, features) -> dict:
+    """Arguments of `windows.cut`: the clips of pretraining, and what config.features changes."""
+    return dict(
+        frames=config.clips.frames,
+        stride=features.stride or config.clips.stride,
+        sampling=config.clips.sampling,
+        relative_time=config.clips.relative_time,
+        every=features.every,
+    )
+
+
+def compute(
+    encoder: Encoder,
+    store,
+    series: Sequence[int],
+    *,
+    settings: dict,
+    batch_size: int,
+    folder: str,
+    name: str = "",
+    say: Callable[[str], None] = print,
+) -> Features:
+    """The features of the series, from the cache in `folder` where it has them.
+
+    settings: as from `window_settings`. Neither parameters nor BatchNorm statistics change.
+    """
+    path = cache.place(
+        folder,
+        version=VERSION,
+        encoder=cache.of_tree({"params": encoder.params["encoder"], "extra": encoder.extra}),
+        cohort=cache.of_series(store, series),
+        model=encoder.config.model.to_dict(),
+        windows=settings,
+    )
+
+    def make():
+        say(f"{name or 'features'}: {len(series)} series")
+        extract = _extract_joint if is_joint(encoder) else _extract
+        made = extract(encoder, store, series, settings, batch_size, name)
+        return made._asdict()
+
+    return Features(**cache.read_or_make(path, make, say))
+
+
+def _extract(encoder, store, series, settings, batch_size: int, name: str) -> Features:
+    frame_FD = frame_features(encoder, store, series, batch_size=batch_size, name=name)
+    table = windows.cut(store, series, **settings)
+    rows = range(0, len(table.series_W), batch_size)
+    step = temporal_step(encoder.network)
+    parts = []
+    for start in tqdm(rows, f"{name} windows", unit="batch", leave=False, disable=None):
+        stop = min(start + batch_size, len(table.series_W))
+        batch = fill(np.arange(start, stop), batch_size)
+        arrays = (table.time_WT[batch], table.valid_WT[batch])
+        out = step(encoder.params, frame_FD[table.frame_WT[batch]], *arrays)
+        parts.append([np.asarray(a)[: stop - start] for a in out])
+    cls_WD, token_WD = map(np.concatenate, zip(*parts, strict=True))
+    return _average(table, cls_WD, token_WD, frame_FD, len(series))
+
+
+def _average(table: Windows, cls_WD, token_WD, frame_FD, count: int) -> Features:
+    means = (windows.mean(table, a, count).astype(np.float32) for a in (cls_WD, token_WD))
+    return Features(*means, frame_FD)
+
+
+def frame_features(
+    encoder: Encoder, store, series: Sequence[int], *, batch_size: int, name: str = ""
+) -> np.ndarray:
+    """E_S of every frame of the series, one after another, [F, D] float32."""
+    step = _frame_step(encoder.network, encoder.config.model.image_size)
+    total = sum(store.series[i].frames for i in series)
+    parts = []
+    with tqdm(total=total, desc=f"{name} frames", unit="", leave=False, disable=None) as bar:
+        for block_BHWC in frame_blocks(store, series, batch_size):
+            count = len(block_BHWC)
+            block_BHWC = block_BHWC[fill(np.arange(count), batch_size)]
+            parts.append(np.asarray(step(encoder.params, encoder.extra, block_BHWC))[:count])
+            bar.update(count)
+    return np.concatenate(parts)
+
+
+@functools.cache
+def _frame_step(network: Network, side: int):
+    """Compiled once for all splits and encoders of a network."""
+
+    @jax.jit
+    def step(params, extra, frame_BHWC):
+        clip_B1HWC = resize(frame_BHWC[:, None], side)
+        valid_B1 = jnp.ones(clip_B1HWC.shape[:2], bool)
+        out, _ = network.spatial(params, extra, clip_B1HWC, valid_B1, train=False, key=None)
+        return out[:, 0].astype(jnp.float32)
+
+    return step
+
+
+def frame_blocks(store, series: Sequence[int], size: int) -> Iterator[np.ndarray]:
+    """All frames of the series, in blocks of `size` (the last one may be shorter)."""
+    waiting, count = [], 0
+    for i in series:
+        frame_LHWC = np.asarray(store.frames(int(i), np.arange(store.series[i].frames)))
+        waiting.append(frame_LHWC)
+        count += len(frame_LHWC)
+        while count >= size:
+            joined = np.concatenate(waiting)
+            yield joined[:size]
+            waiting, count = [joined[size:]], count - size
+    if count:
+        yield np.concatenate(waiting)
+
+
+def fill(index_B: np.ndarray, size: int) -> np.ndarray:
+    """The last row again and again up to `size`, so that every batch has one shape."""
+    return np.concatenate([index_B, np.full(size - len(index_B), index_B[-1])])
+
+
+@functools.cache
+def temporal_step(network: Network):
+    """Compiled (params, feature_BTD, time_BT, valid_BT) -> (cls_BD, mean token_BD)."""
+
+    @jax.jit
+    def step(params, feature_BTD, time_BT, valid_BT):
+        return _over_time(network, params, feature_BTD, time_BT, valid_BT)
+
+    return step
+
+
+def _over_time(network: Network, params, feature_BND, time_BT, valid_BT):
+    x_BND = network.embed_time(params, feature_BND, time_BT)
+    cls_BD, token_BND = network.temporal(params, x_BND, valid_BT, train=False, key=None)
+    weight_BN1 = network.keys(valid_BT)[..., None].astype(jnp.float32)
+    token_BD = (token_BND * weight_BN1).sum(1) / jnp.maximum(weight_BN1.sum(1), 1)
+    return cls_BD.astype(jnp.float32), token_BD.astype(jnp.float32)
+
+
+def _extract_joint(encoder, store, series, settings, batch_size: int, name: str) -> Features:
+    """Clip by clip: nothing can be shared between overlapping windows."""
+    rows = max(1, batch_size // settings["frames"])
+    step = _clip_step(encoder.network, encoder.config.model.image_size)
+    table = windows.cut(store, series, **settings)
+    batches = windows.batches(
+        store, series, table, batch_size=rows, relative_time=settings["relative_time"]
+    )
+    parts = []
+    for batch in tqdm(batches, f"{name} windows", unit="batch", leave=False, disable=None):
+        clip, time, valid = (batch[k][:, 0] for k in ("clip_BVTHWC", "time_BVT", "valid_BVT"))
+        out = step(encoder.params, encoder.extra, clip, time, valid)
+        parts.append([np.asarray(a)[batch["weight_B"] > 0] for a in out])
+    cls_WD, token_WD = map(np.concatenate, zip(*parts, strict=True))
+    no_frames = np.zeros((0, cls_WD.shape[1]), np.float32)
+    return _average(table, cls_WD, token_WD, no_frames, len(series))
+
+
+@functools.cache
+def _clip_step(network: Network, side: int):
+    @jax.jit
+    def step(params, extra, clip_BTHWC, time_BT, valid_BT):
+        x_BND, _ = network.spatial(
+            params, extra, resize(clip_BTHWC, side), valid_BT, train=False, key=None
+        )
+        return _over_time(network, params, x_BND, time_BT, valid_BT)
+
+    return step

@@ -1,0 +1,180 @@
+"""Everything that is asked of one encoder, and the rows that answer it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tvrl_jax.probing import (
+    cache,
+    check,
+    cls,
+    constant,
+    finetune,
+    knn,
+    linear,
+    problem,
+    rows,
+    sampling,
+    tasks,
+    untrained,
+    windows,
+)
+from tvrl_jax.probing.features import Encoder, Features, compute, window_settings
+from tvrl_jax.probing.problem import Prediction, Problem
+from tvrl_jax.probing.tasks import Task
+
+__all__ = ["Encoder", "Results", "run"]
+
+
+class Results(NamedTuple):
+    rows: list[dict]  # with the columns of results.csv
+    notes: list[str]  # sentences that a reader of the rows must see
+    arrays: dict[str, np.ndarray]  # what the report draws; see `arrays`
+
+
+class Study(NamedTuple):
+    """What every method is measured on."""
+
+    store: object
+    config: object  # of the probe
+    settings: dict  # of the windows
+    series: dict[str, np.ndarray]  # split -> series of the store
+    subject: dict[str, np.ndarray]
+    tasks: tuple[Task, ...]
+    problems: list[Problem]
+    say: Callable[[str], None]
+
+
+def run(encoder: Encoder, store, config, out_dir, say: Callable[[str], None] = print) -> Results:
+    """Probes the encoder and its baselines as `config` (configs/probe_base.py) says.
+
+    Writes the arrays that the report draws to `out_dir`/predictions.npz. The rows of a paired
+    comparison have the method "A - B" (the metric of A minus that of B, same test patients).
+
+    Raises:
+      UserError: a setting, a target, a fraction or the cohort cannot be used.
+    """
+    study = plan(encoder, store, config, say)
+    method = "supervised" if config.kind == "supervised" else encoder.config.method
+    predictions, features = {}, {}
+    for name in (method, *config.baselines):
+        say(f"{name}: {config.kind} probe of {', '.join(t.column for t in study.tasks)}")
+        predictions[name], found = _predict(name, encoder, study)
+        features |= {} if found is None else {name: found}
+    scores = {name: _evaluate(p, study) for name, p in predictions.items()}
+    names = dict(cohort=config.data.cohort or encoder.config.data.cohort, probe=config.kind)
+    made = [row for name, s in scores.items() for row in rows.rows(s, method=name, **names)]
+    for name in config.baselines:
+        pair = f"{method} - {name}"
+        made += rows.differences(scores[method], scores[name], method=pair, **names)
+    notes = _notes(study, scores[method])
+    for note in notes:
+        say(note)
+    drawn = arrays(study, predictions, features)
+    cache.write(Path(out_dir) / "predictions.npz", drawn)
+    return Results(made, notes, drawn)
+
+
+def plan(encoder: Encoder, store, config, say) -> Study:
+    """All that can be wrong with settings, targets and fractions is found here, in seconds."""
+    check.config(config)
+    check.cohort(store, encoder.config)
+    asked = tasks.load(store, config.data.targets or encoder.config.data.targets)
+    series = {split: np.asarray(store.split(split)) for split in tasks.SPLITS}
+    subject = {split: np.asarray(store.subject_index)[i] for split, i in series.items()}
+    draws = sampling.draws(
+        asked, series["train"], subject["train"], fractions=config.fractions, seeds=config.seeds
+    )
+    settings = window_settings(encoder.config, config.features)
+    problems = problem.group(draws, series)
+    return Study(store, config, settings, series, subject, asked, problems, say)
+
+
+def _predict(name: str, encoder: Encoder, study: Study):
+    """Predictions of a method, and its features where it is frozen (else None)."""
+    kind, seed = study.config.kind, study.config.untrained_seed
+    if name == "constant":
+        count = len(study.series["test"])
+        return [p for part in study.problems for p in constant.fit(part, count)], None
+    if kind in ("finetune", "supervised"):
+        fresh = kind == "supervised" or name == "untrained"
+        return _train(untrained.fresh(encoder, seed=seed) if fresh else encoder, study), None
+    if name == "untrained":
+        size, batches = study.config.features.batch_size, study.config.features.settle_batches
+        encoder = untrained.settled(
+            encoder, study.store, seed=seed, batches=batches, batch_size=size
+        )
+    features = _features(name, encoder, study)
+    return _probe(encoder, features, study), features
+
+
+def _features(name: str, encoder: Encoder, study: Study) -> dict[str, Features]:
+    return {
+        split: compute(
+            encoder,
+            study.store,
+            series,
+            settings=study.settings,
+            batch_size=study.config.features.batch_size,
+            folder=study.config.features.cache,
+            name=f"{name} {split}",
+            say=study.say,
+        )
+        for split, series in study.series.items()
+    }
+
+
+def _probe(encoder: Encoder, features: dict[str, Features], study: Study) -> list[Prediction]:
+    """One of the probes of frozen features."""
+    config = study.config
+    settings = config[config.kind].to_dict()
+    if config.kind == "cls":
+        clips = {s: cls.Clips(f.frame_FD, _windows(study, s)) for s, f in features.items()}
+        return [p for part in study.problems for p in cls.fit(encoder, clips, part, **settings)]
+    field = {"cls": "cls_ND", "token": "token_ND"}[settings.pop("feature")]
+    matrix = {split: getattr(f, field) for split, f in features.items()}
+    fit = {"linear": linear.fit, "knn": knn.fit}[config.kind]
+    return [p for part in study.problems for p in fit(matrix, part, **settings)]
+
+
+def _windows(study: Study, split: str) -> windows.Windows:
+    return windows.cut(study.store, study.series[split], **study.settings)
+
+
+def _train(encoder: Encoder, study: Study) -> list[Prediction]:
+    """Fine-tuning, or supervised learning when the encoder is fresh."""
+    tables = {split: _windows(study, split) for split in tasks.SPLITS}
+    source = finetune.Source(study.store, study.series, tables, study.settings)
+    settings = dict(**study.config.finetune, augment=study.config.augment.to_dict())
+    return [p for part in study.problems for p in finetune.fit(encoder, source, part, **settings)]
+
+
+def _evaluate(predictions: list[Prediction], study: Study) -> list[rows.Score]:
+    test = (study.series["test"], study.subject["test"])
+    return rows.evaluate(predictions, *test, **study.config.bootstrap)
+
+
+def _notes(study: Study, scores: list[rows.Score]) -> list[str]:
+    total = len(study.store.series)
+    lost = [(task.column, tasks.missing(task)) for task in study.tasks]
+    gaps = [f"{c}: {n} of {total} series have no value and are left out." for c, n in lost if n]
+    return gaps + rows.warnings(scores, study.series["test"], study.subject["test"])
+
+
+def arrays(study: Study, predictions, features) -> dict[str, np.ndarray]:
+    """`label/TASK` [N], `classes/TASK`, `prediction/METHOD/TASK` [N, K] of the largest fraction and
+    seed 0, `feature/METHOD` [N, D] and `subject` [N]: N test series, label NaN where missing.
+    """
+    drawn = {"subject": study.subject["test"]}
+    for task in study.tasks:
+        drawn[f"label/{task.column}"] = task.value_N[study.series["test"]]
+        drawn[f"classes/{task.column}"] = np.array(task.classes, np.str_)
+    largest = max(study.config.fractions)
+    for method, made in predictions.items():
+        for p in made:
+            if p.draw.fraction == largest and p.draw.seed == 0:
+                drawn[f"prediction/{method}/{p.draw.task.column}"] = p.test_NK
+    drawn |= {f"feature/{method}": f["test"].cls_ND for method, f in features.items()}
+    return drawn

@@ -1,0 +1,77 @@
+"""Every window of a list of series, as positions in the list of all their frames."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tvrl_jax.data import clips
+from tvrl_jax.data.batch import Batch, Plan, read_batch
+
+
+class Windows(NamedTuple):
+    """W windows of T frames. Padding has position 0 of its series, time 0, valid False."""
+
+    series_W: np.ndarray  # int32, position in the list of series
+    frame_WT: np.ndarray  # int32, position among the frames of all series, one after another
+    time_WT: np.ndarray  # float32, data.time_unit, as in pretraining
+    valid_WT: np.ndarray  # bool
+
+
+def cut(
+    store,
+    series: Sequence[int],
+    *,
+    frames: int,
+    stride: int,
+    sampling: str,
+    relative_time: bool,
+    every: int,
+) -> Windows:
+    """Every `every`-th dense window, in order; with sampling "newest" (visits) the newest one."""
+    shape = dict(frames=frames, stride=stride)
+    parts, offset = [], 0
+    for place, info in enumerate(store.series[i] for i in series):
+        if sampling == "newest":
+            one = clips.window(0, info.frames, **shape, sampling=sampling)
+            index_NT, valid_NT = (a[None] for a in one)
+        else:
+            index_NT, valid_NT = clips.dense_windows(info.frames, **shape)
+        index_NT, valid_NT = index_NT[::every], valid_NT[::every]
+        time_NT, _ = clips.clip_times(info.time_T, index_NT, valid_NT, relative=relative_time)
+        series_N = np.full(len(index_NT), place, np.int32)
+        parts.append((series_N, (index_NT + offset).astype(np.int32), time_NT, valid_NT))
+        offset += info.frames
+    return Windows(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def spread(windows: Windows, limit: int) -> Windows:
+    """At most `limit` windows of each series, evenly spread."""
+    _, first, count = np.unique(windows.series_W, return_index=True, return_counts=True)
+    kept = [
+        start + np.unique(np.linspace(0, n - 1, min(limit, n)).round().astype(int))
+        for start, n in zip(first, count, strict=True)
+    ]
+    return Windows(*(a[np.concatenate(kept)] for a in windows))
+
+
+def mean(windows: Windows, value_WK: np.ndarray, series: int) -> np.ndarray:
+    """Mean over the windows of each series, [series, K]: how dense test windows are averaged."""
+    total_NK = np.zeros((series, value_WK.shape[1]))
+    np.add.at(total_NK, windows.series_W, value_WK)
+    return total_NK / np.bincount(windows.series_W, minlength=series)[:, None]
+
+
+def batches(
+    store, series: Sequence[int], windows: Windows, *, batch_size: int, relative_time: bool
+) -> Iterator[Batch]:
+    """The windows with their pixels, in order (V = 1); the last batch is filled with weight 0."""
+    frames_N = np.array([store.series[i].frames for i in series])
+    first_N = np.cumsum(frames_N) - frames_N
+    local_WT = windows.frame_WT - first_N[windows.series_W][:, None]
+    for start in range(0, len(local_WT), batch_size):
+        plans = [
+            Plan(int(series[windows.series_W[w]]), local_WT[w][None], windows.valid_WT[w][None])
+            for w in range(start, min(start + batch_size, len(local_WT)))
+        ]
+        yield read_batch(store, plans, relative_time=relative_time, batch_size=batch_size)
