@@ -1,6 +1,7 @@
 """python -m tvrl_jax.data.phantom --kind=cardiac --out=FOLDER --subjects=1000
 
-Exit codes: 0 written (or there already), 2 something to mend, in one sentence.
+Exit codes: 0 written (or there already), 2 something to mend, in one sentence;
+130 interrupted, the same command goes on.
 """
 
 import sys
@@ -49,6 +50,9 @@ def main(argv: list[str]) -> None:
         )
     except UserError as error:
         _stop(str(error))
+    except KeyboardInterrupt:
+        print("\nInterrupted; the same command goes on from here.", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

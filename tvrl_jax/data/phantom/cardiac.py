@@ -1,7 +1,10 @@
 """Writes a synthetic short-axis cine cohort with known physiology as ordinary files."""
 
+import ctypes
 import multiprocessing
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -56,6 +59,14 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
+def _start_worker() -> None:
+    """Leaves Ctrl-C to the parent, and dies with it even when it is killed (Linux)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+
+
 def _each(job, subjects: int, processes: int | None) -> Iterator[dict]:
     """Rows in order. Workers are spawned: they inherit neither threads nor accelerators."""
     count = min(processes or _cores(), subjects)
@@ -63,7 +74,7 @@ def _each(job, subjects: int, processes: int | None) -> Iterator[dict]:
         yield from map(job, range(subjects))
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=spawn) as pool:
+    with ProcessPoolExecutor(count, spawn, _start_worker) as pool:
         try:
             yield from pool.map(job, range(subjects), chunksize=4)
         finally:
