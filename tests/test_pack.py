@@ -1,0 +1,311 @@
+"""The store: what is packed, when it is packed again, and that it survives interruption."""
+
+import glob
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from configs import base
+from tvrl_jax.data import bundle, ledger, packed, readers
+from tvrl_jax.data.pack import open_store
+from tvrl_jax.errors import UserError
+
+SIZE = 16
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """config.data of three subjects with a 6-frame cine each."""
+    return make_cohort(tmp_path)
+
+
+def make_cohort(folder: Path, subjects: int = 3):
+    lines = ["subject,path,kind,score,split"]
+    for k in range(subjects):
+        np.save(folder / f"{k}.npy", RNG.integers(0, 5000, (6, SIZE, SIZE), dtype=np.uint16))
+        lines.append(f"s{k},{k}.npy,{'ab'[k % 2]},{k}.5,{('train', 'train', 'val')[k % 3]}")
+    (folder / "table.csv").write_text("\n".join(lines))
+    config = base.get_config().data
+    config.root, config.csv, config.store = str(folder), "table.csv", str(folder / "store")
+    config.image_size, config.frame_interval, config.threads = SIZE, 0.1, 2
+    config.columns.split = "split"
+    return config
+
+
+def decoded(monkeypatch) -> list[str]:
+    """The files that are decoded from now on."""
+    seen, original = [], readers.read
+
+    def read(path, **arguments):
+        seen.append(os.path.basename(path))
+        return original(path, **arguments)
+
+    monkeypatch.setattr(bundle.readers, "read", read)
+    return seen
+
+
+def refused(data, *words):
+    with pytest.raises(UserError) as error:
+        open_store(**data)
+    assert "\n" not in str(error.value)
+    for word in words:
+        assert word in str(error.value), str(error.value)
+
+
+def test_frames_are_the_scaled_pixels(data):
+    store = open_store(**data)
+    array = np.load(Path(data.root) / "1.npy").astype(float)
+    low, high = np.percentile(array, data.percentiles)
+    expected = np.clip(np.rint((array - low) * 255 / (high - low)), 0, 255)
+    frames = store.frames(1, np.array([5, 0, 3]))
+    assert frames.dtype == np.uint8 and frames.shape == (3, SIZE, SIZE, 1)
+    assert np.abs(frames[..., 0] - expected[[5, 0, 3]]).max() <= 1
+    with pytest.raises(IndexError):
+        store.frames(1, np.array([6]))
+
+
+def test_what_a_store_says(data):
+    data.targets = ("kind:classification", "score:regression")
+    store = open_store(**data)
+    info = store.series[2]
+    assert (info.id, info.subject, info.split, info.row) == ("s2/2.npy", "s2", "val", 4)
+    assert info.frames == 6 and info.slice is None
+    np.testing.assert_allclose(info.time_T, 0.1 * np.arange(6))
+    assert info.time_T.dtype == np.float64
+    assert store.subjects == ("s0", "s1", "s2") and store.subject_index.tolist() == [0, 1, 2]
+    assert store.split("train").tolist() == [0, 1] and store.split("test").tolist() == []
+    assert store.classes("kind") == ("a", "b")
+    target = store.targets(("score", "kind"))
+    assert target.dtype == np.float32 and target.tolist() == [[0.5, 0], [1.5, 1], [2.5, 0]]
+    assert store.table["score"].dtype == np.float64 and len(store.table) == 3
+    with pytest.raises(UserError, match='"score"'):
+        store.targets(("scor",))
+    with pytest.raises(UserError, match='val split holds only "a"'):
+        store.require_classes("kind", ("train", "val"))
+    store.require_classes("kind", ("train",))
+
+
+def test_second_opening_decodes_nothing(data, monkeypatch):
+    open_store(**data)
+    seen = decoded(monkeypatch)
+    store = open_store(**data)
+    assert seen == [] and len(store.series) == 3
+    data.time_unit = "frames"  # times are no part of what is packed
+    assert open_store(**data).series[0].time_T.tolist() == pytest.approx(
+        [0, 0.1, 0.2, 0.3, 0.4, 0.5]
+    )
+    assert seen == []
+
+
+def test_changed_file_and_changed_settings_are_packed_again(data, monkeypatch):
+    before = open_store(**data).frames(0, [0])
+    seen = decoded(monkeypatch)
+    np.save(Path(data.root) / "0.npy", RNG.integers(0, 99, (6, SIZE, SIZE), dtype=np.uint16))
+    store = open_store(**data)
+    assert seen == ["0.npy"] and (store.frames(0, [0]) != before).any()
+    for key, value in dict(percentiles=(0, 100), image_size=8, channels=3, fit="crop").items():
+        seen.clear()
+        data[key] = value
+        assert open_store(**data).frames(0, [0]).shape[1:] == (data.image_size,) * 2 + (
+            data.channels,
+        )
+        assert sorted(seen) == ["0.npy", "1.npy", "2.npy"]
+
+
+def test_a_moved_cohort_is_not_decoded_again(data, monkeypatch):
+    open_store(**data)
+    (Path(data.root) / "moved").mkdir()
+    for name in ("0.npy", "1.npy", "2.npy", "table.csv"):
+        os.rename(Path(data.root) / name, Path(data.root) / "moved" / name)
+    seen = decoded(monkeypatch)
+    data.root = str(Path(data.root) / "moved")
+    assert len(open_store(**data).series) == 3 and seen == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "header", "empty"])
+def test_damaged_store_file_is_noticed_and_packed_again(data, monkeypatch, damage):
+    before = open_store(**data).frames(0, np.arange(6))
+    path = Path(open_store(**data).places[0].path)
+    content = bytearray(path.read_bytes())
+    at = {"flip": -100, "header": 20}.get(damage)
+    if at:
+        content[at] ^= 1
+    time.sleep(0.02)
+    path.write_bytes({"cut": content[:-10], "empty": b""}.get(damage, content))
+    seen = decoded(monkeypatch)
+    store = open_store(**data)
+    assert seen == ["0.npy"]
+    np.testing.assert_array_equal(store.frames(0, np.arange(6)), before)
+
+
+def test_interrupted_packing_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    data = make_cohort(tmp_path, subjects=12)
+    program = (
+        "import sys, time, json\n"
+        "from tvrl_jax.data import bundle, readers\n"
+        "from tvrl_jax.data.pack import open_store\n"
+        "original = readers.read\n"
+        "def slow(path, **a):\n"
+        "    time.sleep(0.1)\n"
+        "    return original(path, **a)\n"
+        "bundle.readers.read = slow\n"
+        "open_store(**json.loads(sys.argv[1]))\n"
+    )
+    data.threads = 1
+    child = subprocess.Popen([sys.executable, "-c", program, data.to_json()])
+    pattern = str(tmp_path / "store" / "*" / "*.frames")
+    deadline = time.time() + 60
+    while len(glob.glob(pattern)) < 3 and time.time() < deadline:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    done = len(glob.glob(pattern))
+    assert 3 <= done < 12
+    seen = decoded(monkeypatch)
+    assert len(open_store(**data).series) == 12
+    assert len(seen) == 12 - done
+
+
+def test_two_at_once_and_threads_agree(tmp_path):
+    data = make_cohort(tmp_path, subjects=8)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: open_store(**data), range(2))
+    index = RNG.integers(0, 6, (200, 4))
+    series = RNG.integers(0, 8, 200)
+    whole = [first.frames(i, np.arange(6)) for i in range(8)]
+    errors = []
+
+    def check(rows):
+        for i, chosen in rows:
+            if not np.array_equal(second.frames(i, chosen), whole[i][chosen]):
+                errors.append(i)
+
+    pairs = list(zip(series, index, strict=True))
+    threads = [threading.Thread(target=check, args=(pairs,)) for _ in range(4)]
+    [t.start() for t in threads], [t.join() for t in threads]
+    assert errors == []
+
+
+def test_a_store_can_be_sent_to_another_process(data):
+    store = open_store(**data)
+    store.frames(0, [0])
+    again = pickle.loads(pickle.dumps(store))
+    np.testing.assert_array_equal(again.frames(2, [1, 3]), store.frames(2, [1, 3]))
+
+
+def test_bad_files_stop_or_are_listed(data):
+    root = Path(data.root)
+    (root / "1.npy").write_bytes(b"nothing")
+    refused(data, "table.csv, row 3", "1.npy", "cannot be read")
+    data.on_bad = "skip"
+    store = open_store(**data)
+    assert [s.subject for s in store.series] == ["s0", "s2"]
+    (skipped,) = store.skipped
+    assert (
+        skipped.row == 3 and skipped.path.endswith("1.npy") and "cannot be read" in skipped.reason
+    )
+    for k in (0, 2):
+        (root / f"{k}.npy").write_bytes(b"nothing")
+    refused(data, "all rows were skipped", "0.npy")
+
+
+def test_a_bad_visit_leaves_the_others(tmp_path, monkeypatch):
+    data = dated(tmp_path, [(SIZE, SIZE)] * 3)
+    (tmp_path / "v1.npy").write_bytes(b"")
+    refused(data, "row 3", "v1.npy")
+    data.on_bad = "skip"
+    store = open_store(**data)
+    assert store.series[0].time_T.tolist() == [0, 2] and store.skipped[0].row == 3
+    seen = decoded(monkeypatch)
+    assert open_store(**data).series[0].frames == 2 and set(seen) <= {"v0.npy", "v1.npy", "v2.npy"}
+
+
+def dated(folder: Path, shapes):
+    """One subject with a visit per shape, on days 0, 1, 2, ..."""
+    data = make_cohort(folder, 1)
+    lines = ["subject,path,day"]
+    for k, shape in enumerate(shapes):
+        np.save(folder / f"v{k}.npy", RNG.integers(0, 99, shape, dtype=np.uint8))
+        lines.append(f"s,v{k}.npy,{k}")
+    (folder / "table.csv").write_text("\n".join(lines))
+    data.columns.split, data.columns.time, data.time_unit = "", "day", "days"
+    return data
+
+
+def test_frames_of_different_size_in_a_series_name_both(tmp_path):
+    data = dated(tmp_path, [(SIZE, SIZE), (SIZE, 9)])
+    refused(data, "row 3", "v1.npy", "v0.npy", "(16, 9)", "(16, 16)", "one size")
+    data.on_bad = "skip"
+    refused(data, "all rows were skipped", "one size")
+
+
+def test_a_cine_in_a_dated_row_and_missing_times_are_refused(tmp_path):
+    refused(dated(tmp_path, [(4, SIZE, SIZE)]), "row 2", "v0.npy", "one frame each")
+    data = make_cohort(tmp_path, 1)
+    data.frame_interval = 0.0
+    refused(data, "row 2", "0.npy", "6 frames and no times", "data.frame_interval")
+
+
+def test_slices_of_a_volume_are_series_of_their_own(tmp_path, monkeypatch):
+    data = make_cohort(tmp_path, 1)
+    volume = RNG.integers(0, 999, (SIZE, SIZE, 3, 4), dtype=np.int16)
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), str(tmp_path / "v.nii.gz"))
+    data.columns.split = ""
+    (tmp_path / "table.csv").write_text("subject,path\n1,v.nii.gz\n")
+    store = open_store(**data)
+    assert [s.slice for s in store.series] == [0, 1, 2]
+    assert [s.id for s in store.series] == [f"1/v.nii.gz/slice{k}" for k in range(3)]
+    seen = decoded(monkeypatch)
+    table = "subject,path,k,t\n1,v.nii.gz,2,0 1 2 3\n1,v.nii.gz,0,5 6 7 8\n"
+    (tmp_path / "table.csv").write_text(table)
+    data.columns.slice, data.columns.times = "k", "t"
+    again = open_store(**data)
+    assert seen == ["v.nii.gz"]  # once for both slices
+    assert [s.slice for s in again.series] == [2, 0]
+    assert again.series[1].time_T.tolist() == [5, 6, 7, 8]
+    np.testing.assert_array_equal(again.frames(1, [3]), store.frames(0, [3]))
+    (tmp_path / "table.csv").write_text("subject,path,k,t\n1,v.nii.gz,9,0 1 2 3\n")
+    refused(data, "row 2", "no slice 9")
+    (tmp_path / "table.csv").write_text("subject,path,k,t\n1,v.nii.gz,1,0 1 2\n")
+    refused(data, "row 2", "3 times", "4 frames")
+
+
+def test_an_unwritable_store_is_one_sentence(data, tmp_path):
+    (tmp_path / "file").write_text("")
+    data.store = str(tmp_path / "file" / "store")
+    refused(data, "data.store")
+
+
+def test_a_file_changed_within_the_clocks_tick_is_never_trusted(tmp_path):
+    path, book = tmp_path / "a", {}
+    path.write_text("one")
+    first = ledger.content_hash(str(path), book)
+    assert book == {}
+    os.utime(path, (1, 1))
+    assert ledger.content_hash(str(path), book) == first and len(book) == 1
+    path.write_text("two")
+    assert ledger.content_hash(str(path), book) != first
+
+
+def test_header_of_a_packed_file_survives_a_round_trip(tmp_path):
+    path = str(tmp_path / "x" / "a.frames")
+    frames = RNG.integers(0, 255, (2, 4, 4, 1), dtype=np.uint8)
+    entries = [packed.Entry(k, 2, 0, (0.0, 0.5), "é") for k in range(2)]
+    packed.write(path, [(entries[0], frames), (entries[1], frames + 1)])
+    found = packed.read_header(path)
+    assert packed.is_whole(found) and found.entries[1].offset == 32
+    assert tuple(found.entries[0].time_s) == (0.0, 0.5) and found.entries[0].note == "é"
+    view = packed.view(path, found.start + 32, (2, 4, 4, 1))
+    np.testing.assert_array_equal(view, frames + 1)
+    assert os.listdir(tmp_path / "x") == ["a.frames"]
