@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tvrl_jax.errors import UserError
-from tvrl_jax.report import alarms, compare, curves, html, page, pictures, plots, tables
+from tvrl_jax.report import alarms, compare, curves, evidence, html, page, pictures, plots, tables
 from tvrl_jax.report.metricslog import FILE, MetricsLog, read_metrics
 from tvrl_jax.report.progress import Progress, duration
 
@@ -399,6 +399,13 @@ def test_what_is_missing_is_said_and_nothing_fails(tmp_path):
     for name in ("config.json", FILE, "results.csv", "predictions.npz", "samples.npz"):
         assert name in text
     assert "Missing when" in text and "<img" not in text
+
+
+def test_scores_are_not_written_beside_predictions_of_another_probe():
+    rows = [_row(value=0.8), _row(value=0.2, probe="knn")]
+    assert evidence.probe_of({}, rows[:1]) == "linear"
+    assert evidence.probe_of({}, rows) == ""
+    assert evidence.probe_of({"probe": np.array("knn")}, rows) == "knn"
 
 
 def test_a_probe_folder_gets_its_own_report(tmp_path):

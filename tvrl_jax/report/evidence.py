@@ -36,23 +36,38 @@ def predictions(arrays: Mapping[str, np.ndarray], results: Sequence[Mapping]) ->
     methods = methods_of(arrays, "prediction")
     if not methods:
         return Section(title, [Text("No predictions.npz: no predictions were kept.")])
-    made = [_prediction(arrays, methods[0], task, results) for task in tasks_of(arrays)]
+    probe = probe_of(arrays, results)
+    made = [_prediction(arrays, methods[0], probe, task, results) for task in tasks_of(arrays)]
     caption = (
-        f"{_label(methods[0])}, seed 0, on the test series: a point is a series. The numbers in "
-        "the corners are those of the table, over all seeds."
+        f"{_label(methods[0])}, {probe or 'last'} probe, seed 0, on the test series: a point is a "
+        "series. "
+    )
+    caption += (
+        "The numbers in the corners are those of the table, over all seeds."
+        if probe
+        else "predictions.npz does not tell of which probe it is, so the corners hold no numbers."
     )
     return Section(title, [Gallery([p for p in made if p]), Text(caption, quiet=True)])
+
+
+def probe_of(arrays: Mapping[str, np.ndarray], results: Sequence[Mapping]) -> str:
+    """The probe that made the predictions; "" when several could have."""
+    if "probe" in arrays:
+        return str(arrays["probe"])
+    probes = {probe for probe, _ in compare.settings_of(results)}
+    return probes.pop() if len(probes) == 1 else ""
 
 
 def _label(method: str) -> str:
     return compare.LABELS.get(method, method)
 
 
-def _prediction(arrays, method: str, task: str, results: Sequence[Mapping]) -> Picture | None:
+def _prediction(arrays, method: str, probe: str, task: str, results) -> Picture | None:
     output_NK = arrays.get(f"prediction/{method}/{task}")
     if output_NK is None:
         return None
-    true_N, note = arrays[f"label/{task}"].astype(float), "\n".join(_scores(results, task))
+    true_N = arrays[f"label/{task}"].astype(float)
+    note = "\n".join(_scores(results, method, probe, task))
     classes = _classes(arrays, task)
     if classes:
         figure = plots.roc(true_N, output_NK, task, classes=classes, note=note)
@@ -72,17 +87,19 @@ def _classes(arrays: Mapping[str, np.ndarray], task: str) -> tuple[str, ...]:
     return tuple(map(str, arrays.get(f"classes/{task}", ())))
 
 
-def _scores(results: Sequence[Mapping], task: str) -> list[str]:
-    """Metric, value and interval of the first method, where most labels are used."""
-    if not results:
+def _scores(results: Sequence[Mapping], method: str, probe: str, task: str) -> list[str]:
+    """Metric, value and interval where most labels are used."""
+    methods = compare.methods_of(results)
+    fractions = [fraction for name, fraction in compare.settings_of(results) if name == probe]
+    if not fractions or method not in methods:
         return []
-    probe, fraction = compare.settings_of(results)[0]
     # All methods, although one is shown: the digits are then those of the table.
-    lines = compare.compare(results, compare.methods_of(results), fraction, probe=probe)
+    lines = compare.compare(results, methods, max(fractions), probe=probe)
+    column = methods.index(method)
     return [
-        f"{compare.NAMES.get(line.metric, line.metric)} {compare.line_texts(line)[0]}"
+        f"{compare.NAMES.get(line.metric, line.metric)} {compare.line_texts(line)[column]}"
         for line in lines
-        if line.task == task and line.cells[0]
+        if line.task == task and line.cells[column]
     ]
 
 

@@ -9,7 +9,8 @@
   predictions.npz              of the probe folder (else the run folder), for N test series:
                                label/TASK [N] values or class codes, NaN = missing;
                                classes/TASK names, empty for regression; unit/TASK, optional text;
-                               prediction/METHOD/TASK [N, K]; feature/METHOD [N, D]; subject [N]
+                               prediction/METHOD/TASK [N, K]; feature/METHOD [N, D]; subject [N];
+                               probe: text, needed where results.csv holds several
 """
 
 import json
