@@ -1,0 +1,204 @@
+"""The probes that learn in steps, and the whole suite, with a nano encoder on a tiny cohort."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as sk
+
+from configs import base, probe_base
+from tests import tiny
+from tvrl_jax.checkpoint import checksums
+from tvrl_jax.data import opening
+from tvrl_jax.errors import UserError
+from tvrl_jax.models.build import build
+from tvrl_jax.probing import cls, constant, passes, problem, sampling, stats, suite, tasks, windows
+from tvrl_jax.report import tables
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cohort")
+    tiny.write_cohort(folder, subjects=32)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pretraining(root):
+    config = tiny.shrink(base.get_config(), root)
+    config.method = "tvrl"
+    return config
+
+
+@pytest.fixture(scope="module")
+def store(pretraining):
+    return opening.open_cohort(pretraining.data)
+
+
+@pytest.fixture(scope="module")
+def encoder(pretraining):
+    network = build(frames=4, channels=1, **pretraining.model)
+    return suite.Encoder(network, *network.init(jax.random.key(0)), pretraining)
+
+
+@pytest.fixture
+def config(tmp_path):
+    c = probe_base.get_config()
+    c.update_from_flattened_dict(
+        {
+            "fractions": (0.5, 1.0),
+            "seeds": 2,
+            "features.cache": str(tmp_path / "cache"),
+            "features.batch_size": 32,
+            "features.settle_batches": 3,
+            "linear.learning_rates": (0.03,),
+            "linear.weight_decays": (0.0, 0.1),
+            "linear.epochs": 40,
+            "knn.ks": (1, 3),
+            "bootstrap.samples": 60,
+        }
+    )
+    for name in ("cls", "finetune"):
+        section = dict(epochs=1, min_steps=4, batch_size=4, evaluations=2, val_windows=2)
+        c[name].update(section)
+    return c
+
+
+def quiet(line):
+    pass
+
+
+def test_rows_of_all_methods_reach_results_csv(encoder, store, config, tmp_path):
+    before = checksums((encoder.params, encoder.extra))
+    said = []
+    results = suite.run(encoder, store, config, tmp_path / "out", said.append)
+    assert checksums((encoder.params, encoder.extra)) == before
+    table = pd.DataFrame(results.rows)
+    assert tuple(table.columns) == tables.COLUMNS
+    names = {"tvrl", "untrained", "constant", "tvrl - untrained", "tvrl - constant"}
+    assert set(table.method) == names
+    assert set(table.task) == {"radius", "large"} and set(table.probe) == {"linear"}
+    single = table[table.method.isin(("tvrl", "untrained", "constant"))]
+    # 3 methods, 2 fractions, 2 seeds and their mean, 2 metrics for each of 2 tasks
+    assert len(single) == 3 * 2 * 3 * 4 and (single.n == 8).all()
+    assert not table.duplicated(list(tables.KEY)).any()
+    chance = single[(single.method == "constant") & (single.metric == "auroc")]
+    assert (chance.value == 0.5).all()
+    assert any("fewer than 10" in note for note in results.notes)
+    assert set(results.notes) <= set(said)
+
+
+def test_the_arrays_of_the_report_are_written(encoder, store, config, tmp_path):
+    config.kind, config.feature = "knn", "token"
+    results = suite.run(encoder, store, config, tmp_path, quiet)
+    with np.load(tmp_path / "predictions.npz", allow_pickle=False) as saved:
+        assert set(saved.files) == set(results.arrays)
+        assert saved["prediction/tvrl/radius"].shape == (8, 1)
+        assert saved["prediction/untrained/large"].shape == (8, 2)
+        assert saved["feature/tvrl"].shape == (8, 48)
+        assert saved["classes/large"].tolist() == ["0", "1"]
+        value = np.abs(saved["prediction/tvrl/radius"][:, 0] - saved["label/radius"]).mean()
+    rows = pd.DataFrame(results.rows).set_index(["method", "task", "fraction", "seed", "metric"])
+    assert rows.value["tvrl", "radius", 1.0, 0, "mae"] == pytest.approx(value, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["cls", "finetune", "supervised"])
+def test_the_probes_that_learn_in_steps_run_and_leave_the_encoder_alone(
+    encoder, store, config, tmp_path, kind
+):
+    config.kind, config.seeds, config.fractions = kind, 1, (1.0,)
+    config.baselines = ("untrained",) if kind == "cls" else ("constant",)
+    before = checksums((encoder.params, encoder.extra))
+    results = suite.run(encoder, store, config, tmp_path, quiet)
+    assert checksums((encoder.params, encoder.extra)) == before
+    table = pd.DataFrame(results.rows)
+    method = "supervised" if kind == "supervised" else "tvrl"
+    assert method in set(table.method) and np.isfinite(table[table.method == method].value).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"kind": "lineer"}, ['"lineer"', '"linear"']),
+        ({"baselines": ("untrianed",)}, ['"untrained"']),
+        ({"fractions": (0.01,)}, ["smallest usable fraction"]),
+        ({"fractions": ()}, ["fractions is empty"]),
+        ({"data.targets": ("radios:regression",)}, ['"radios"', '"radius"']),
+        ({"linear.learning_rates": (0.0,)}, ["linear.learning_rates"]),
+        ({"linear.weight_decays": ()}, ["linear.weight_decays"]),
+        ({"cls.evaluations": 0}, ["cls.evaluations", "at least 1"]),
+        ({"knn.temperature": 0.0}, ["knn.temperature"]),
+    ],
+)
+def test_bad_settings_are_refused_before_any_feature(encoder, store, config, changes, words):
+    config.update_from_flattened_dict(changes)
+    said = []
+    with pytest.raises(UserError) as error:
+        suite.run(encoder, store, config, "/nowhere", said.append)
+    assert all(word in str(error.value) for word in words) and not said
+
+
+def test_a_cohort_in_another_unit_is_refused(encoder, store, config):
+    other = encoder.config.copy_and_resolve_references()
+    other.data.time_unit = "days"
+    with pytest.raises(UserError, match="time_unit.*is s.*with days"):
+        suite.run(encoder._replace(config=other), store, config, "/nowhere", quiet)
+
+
+def _clips(encoder, store, split):
+    series = store.split(split)
+    table = windows.cut(
+        store, series, frames=4, stride=1, sampling="random", relative_time=True, every=1
+    )
+    rng = np.random.default_rng(len(series))
+    frame_FD = rng.normal(size=(len(series) * tiny.FRAMES, 48)).astype(np.float32)
+    return cls.Clips(frame_FD, table), series
+
+
+def test_the_cls_probe_learns_through_frozen_blocks(encoder, store):
+    """The label is hidden in the frame features, so a token that learns finds it."""
+    splits = {split: _clips(encoder, store, split) for split in tasks.SPLITS}
+    value_N = np.full(len(store.series), np.nan, np.float32)
+    for clips, series in splits.values():
+        value_N[series] = np.linspace(-1, 1, len(series))
+        clips.frame_FD[:, :24] += 2 * np.repeat(value_N[series], tiny.FRAMES)[:, None]
+    task = tasks.Task("hidden", "regression", (), 50 + 10 * value_N)
+    series = {split: own for split, (_, own) in splits.items()}
+    draws = sampling.draws((task,), series["train"], series["train"], fractions=(1.0,), seeds=2)
+    problems = problem.group(draws, series)
+    grid = dict(learning_rates=(0.02,), weight_decays=(0.0, 0.01))
+    steps = dict(epochs=30, batch_size=8, min_steps=1, evaluations=3, val_windows=2)
+    clips = {split: own for split, (own, _) in splits.items()}
+    fitted = cls.fit(encoder, clips, problems[0], **grid, **steps, chunk=3)
+    again = cls.fit(encoder, clips, problems[0], **grid, **steps, chunk=0)
+    truth_N = task.value_N[series["test"]]
+    for p, same in zip(fitted, again, strict=True):
+        assert sk.r2_score(truth_N, p.test_NK[:, 0]) > 0.8
+        assert np.allclose(p.test_NK, same.test_NK, rtol=1e-3)
+    baseline = constant.fit(problems[0], len(truth_N))[0].test_NK
+    assert np.abs(baseline[:, 0] - task.value_N[series["train"]].mean()).max() < 1e-4
+
+
+def test_test_windows_are_averaged_as_recorded(parity_dir):
+    with np.load(parity_dir / "10a_evaluator_classification.npz") as record:
+        clip_NWK, mean_NK = record["out/test_clip_logits"], record["out/test_mean_logits"]
+        probability_N, label_N = record["out/test_prob1"], record["in/test_label"]
+        auc = float(record["out/test_auc"])
+    series, count, outputs = clip_NWK.shape
+    where = np.repeat(np.arange(series), count).astype(np.int32)
+    table = windows.Windows(where, *(np.zeros((len(where), 1)),) * 3)
+    got_NK = windows.mean(table, clip_NWK.reshape(-1, outputs), series)
+    assert np.allclose(got_NK, mean_NK, rtol=1e-9)
+    output_NK = np.asarray(jax.nn.softmax(jnp.asarray(got_NK)))
+    assert np.allclose(output_NK[:, 1], probability_N, atol=6.6e-7)
+    assert stats.auroc(label_N, output_NK, stats.once(series))[0] == auc
+
+
+def test_a_training_order_visits_all_rows_in_use_and_no_other():
+    used_N = np.arange(20) % 2 == 0
+    steps = passes.steps(10, batch_size=4, epochs=2, min_steps=3, evaluations=4)
+    assert steps == 8  # six steps, rounded up to whole evaluations
+    row = passes.order(used_N, steps=steps, batch_size=4, seed=0)
+    assert row.shape == (8, 4) and set(row.ravel()) == set(range(0, 20, 2))
+    assert sorted(row.ravel()[:10]) == list(range(0, 20, 2))
