@@ -12,6 +12,7 @@ be changed as --config.SECTION.KEY=VALUE. The same command in the same folder co
 from absl import flags
 from ml_collections import config_flags
 
+from configs import base
 from tvrl_jax import cli
 
 FLAGS = flags.FLAGS
@@ -22,8 +23,12 @@ flags.DEFINE_bool("resume", False, "Continue the run in --workdir although setti
 
 def main() -> None:
     from tvrl_jax import trainer  # after the flags: --help and mistakes answer at once
+    from tvrl_jax.report import html
 
-    trainer.train(FLAGS.config, FLAGS.workdir, resume=FLAGS.resume)
+    folder = trainer.train(FLAGS.config, FLAGS.workdir, resume=FLAGS.resume)
+    print(
+        f"report: {html.build_report(folder, None, html.Extras(base=base.get_config().to_dict()))}"
+    )
 
 
 if __name__ == "__main__":

@@ -27,6 +27,9 @@ def get_config() -> ConfigDict:
     c.data.image_size = 0  # side of a stored frame, pixels: must be that of pretraining; 0 = it is
     c.data.channels = 0  # must be those of pretraining; 0 = they are
     c.data.frame_interval = 0.0  # for files that carry no times; 0 = as in pretraining
+    c.data.time_unit = ""  # checked against the checkpoint's; "" = as in pretraining
+    c.data.image_size = 0  # checked against the checkpoint's; 0 = as in pretraining
+    c.data.channels = 0  # checked against the checkpoint's; 0 = as in pretraining
     c.data.targets = ()  # "COLUMN:regression", "COLUMN:classification"; () = as in pretraining
     c.data.columns = ConfigDict()  # our noun -> the CSV's column; "" = as in pretraining
     c.data.columns.subject = ""

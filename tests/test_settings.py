@@ -1,8 +1,10 @@
 """A configuration that makes no sense is named before anything is read or written."""
 
-import pytest
-from configs import base
+from pathlib import Path
 
+import pytest
+
+from configs import base
 from tvrl_jax import run_folder, settings
 from tvrl_jax.errors import UserError
 
@@ -12,7 +14,7 @@ def test_base_is_sound():
 
 
 def test_every_key_of_base_has_a_comment():
-    source = open(base.__file__).read()
+    source = Path(base.__file__).read_text()
     lines = [line for line in source.splitlines() if line.startswith("    c.")]
     bare = [line for line in lines if "#" not in line and not line.endswith("ConfigDict()")]
     assert not bare

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from absl import logging
 from orbax.checkpoint import checkpoint_managers as managers
 
 from tvrl_jax.errors import UserError
+
+LOG = logging.getLogger("tvrl_jax")
 
 
 class Restored(NamedTuple):
@@ -83,7 +85,7 @@ class Checkpoints:
                 return self._restore(step, abstract)
             except Corrupt as error:
                 aside = self._set_aside(step)
-                logging.error("%s It was set aside as %s; an older one is tried.", error, aside)
+                LOG.error("%s It was set aside as %s; an older one is tried.", error, aside)
         return None
 
     def _restore(self, step: int, abstract) -> Restored:

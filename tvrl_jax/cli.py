@@ -2,12 +2,14 @@
 
 import importlib
 import inspect
+import logging
 import os
 import re
 import sys
 from collections.abc import Callable
 
-from absl import flags, logging
+from absl import flags
+from absl import logging as absl_logging
 
 from tvrl_jax import settings
 from tvrl_jax.errors import UserError, nearest
@@ -26,9 +28,7 @@ def run(main: Callable[[], None], *, doc: str, required: tuple[str, ...], templa
       required: flags that must be given.
       template: module whose `get_config()` holds every key that a configuration must have.
     """
-    logging.set_verbosity(logging.INFO)
-    logging.use_absl_handler()
-    logging.get_absl_handler().setFormatter(None)
+    _set_up_logging()
     try:
         if {"--help", "-h", "-help", "--helpfull"} & set(sys.argv[1:]):
             print(_help(doc, template))
@@ -97,6 +97,17 @@ def _unknown_key(error: Exception, template: str) -> str:
                 f' Did you mean "{near}"?' if near else " See --help."
             )
     return f"--config: {_first_line(error)}."
+
+
+def _set_up_logging() -> None:
+    """Our own sentences on stderr; of the libraries' (Orbax writes dozens a save) only warnings."""
+    absl_logging.set_verbosity(absl_logging.WARNING)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log = logging.getLogger("tvrl_jax")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
 
 
 def _set_up_jax() -> None:

@@ -20,6 +20,7 @@ class Learner(NamedTuple):
 
     network: Network
     objective: Objective
+    rule: FrozenConfigDict  # keyword arguments of the objective's loss
     tx: optax.GradientTransformation
     schedule: Callable  # update count -> learning rate
     config: FrozenConfigDict
@@ -49,7 +50,7 @@ def _outcome(learner: Learner, params, state: State, batch: dict):
         draw_views(learner, batch, state.step),
         stream(config.seed, "objective", state.step),
         state.step / config.train.steps,
-        **config.objective,
+        **learner.rule,
     )
 
 

@@ -1,13 +1,13 @@
 """The training loop: data in, compiled steps, metrics and checkpoints out."""
 
 import functools
+import logging
 import math
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
-from absl import logging
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from tvrl_jax import optim, run_folder, settings, sharding, step
@@ -18,11 +18,13 @@ from tvrl_jax.data.pack import Store
 from tvrl_jax.data.pipeline import train_batches
 from tvrl_jax.errors import UserError, nearest
 from tvrl_jax.models.build import build
-from tvrl_jax.objectives import OBJECTIVES, Objective
+from tvrl_jax.objectives import OBJECTIVES, Objective, supervised
 from tvrl_jax.report.metricslog import MetricsLog
 from tvrl_jax.report.progress import Progress
 from tvrl_jax.signals import Interruption
 from tvrl_jax.stopwatch import Stopwatch
+
+LOG = logging.getLogger("tvrl_jax")
 
 SAMPLES = 16  # augmented clips kept for the report
 
@@ -40,11 +42,9 @@ def train(config: ConfigDict, workdir: str, *, resume: bool = False) -> Path:
     settings.check(config)
     sharding.check_batch_size(config.train.batch_size)
     run_folder.refuse_other(workdir, config, resume=resume)
-    store = opening.open_cohort(config)
-    _check_series(store, config)
+    store = opening.open_cohort(config.data)
     folder = run_folder.prepare(workdir, config)
-    learner = make_learner(config, objective, outputs=opening.output_count(store, config))
-    _run(learner, store, folder)
+    _run(make_learner(config, objective, store), store, folder)
     return folder
 
 
@@ -55,26 +55,26 @@ def find_objective(config: ConfigDict) -> Objective:
     return OBJECTIVES[config.method]
 
 
-def make_learner(config: ConfigDict, objective: Objective, *, outputs: int) -> step.Learner:
+def make_learner(config: ConfigDict, objective: Objective, store: Store) -> step.Learner:
     """The network, the optimiser and the learning rule of one configuration."""
+    rule = dict(config.objective)
+    if "head" in objective.parts:
+        targets = config.data.targets
+        train = opening.target_values(store, targets)[store.split("train")]
+        rule = supervised.constants(train, opening.class_counts(store, targets))
     network = build(
         frames=config.clips.frames,
         channels=config.data.channels,
         parts=objective.parts,
-        outputs=outputs,
+        outputs=supervised.outputs(rule.get("classes", ())),
         **config.model,
     )
     tx, schedule = optim.make(
         steps=config.train.steps, batch_size=config.train.batch_size, **config.optim
     )
-    return step.Learner(network, objective, tx, schedule, FrozenConfigDict(config))
-
-
-def _check_series(store: Store, config: ConfigDict) -> None:
-    if not len(store.split("train")):
-        raise UserError(
-            f"{config.data.csv}: no series is in the train split; name it train, val or test."
-        )
+    return step.Learner(
+        network, objective, FrozenConfigDict(rule), tx, schedule, FrozenConfigDict(config)
+    )
 
 
 class Run(NamedTuple):
@@ -105,7 +105,7 @@ def _run(learner: step.Learner, store: Store, folder: Path) -> None:
     ) as checkpoints:
         state, start, losses = _resume(checkpoints, state)
         if start >= config.train.steps:
-            logging.info("%s: all %d steps are done already.", folder, start)
+            LOG.info("%s: all %d steps are done already.", folder, start)
             return
         clips = config.train.batch_size * learner.objective.views
         progress = Progress(config.train.steps, clips, start)
@@ -119,7 +119,7 @@ def _resume(checkpoints: Checkpoints, fresh: states.State):
     restored = checkpoints.restore_newest(states.abstract(fresh)._asdict())
     if restored is None:
         return fresh, 0, []
-    logging.info("continuing from the checkpoint of step %d", restored.step)
+    LOG.info("continuing from the checkpoint of step %d", restored.step)
     return states.State(**restored.tree), restored.step, list(restored.meta["losses"])
 
 
@@ -178,8 +178,14 @@ def _batches(run: Run, start: int):
         process_count=jax.process_count(),
         threads=config.data.threads,
         workers=config.data.workers,
-        targets=opening.supervised_targets(run.store, config),
+        targets=_targets(run.learner, run.store),
     )
+
+
+def _targets(learner: step.Learner, store: Store) -> np.ndarray | None:
+    if "head" not in learner.objective.parts:
+        return None
+    return opening.target_values(store, learner.config.data.targets)
 
 
 def _is_regular(config, done: int) -> bool:

@@ -17,11 +17,19 @@ def open_cohort(data) -> Store:
     return open_store(**data)
 
 
-def names(targets: tuple[str, ...]) -> list[str]:
+def columns(targets: tuple[str, ...]) -> tuple[str, ...]:
     """Column names of "COLUMN:kind" targets."""
-    return [target.rsplit(":", 1)[0] for target in targets]
+    return tuple(target.rpartition(":")[0] for target in targets)
+
+
+def class_counts(store: Store, targets: tuple[str, ...]) -> tuple[int, ...]:
+    """For each target 0 if it is a regression, else the number of classes."""
+    return tuple(
+        len(store.classes(column)) if target.endswith(":classification") else 0
+        for target, column in zip(targets, columns(targets), strict=True)
+    )
 
 
 def target_values(store: Store, targets: tuple[str, ...]) -> np.ndarray:
-    """Float32 [series, targets], NaN where missing, for a supervised objective."""
-    return store.targets(names(targets))
+    """Float32 [series, targets], NaN where missing."""
+    return store.targets(columns(targets))

@@ -1,0 +1,45 @@
+"""Measures what a pretrained encoder knows, with labels of a cohort and patient-level intervals.
+
+  python probe.py --config=configs/probe_linear.py --checkpoint=runs/x --workdir=runs/x-probe
+  python probe.py --config=configs/probe_knn.py --checkpoint=runs/x --workdir=runs/x-probe
+  python probe.py --config=configs/probe_finetune.py --checkpoint=runs/x --workdir=runs/x-tuned
+
+Kinds: linear, cls (the published protocol), knn, finetune, supervised (from fresh parameters).
+Model, clips and cohort come from the checkpoint; --config.data.* names another cohort. Writes
+results.csv and report.html into --workdir and prints a table.
+"""
+
+from absl import flags
+from ml_collections import config_flags
+
+from configs import base
+from tvrl_jax import cli
+
+FLAGS = flags.FLAGS
+config_flags.DEFINE_config_file("config", None, "configs/probe_KIND.py")
+flags.DEFINE_string("checkpoint", None, "Folder of the pretraining run.")
+flags.DEFINE_string("step", "newest", "Which checkpoint of it: newest, best or a number.")
+flags.DEFINE_string("workdir", None, "Folder for results.csv and report.html.")
+flags.DEFINE_bool("resume", False, "Go on in --workdir although settings differ.")
+
+
+def main() -> None:
+    from tvrl_jax import prober  # after the flags: --help and mistakes answer at once
+
+    prober.probe(
+        FLAGS.config,
+        FLAGS.checkpoint,
+        FLAGS.workdir,
+        step=FLAGS.step,
+        resume=FLAGS.resume,
+        base=base.get_config(),
+    )
+
+
+if __name__ == "__main__":
+    cli.run(
+        main,
+        doc=__doc__,
+        required=("config", "checkpoint", "workdir"),
+        template="configs.probe_base",
+    )

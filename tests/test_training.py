@@ -1,0 +1,122 @@
+"""A run ends the same whether or not it was interrupted, and says why it stops."""
+
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from configs import tvrl
+from tvrl_jax import trainer
+from tvrl_jax.checkpoint import restore_for_reading
+from tvrl_jax.errors import UserError
+
+RATES = ("steps_per_second", "clips_per_second", "data_wait_share")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cohort")
+    tiny.write_cohort(folder)
+    return folder
+
+
+@pytest.fixture
+def config(root):
+    return tiny.shrink(tvrl.get_config(), root)
+
+
+def _state(folder):
+    groups = ("step", "params", "extra", "opt_state", "ema")
+    return restore_for_reading(folder, groups, "newest").tree
+
+
+def _rows(folder):
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k not in RATES} for row in rows]
+
+
+def _interrupt_at(monkeypatch, step: int, number: int):
+    """Sends this process a signal while it waits for the batch of a step."""
+    whole = trainer.train_batches
+
+    def batches(*args, start_step, **kwargs):
+        inner = whole(*args, start_step=start_step, **kwargs)
+
+        class Counting:
+            at = start_step
+
+            def __iter__(self):
+                return self
+
+            def __next__(self):
+                if self.at == step:
+                    os.kill(os.getpid(), number)
+                self.at += 1
+                return next(inner)
+
+            def close(self):
+                inner.close()
+
+        return Counting()
+
+    monkeypatch.setattr(trainer, "train_batches", batches)
+
+
+def test_interrupted_equals_uninterrupted(config, tmp_path, monkeypatch):
+    config.train.ema = 0.9
+    trainer.train(config, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        _interrupt_at(patch, 4, signal.SIGTERM)
+        with pytest.raises(SystemExit) as stop:
+            trainer.train(config, tmp_path / "parts")
+    assert stop.value.code == 128 + signal.SIGTERM
+    assert restore_for_reading(tmp_path / "parts", ("step",), "newest").step == 5
+    trainer.train(config, tmp_path / "parts")
+    whole, parts = _state(tmp_path / "whole"), _state(tmp_path / "parts")
+    jax.tree.map(np.testing.assert_array_equal, whole, parts)
+    assert _rows(tmp_path / "whole") == _rows(tmp_path / "parts")
+
+
+def test_a_finished_run_is_left_alone(config, tmp_path):
+    trainer.train(config, tmp_path)
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    trainer.train(config, tmp_path)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_spread_parameters_give_the_same_run(config, tmp_path):
+    """Every device holding all parameters = parameters spread over eight devices."""
+    trainer.train(config, tmp_path / "data")
+    config.train.sharding = "full"
+    trainer.train(config, tmp_path / "full")
+    for one, other in zip(_rows(tmp_path / "data"), _rows(tmp_path / "full"), strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=2e-4)
+
+
+def test_what_is_logged(config, tmp_path):
+    trainer.train(config, tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [0, 2, 4, 5]
+    wanted = """loss loss_contrastive loss_latent top1 top5 mean_rank inter_cosine intra_cosine
+    effective_rank learning_rate gradient_norm clips_per_second data_wait_share"""
+    assert set(wanted.split()) <= set(rows[0])
+    assert rows[0]["blank_chance"] == pytest.approx(1 / 15) and "blank_top1" in rows[2]
+    assert (tmp_path / "samples.npz").exists() and (tmp_path / "config.json").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_place(config, tmp_path):
+    config.optim.lr = 1e30
+    config.train.checkpoint_every = 1
+    with pytest.raises(UserError, match=r"loss of step \d+ is .*last good checkpoint"):
+        trainer.train(config, tmp_path)
+
+
+def test_a_batch_that_does_not_divide_is_refused(config, tmp_path):
+    config.train.batch_size = 12
+    with pytest.raises(UserError, match=r"batch_size = 12 .* 8 devices: use 8 or 16"):
+        trainer.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,95 @@
+"""From a checkpoint to results: restore, open the cohort, run the suite, write the report."""
+
+import logging
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from tvrl_jax import run_folder, settings
+from tvrl_jax.checkpoint import Restored, restore_for_reading
+from tvrl_jax.data import opening
+from tvrl_jax.errors import UserError
+from tvrl_jax.models.build import build
+from tvrl_jax.objectives import OBJECTIVES
+from tvrl_jax.probing import suite
+from tvrl_jax.probing.suite import Encoder
+from tvrl_jax.report import html, tables
+
+LOG = logging.getLogger("tvrl_jax")
+
+MUST_AGREE = ("time_unit", "image_size", "channels")
+
+
+def probe(
+    config: ConfigDict,
+    checkpoint: str,
+    workdir: str,
+    *,
+    step: str,
+    resume: bool,
+    base: ConfigDict,
+) -> None:
+    """Measures the encoder of a checkpoint as `config` says and writes into `workdir`.
+
+    `base` is the configuration against which the report lists what differs.
+
+    Raises:
+      UserError: a setting, the checkpoint, the cohort or the folder is not what it should be.
+    """
+    settings.check(config)
+    restored = restore_for_reading(checkpoint, ("params", "extra", "ema"), step)
+    pretraining = settings.from_json(restored.meta["config"])
+    data = merge_data(pretraining.data, config.data)
+    record = ConfigDict(config.to_dict() | {"checkpoint": str(checkpoint), "step": restored.step})
+    name = f"probe_{config.kind}.json"
+    run_folder.refuse_other(workdir, record, resume=resume, name=name)
+    store = opening.open_cohort(data)
+    encoder = restore_encoder(restored, pretraining)
+    LOG.info("probing step %d of %s", restored.step, checkpoint)
+    folder = run_folder.prepare(workdir, record, name)
+    results = suite.run(encoder, store, config, folder)
+    _write(folder, Path(checkpoint), results, base)
+
+
+def merge_data(pretrained: ConfigDict, wanted: ConfigDict) -> ConfigDict:
+    """The pretraining's `data` section with what the probe names; the rest stays as it was.
+
+    Raises:
+      UserError: time unit, image size or channels differ from what the encoder was trained on.
+    """
+    merged = pretrained.copy_and_resolve_references()
+    for key in MUST_AGREE:
+        if wanted[key] and wanted[key] != pretrained[key]:
+            raise UserError(
+                f"config.data.{key} = {wanted[key]}, but the checkpoint was trained with "
+                f"{pretrained[key]}; the cohort of a probe must agree."
+            )
+    if wanted.root and wanted.root != pretrained.root:
+        merged.phantom.kind = ""  # another folder holds its own images
+    for key, value in settings.leaves(wanted):
+        if value:
+            merged.update_from_flattened_dict({key: value})
+    return merged
+
+
+def restore_encoder(restored: Restored, pretraining: ConfigDict) -> Encoder:
+    """The network of a checkpoint with its parameters (the averaged encoder, if there is one)."""
+    if pretraining.method not in OBJECTIVES:
+        raise UserError(f'the checkpoint is of method "{pretraining.method}", which is not known.')
+    network = build(
+        frames=pretraining.clips.frames,
+        channels=pretraining.data.channels,
+        parts=OBJECTIVES[pretraining.method].parts,
+        outputs=1,
+        **pretraining.model,
+    )
+    tree = restored.tree
+    params = {"encoder": tree["ema"] or tree["params"]["encoder"]}
+    return Encoder(network, params, tree["extra"], pretraining)
+
+
+def _write(folder: Path, checkpoint: Path, results: suite.Results, base: ConfigDict) -> None:
+    tables.update(folder / "results.csv", results.rows)
+    print(tables.comparison(results.rows))
+    extras = html.Extras(notes=results.notes, base=base.to_dict())
+    print(f"report: {html.build_report(checkpoint, folder, extras)}")
