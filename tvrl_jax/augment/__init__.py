@@ -10,14 +10,12 @@ separable passes of matrix products (150 ms, and it blurs); a one-hot matrix (45
 """
 
 import math
-from functools import partial
 
 import jax
-import jax.numpy as jnp
 
-from tvrl_jax.augment.geometry import count_taps, draw_affine, resample, resize
+from tvrl_jax.augment.geometry import affine_map, count_taps, resample, resize
 from tvrl_jax.augment.intensity import apply_intensity, draw_intensity
-from tvrl_jax.augment.time import augment_time
+from tvrl_jax.augment.time import move_times
 from tvrl_jax.errors import UserError
 
 __all__ = ["augment", "resize"]
@@ -46,8 +44,8 @@ def augment(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """uint8 windows -> augmented views: clip [B, views, T, size, size, C] in [0, 1], time, valid.
 
-    A single window (V = 1) is the source of every view. The draw of a row and view is keyed by the
-    row's place in the global batch, so it does not depend on how many devices share the work.
+    A single window (V = 1) is the source of every view. The draw of a row and view depends on
+    the key and the row's place in the global batch, not on how many devices share the work.
     Strengths and probabilities are those of config.augment; all 0 and crop (1, 1) is `resize`.
 
     Raises UserError when the batch has neither one window nor as many as `views`.
@@ -55,34 +53,35 @@ def augment(
     batch, windows = clip_BVTHWC.shape[:2]
     if windows not in (1, views):
         raise UserError(f"clips.windows = {windows}, but the objective compares {views} view(s).")
-    draw_map = partial(draw_affine, rotation=rotation, crop=crop, hflip=hflip, vflip=vflip)
-    draw_light = partial(
-        draw_intensity,
+    geometry = dict(rotation=rotation, crop=crop, hflip=hflip, vflip=vflip)
+    intensity = dict(
         brightness=brightness,
         contrast=contrast,
         jitter_probability=jitter_probability,
         blur_sigma=blur_sigma,
         blur_probability=blur_probability,
     )
-    move_time = partial(
-        augment_time, time_shift=time_shift, time_scale=time_scale, time_jitter=time_jitter
-    )
+    times = dict(time_shift=time_shift, time_scale=time_scale, time_jitter=time_jitter)
     taps = count_taps(clip_BVTHWC.shape[3] * math.sqrt(crop[1]), size)
 
-    def view(key, clip_THWC, time_T, valid_T):
-        of_map, of_light, of_time = jax.random.split(key, 3)
-        moved = resample(clip_THWC, *draw_map(of_map), size=size, taps=taps) / 255
-        light = apply_intensity(draw_light(of_light), moved, valid_T)
-        return light, move_time(of_time, time_T, valid_T), valid_T
+    def view(u_13, normal_T, clip_THWC, time_T, valid_T):
+        moved = resample(clip_THWC, *affine_map(u_13[:6], **geometry), size=size, taps=taps) / 255
+        lit = apply_intensity(draw_intensity(u_13[6:11], **intensity), moved, valid_T)
+        return lit, move_times(u_13[11:], normal_T, time_T, valid_T, **times), valid_T
 
     shared = None if windows == 1 else 0
     source = (a[:, 0] if windows == 1 else a for a in (clip_BVTHWC, time_BVT, valid_BVT))
-    of_view = jax.vmap(view, in_axes=(0, shared, shared, shared))
-    return jax.vmap(of_view)(_keys(key, batch, views), *source)
+    of_view = jax.vmap(view, in_axes=(0, 0, shared, shared, shared))
+    return jax.vmap(of_view)(*random_numbers(key, batch, views, time_BVT.shape[2]), *source)
 
 
-def _keys(key, rows: int, views: int) -> jax.Array:
-    """One key per row of the global batch and view, [rows, views]."""
-    fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
-    of_row = fold(key, jnp.arange(rows))
-    return jax.vmap(fold, in_axes=(0, None))(of_row, jnp.arange(views))
+def random_numbers(key, batch: int, views: int, frames: int) -> tuple[jax.Array, jax.Array]:
+    """All that is random: 13 uniform numbers for each row and view, a normal one for each frame.
+
+    In two calls, since the compiler takes a second or two for each. The generator hashes an
+    element's place in the array, so a row keeps its numbers however the batch is sharded and
+    however many rows follow.
+    """
+    of_uniform, of_normal = jax.random.split(key)
+    u_BVN = jax.random.uniform(of_uniform, (batch, views, 13))
+    return u_BVN, jax.random.normal(of_normal, (batch, views, frames))

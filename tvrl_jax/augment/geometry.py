@@ -6,6 +6,7 @@ source = matrix @ output + centre.
 """
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -14,20 +15,19 @@ from jax.scipy.ndimage import map_coordinates
 MINIFIED = 1.5  # source pixels between two bilinear samples, beyond which detail would alias
 
 
-def draw_affine(
-    key, *, rotation: float, crop: tuple[float, float], hflip: float, vflip: float
+def affine_map(
+    u_6: jax.Array, *, rotation: float, crop: tuple[float, float], hflip: float, vflip: float
 ) -> tuple[jax.Array, jax.Array]:
     """Rotate about the centre, crop a square out of the result, flip -> matrix_22, centre_2.
 
-    The angle is uniform in -+ `rotation` degrees, the crop's share of the area uniform in `crop`,
-    its place uniform inside the frame, the flips have the stated probabilities.
+    From six numbers uniform in [0, 1): the angle is uniform in -+ `rotation` degrees, the crop's
+    share of the area uniform in `crop`, its place uniform inside the frame, the flips have the
+    stated probabilities.
     """
-    of_angle, of_area, of_place, of_flip = jax.random.split(key, 4)
-    angle = math.radians(rotation) * jax.random.uniform(of_angle, minval=-1.0)
-    low, high = crop
-    side = jnp.sqrt(low + (high - low) * jax.random.uniform(of_area))
-    place_2 = (1 - side) * jax.random.uniform(of_place, (2,), minval=-1.0)
-    flip_2 = jax.random.uniform(of_flip, (2,)) < jnp.array([vflip, hflip])
+    angle = rotation * (math.pi / 180) * (2 * u_6[0] - 1)
+    side = jnp.sqrt(crop[0] + (crop[1] - crop[0]) * u_6[1])
+    place_2 = (1 - side) * (2 * u_6[2:4] - 1)
+    flip_2 = u_6[4:6] < jnp.array([vflip, hflip])
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     turn_22 = jnp.stack([jnp.stack([cos, -sin]), jnp.stack([sin, cos])])
     # Elementwise, not matmul: accelerators multiply float32 matrices at reduced precision.
@@ -53,31 +53,25 @@ def resample(
     if clip_THWC.shape[2] != side:
         raise ValueError(f"Frames must be square, not {clip_THWC.shape[1:3]}.")
     clip_TCHW = jnp.moveaxis(clip_THWC.astype(jnp.float32), -1, 1)
-
-    def sample(row_SS, column_SS):
-        inside_SS = (jnp.abs(row_SS) <= 1) & (jnp.abs(column_SS) <= 1)
-        pixel = [
-            jnp.clip((place + 1) * (side / 2) - 0.5, 0, side - 1) for place in (row_SS, column_SS)
-        ]
-        plane = jax.vmap(jax.vmap(lambda image_HW: map_coordinates(image_HW, pixel, order=1)))
-        return plane(clip_TCHW) * inside_SS
-
-    total = sum(sample(*point) for point in _sample_points(matrix_22, centre_2, size, taps))
-    return jnp.moveaxis(total / taps**2, 1, -1)
+    row, column = _source_of(matrix_22, centre_2, size * taps)
+    inside = (jnp.abs(row) <= 1) & (jnp.abs(column) <= 1)
+    pixel = [jnp.clip((place + 1) * (side / 2) - 0.5, 0, side - 1) for place in (row, column)]
+    of_plane = jax.vmap(jax.vmap(lambda image_HW: map_coordinates(image_HW, pixel, order=1)))
+    fine = of_plane(clip_TCHW) * inside
+    pooled = fine.reshape(*fine.shape[:2], size, taps, size, taps).mean(axis=(3, 5))
+    return jnp.moveaxis(pooled, 1, -1)
 
 
-def _sample_points(matrix_22, centre_2, size: int, taps: int):
-    """For each tap the source (row, column) of every output pixel, [S, S] each, in frame units."""
-    grid = (2 * jnp.arange(size * taps) + 1) / (size * taps) - 1
-    for row_S in grid.reshape(size, taps).T:
-        for column_S in grid.reshape(size, taps).T:
-            row_SS, column_SS = jnp.meshgrid(row_S, column_S, indexing="ij")
-            yield tuple(
-                matrix_22[axis, 0] * row_SS + matrix_22[axis, 1] * column_SS + centre_2[axis]
-                for axis in (0, 1)
-            )
+def _source_of(matrix_22, centre_2, size: int) -> tuple[jax.Array, jax.Array]:
+    """Source row and column of every output pixel, [size, size] each, in frame units."""
+    grid = (2 * jnp.arange(size) + 1) / size - 1
+    row, column = jnp.meshgrid(grid, grid, indexing="ij")
+    return tuple(
+        matrix_22[axis, 0] * row + matrix_22[axis, 1] * column + centre_2[axis] for axis in (0, 1)
+    )
 
 
+@partial(jax.jit, static_argnames="size")
 def resize(clip_uint8: jax.Array, size: int) -> jax.Array:
     """The evaluation transform: [..., T, H, W, C] uint8 -> [..., T, size, size, C] in [0, 1]."""
     lead, (side, _, channels) = clip_uint8.shape[:-3], clip_uint8.shape[-3:]

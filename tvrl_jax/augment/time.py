@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 
 
-def augment_time(
-    key,
+def move_times(
+    u_2: jax.Array,
+    normal_T: jax.Array,
     time_T: jax.Array,
     valid_T: jax.Array,
     *,
@@ -15,11 +16,11 @@ def augment_time(
 ) -> jax.Array:
     """time x scale + shift + jitter, in the unit of `time_T`; never rounded, padding stays 0.
 
-    Scale and shift are one draw for all frames, uniform in 1 -+ `time_scale` and -+ `time_shift`;
-    the jitter is normal with standard deviation `time_jitter`, another for each frame.
+    From two numbers uniform in [0, 1), the shift in -+ `time_shift` and the scale in 1 -+
+    `time_scale` of all frames; from a standard normal number per frame its jitter, of standard
+    deviation `time_jitter`.
     """
-    of_shift, of_scale, of_jitter = jax.random.split(key, 3)
-    shift = time_shift * jax.random.uniform(of_shift, minval=-1.0)
-    scale = 1 + time_scale * jax.random.uniform(of_scale, minval=-1.0)
-    jitter_T = time_jitter * jax.random.normal(of_jitter, time_T.shape)
-    return jnp.where(valid_T, time_T * scale + shift + jitter_T, 0)
+    shift, scale = 2 * u_2 - 1
+    jitter_T = time_jitter * normal_T
+    moved_T = time_T * (1 + time_scale * scale) + time_shift * shift + jitter_T
+    return jnp.where(valid_T, moved_T, 0)
