@@ -46,8 +46,11 @@ class TimeEmbedding(nn.Module):
 def waves(time, width: int, max_period: float):
     """[...] -> [..., width] in float32, cosines first."""
     half = width // 2
-    frequency = np.exp(-np.log(max_period) * np.arange(half, dtype=np.float32) / half)
-    phase = time.astype(jnp.float32)[..., None] * frequency.astype(np.float32)
+    index = np.arange(half, dtype=np.float32)
+    # Float32 exponents, correctly rounded powers: the published frequencies to the last bit.
+    exponent = np.float32(-np.log(max_period)) * index / np.float32(half)
+    frequency = np.exp(exponent.astype(np.float64)).astype(np.float32)
+    phase = time.astype(jnp.float32)[..., None] * frequency
     return jnp.concatenate([jnp.cos(phase), jnp.sin(phase)], axis=-1)
 
 
