@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
+from tvrl_jax.errors import UserError
 from tvrl_jax.losses import cross_entropy, masked_mean, squared_error
 from tvrl_jax.models.build import Network
 from tvrl_jax.objectives import contrastive, views
@@ -53,7 +54,11 @@ def constants(target_NK: np.ndarray, classes: tuple[int, ...]) -> dict[str, tupl
 
     Classification columns keep their codes: centre 0, scale 1. A regression target that never
     varies keeps scale 1.
+
+    Raises UserError when there is no target at all.
     """
+    if not classes:
+        raise UserError('data.targets is empty: name what to learn, such as "LVEF:regression".')
     regression_K = np.array(classes) == 0
     centre_K = np.where(regression_K, np.nanmean(target_NK, axis=0), 0.0)
     spread_K = np.nanstd(target_NK, axis=0)
