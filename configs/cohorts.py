@@ -30,6 +30,8 @@ PHANTOM_CARDIAC = {
     "data.phantom.size": 96,
     "data.phantom.nuisance": "mild",
     "model.image_size": 96,
+    "model.input_mean": 0.32,
+    "model.input_std": 0.29,
 }
 
 # Short-axis cine MRI, 2 subjects. Every slice has its own trigger times, in a table of slices.

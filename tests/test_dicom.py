@@ -1,6 +1,8 @@
 """DICOM: order, real times, slice positions, colour, and bad files as one sentence."""
 
+import contextlib
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -218,6 +220,19 @@ def test_compressed_header_that_claims_too_much(tmp_path):
     data = pydicom.dcmread(pydicom.examples.get_path("ybr_color"))
     data.NumberOfFrames = 31
     refused(save(tmp_path / "b.dcm", data))
+
+
+def test_random_damage_to_a_header_never_escapes(tmp_path):
+    content = Path(pydicom.examples.get_path("ybr_color")).read_bytes()
+    path = tmp_path / "a.dcm"
+    for _ in range(40):
+        damaged = bytearray(content)
+        for at in RNG.integers(128, 2500, 5):
+            damaged[at] = RNG.integers(256)
+        path.write_bytes(damaged)
+        with warnings.catch_warnings(), contextlib.suppress(UserError):
+            warnings.simplefilter("ignore")
+            read(str(path))
 
 
 def test_folder_that_holds_a_cine_is_refused(tmp_path):

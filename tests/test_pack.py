@@ -96,6 +96,17 @@ def test_what_a_store_says(data):
     store.require_classes("kind", ("train",))
 
 
+def test_outcomes_of_a_store(data):
+    (Path(data.root) / "table.csv").write_text(
+        "subject,path,dead,after\ns0,0.npy,1,30\ns1,1.npy,0,90.5\ns2,2.npy,,\n"
+    )
+    data.columns.split = ""
+    assert open_store(**data).outcomes() is None
+    data.columns.event, data.columns.duration = "dead", "after"
+    pair = open_store(**data).outcomes()
+    assert pair[:2].tolist() == [[1, 30], [0, 90.5]] and np.isnan(pair[2]).all()
+
+
 def test_second_opening_decodes_nothing(data, monkeypatch):
     open_store(**data)
     seen = decoded(monkeypatch)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +32,13 @@ class Bundle(NamedTuple):
         """None: every slice of the files."""
         wanted = {record.sources[0].slice for record in self.records}
         return None if None in wanted else tuple(sorted(wanted))
+
+
+def bundles(records: Iterable[Record]) -> list[Bundle]:
+    groups: dict[tuple, list[Record]] = {}
+    for record in records:
+        groups.setdefault(tuple(source.path for source in record.sources), []).append(record)
+    return [Bundle(tuple(group)) for group in groups.values()]
 
 
 class Shelf(NamedTuple):

@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tvrl_jax.data import intensity, ledger
-from tvrl_jax.data.bundle import Bundle, Shelf, fetch
+from tvrl_jax.data.bundle import Bundle, Shelf, bundles, fetch
 from tvrl_jax.data.cohort import Cohort, Record, load_cohort
 from tvrl_jax.data.packed import Entry, Packed
 from tvrl_jax.data.sources import Skipped, Source
@@ -63,7 +63,7 @@ def open_store(
     shelf = Shelf(cohort.where, folder, ledger.load(book_path), settings, on_bad == "skip")
     clock = dict(time_unit=cohort.time_unit, frame_interval=frame_interval)
     try:
-        found = _run(partial(_open, shelf, clock), _bundles(cohort.records), threads)
+        found = _run(partial(_open, shelf, clock), bundles(cohort.records), threads)
     finally:
         ledger.save(book_path, shelf.ledger)
     series = [one for several, _ in found for one in several]
@@ -74,13 +74,6 @@ def open_store(
 def _book_path(folder: str, cohort: Cohort) -> str:
     name = hashlib.sha256(cohort.where.encode()).hexdigest()[:16]
     return os.path.join(folder, "known", f"{name}.json")
-
-
-def _bundles(records: Iterable[Record]) -> list[Bundle]:
-    groups: dict[tuple, list[Record]] = {}
-    for record in records:
-        groups.setdefault(tuple(source.path for source in record.sources), []).append(record)
-    return [Bundle(tuple(group)) for group in groups.values()]
 
 
 def _run(job: Callable, bundles: list[Bundle], threads: int) -> list:
@@ -198,7 +191,7 @@ def _say(store: Store) -> None:
     if store.skipped:
         row, path, reason = store.skipped[0]
         tqdm.write(
-            f"skipped {len(store.skipped)} rows of {store.where}, the first: row {row}, {path}: "
-            f"{reason}",
+            f"left out {len(store.skipped)} of the rows of {store.where}; the first is row {row}, "
+            f"{path}: {reason}",
             file=sys.stderr,
         )

@@ -1,7 +1,7 @@
 """Decoded frames at random access, and what the table says about them."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 from tvrl_jax.data import packed
 from tvrl_jax.data.sources import Skipped
 from tvrl_jax.data.split import SPLITS
-from tvrl_jax.data.table import MISSING, check_column
+from tvrl_jax.data.table import MISSING, cells, check_column
 from tvrl_jax.data.targets import Target, class_codes, class_names, numbers, outcomes
 from tvrl_jax.errors import UserError
 
@@ -87,7 +87,7 @@ class Store:
         """Positions in `series` of train, val or test."""
         return np.array([k for k, info in enumerate(self.series) if info.split == name], np.int64)
 
-    @property
+    @cached_property
     def table(self) -> pd.DataFrame:
         """One row per series (of dated images: the last one's row). Columns in which every cell
         is a number are numbers, except those that name things; empty cells are NaN."""
@@ -127,8 +127,13 @@ class Store:
         """Float32 [series, 2] (event, duration), NaN where missing; None when not mapped."""
         if not self.columns["event"]:
             return None
-        cells = (self.text[self.columns[noun]] for noun in ("event", "duration"))
-        return outcomes(*cells, self.where).astype(np.float32)
+        event_N, duration_N = (
+            cells(self.text, self.columns[k], self.where, f"data.columns.{k}").rename(
+                self.columns[k]
+            )
+            for k in ("event", "duration")
+        )
+        return outcomes(event_N, duration_N, self.where).astype(np.float32)
 
     def require_classes(self, column: str, names: Sequence[str] = SPLITS) -> None:
         """UserError unless each of these splits holds at least two classes of the column."""

@@ -25,7 +25,7 @@ def read_table(root: str, name: str) -> pd.DataFrame:
     Raises UserError for a table that is missing, empty, without rows, ragged or not text."""
     if not name:
         raise UserError("data.csv is not given: name the cohort's table, relative to data.root.")
-    if any(mark in name for mark in "*?["):
+    if any(mark in name for mark in "*?"):
         return _list_files(root, name)
     path = find_file(root, name)
     if not os.path.isfile(path):

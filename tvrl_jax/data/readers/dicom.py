@@ -101,7 +101,8 @@ def _pixels(part: Part) -> np.ndarray:
 def _one_size(parts: Sequence[Part]) -> Sequence[Part]:
     def size(part: Part) -> tuple:
         header = part.header
-        return header.get("Rows"), header.get("Columns"), header.get("SamplesPerPixel", 1)
+        with reading(part.path, *BROKEN):
+            return header.get("Rows"), header.get("Columns"), header.get("SamplesPerPixel", 1)
 
     for part in parts:
         if size(part) != size(parts[0]):

@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pydicom
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels import apply_color_lut, iter_pixels
 
 from tvrl_jax.data.readers import dicom_times
@@ -16,6 +16,7 @@ from tvrl_jax.errors import UserError
 
 BROKEN = (
     InvalidDicomError,
+    BytesLengthException,
     ValueError,
     TypeError,
     AttributeError,
@@ -57,7 +58,8 @@ def _check_size(path: str, header: pydicom.Dataset, count: int) -> None:
         bits = count * int(header.Rows) * int(header.Columns) * samples * int(header.BitsAllocated)
         packed = header.file_meta.TransferSyntaxUID.is_compressed
         available = len(header.PixelData)
-    if header.get("PhotometricInterpretation") == "YBR_FULL_422" and not packed:
+        halved = header.PhotometricInterpretation == "YBR_FULL_422" and not packed
+    if halved:  # two pixels share their colour
         bits = bits * 2 // 3
     check_claim(path, math.ceil(bits / 8), available * RATIO if packed else available)
 
