@@ -208,6 +208,16 @@ def test_two_at_once_and_threads_agree(tmp_path):
     assert errors == []
 
 
+def test_leavings_of_a_killed_writer_are_swept_after_a_day(data):
+    open_store(**data)
+    folder = Path(open_store(**data).places[0].path).parent
+    old, new = folder / ".old.part", folder / ".new.part"
+    old.touch(), new.touch()
+    os.utime(old, (1, 1))
+    open_store(**data)
+    assert new.exists() and not old.exists()
+
+
 def test_a_store_can_be_sent_to_another_process(data):
     store = open_store(**data)
     store.frames(0, [0])

@@ -6,11 +6,13 @@
 It appears whole or not at all: written beside its place, flushed to the disk, then renamed.
 """
 
+import glob
 import json
 import mmap
 import os
 import struct
 import tempfile
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -78,6 +80,14 @@ def _beside(path: str) -> Iterator[tuple[BinaryIO, str]]:
     finally:
         with suppress(FileNotFoundError):
             os.unlink(name)
+
+
+def sweep(folder: str) -> None:
+    """Removes what writers left behind that were killed: parts that nobody touched for a day."""
+    for path in glob.glob(os.path.join(glob.escape(folder), "*", ".*.part")):
+        with suppress(OSError):
+            if time.time() - os.stat(path).st_mtime > 86400:
+                os.unlink(path)
 
 
 def read_header(path: str) -> Packed | None:
