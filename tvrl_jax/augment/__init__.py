@@ -10,6 +10,7 @@ separable passes of matrix products (150 ms, and it blurs); a one-hot matrix (45
 """
 
 import math
+from functools import partial
 
 import jax
 
@@ -50,29 +51,37 @@ def augment(
 
     Raises UserError when the batch has neither one window nor as many as `views`.
     """
-    batch, windows = clip_BVTHWC.shape[:2]
+    windows = clip_BVTHWC.shape[1]
     if windows not in (1, views):
         raise UserError(f"clips.windows = {windows}, but the objective compares {views} view(s).")
-    geometry = dict(rotation=rotation, crop=crop, hflip=hflip, vflip=vflip)
-    intensity = dict(
-        brightness=brightness,
-        contrast=contrast,
-        jitter_probability=jitter_probability,
-        blur_sigma=blur_sigma,
-        blur_probability=blur_probability,
+    view = partial(
+        _view,
+        map_of=partial(affine_map, rotation=rotation, crop=crop, hflip=hflip, vflip=vflip),
+        light_of=partial(
+            draw_intensity,
+            brightness=brightness,
+            contrast=contrast,
+            jitter_probability=jitter_probability,
+            blur_sigma=blur_sigma,
+            blur_probability=blur_probability,
+        ),
+        times_of=partial(
+            move_times, time_shift=time_shift, time_scale=time_scale, time_jitter=time_jitter
+        ),
+        size=size,
+        taps=count_taps(clip_BVTHWC.shape[3] * math.sqrt(crop[1]), size),
     )
-    times = dict(time_shift=time_shift, time_scale=time_scale, time_jitter=time_jitter)
-    taps = count_taps(clip_BVTHWC.shape[3] * math.sqrt(crop[1]), size)
+    arrays = (clip_BVTHWC, time_BVT, valid_BVT)
+    shared, source = (None, [a[:, 0] for a in arrays]) if windows == 1 else (0, arrays)
+    numbers = random_numbers(key, len(clip_BVTHWC), views, time_BVT.shape[2])
+    return jax.vmap(jax.vmap(view, in_axes=(0, 0, shared, shared, shared)))(*numbers, *source)
 
-    def view(u_13, normal_T, clip_THWC, time_T, valid_T):
-        moved = resample(clip_THWC, *affine_map(u_13[:6], **geometry), size=size, taps=taps) / 255
-        lit = apply_intensity(draw_intensity(u_13[6:11], **intensity), moved, valid_T)
-        return lit, move_times(u_13[11:], normal_T, time_T, valid_T, **times), valid_T
 
-    shared = None if windows == 1 else 0
-    source = (a[:, 0] if windows == 1 else a for a in (clip_BVTHWC, time_BVT, valid_BVT))
-    of_view = jax.vmap(view, in_axes=(0, 0, shared, shared, shared))
-    return jax.vmap(of_view)(*random_numbers(key, batch, views, time_BVT.shape[2]), *source)
+def _view(u_13, normal_T, clip_THWC, time_T, valid_T, *, map_of, light_of, times_of, size, taps):
+    """One view of one window, from its random numbers."""
+    moved = resample(clip_THWC, *map_of(u_13[:6]), size=size, taps=taps) / 255
+    lit = apply_intensity(light_of(u_13[6:11]), moved, valid_T)
+    return lit, times_of(u_13[11:], normal_T, time_T, valid_T), valid_T
 
 
 def random_numbers(key, batch: int, views: int, frames: int) -> tuple[jax.Array, jax.Array]:

@@ -11,7 +11,7 @@ import ctypes
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import grain
@@ -61,8 +61,8 @@ def train_batches(
     plans = (
         grain.MapDataset.source(_series_of(store, split))
         .seed(seed)
-        .shuffle()
         .repeat(None)
+        .map_with_index(partial(_shuffled, _series_of(store, split), seed))
         .random_map(partial(_plan, [info.frames for info in store.series], draw))
     )
     # The generator of random_map is keyed by the position in the global order. A block of rows is
@@ -103,6 +103,18 @@ def window_batches(
     if not chunks:
         return iter(())
     return iter(_prefetch(grain.MapDataset.source(chunks).map(read), threads=threads, workers=0))
+
+
+def _shuffled(series: np.ndarray, seed: int, position: int, _) -> int:
+    """The series at a position of the endless order, which runs through them anew each epoch."""
+    # Grain's own shuffle tries about 2^16 / n numbers for an element of n: a millisecond for 50.
+    epoch, place = divmod(position, len(series))
+    return series[_order(len(series), seed, epoch)[place]]
+
+
+@lru_cache(4)  # a batch reaches into few epochs; a batch of many small ones can afford to redraw
+def _order(count: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng((seed, epoch)).permutation(count)
 
 
 def _plan(frames_of: Sequence[int], draw: dict, series: int, rng: np.random.Generator) -> Plan:
