@@ -13,6 +13,7 @@ def warmup_cosine(peak: float, *, updates: int, warmup: int, epoch: int) -> opta
     """
 
     def rate(count):
+        count = jnp.asarray(count, float)  # int32 / int would be float32 in a float64 run
         risen = jnp.minimum(count / max(warmup - epoch, 1), 1.0)
         turned = jnp.clip((count - warmup) / max(updates - warmup, 1), 0.0, 1.0)
         rising = peak * (0.1 + 0.9 * risen)

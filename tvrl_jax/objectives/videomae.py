@@ -23,19 +23,16 @@ def loss(
 
 
 def outcome(network: Network, params, extra, batch, noise_BN, keep: int, key) -> Outcome:
-    """Mean squared error of the removed, valid patches when the `keep` of least noise are seen.
+    """Mean squared error of the removed patches when the `keep` of least noise are seen.
 
-    The target is the patches' values, each patch normalised by its own mean and variance.
+    The target is the patches' values, each patch normalised by its own mean and variance. Tubelets
+    with a padded frame do not count: nothing is to be learned from its zeros.
     """
+    clip_BTHWC, valid_BT = batch["clip_BVTHWC"][:, 0], batch["valid_BVT"][:, 0]
     prediction_BNP, target_BNP, removed_BN = network.reconstruct(
-        params,
-        batch["clip_BVTHWC"][:, 0],
-        batch["valid_BVT"][:, 0],
-        noise_BN,
-        keep=keep,
-        train=True,
-        key=key,
+        params, clip_BTHWC, valid_BT, noise_BN, keep=keep, train=True, key=key
     )
-    counted_BN = removed_BN & views.counted(batch)[:, None]
+    padded_BN = network.keys(~valid_BT)  # at least one frame of the tubelet
+    counted_BN = removed_BN & ~padded_BN & views.counted(batch)[:, None]
     value = masked_mean(patch_error(prediction_BNP, target_BNP), counted_BN)
     return Outcome(value, {"loss_reconstruction": value}, extra, None)
