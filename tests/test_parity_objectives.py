@@ -246,5 +246,19 @@ def test_five_steps_of_adamw(parity_dir, kind):
                 assert_group_meets(recording, "grad_step1", first, dtype)
         assert_meets(recording, "out/losses", np.stack(found), dtype)
         assert_meets(recording, "out/lrs", schedule(jnp.arange(5)), dtype)
-        for name, value in to_torch(params, recording.group("param_after")).items():
+        check_parameters(recording, to_torch(params, recording.group("param_after")), dtype)
+
+
+def check_parameters(recording, values, dtype):
+    """Parameters after training.
+
+    One bias has a mathematically zero gradient and starts at zero: what Adam makes of it is
+    rounding (4e-9 in the recording, and up to the learning rate in float32, where it is skipped).
+    It need only be tiny, like its gradient.
+    """
+    zero = recording.about["precision"]["mathematically_zero_keys"]
+    for name, value in values.items():
+        if f"grad_step1/{name}" not in zero:
             assert_meets(recording, f"param_after/{name}", value, dtype)
+        elif dtype == np.float64:
+            assert np.abs(value).max() <= 1e-7, name
