@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from configs import base, cohorts
 
 
-def get_config(cohort: str = "phantom_cardiac") -> ConfigDict:
+def get_config(cohort: str = "own") -> ConfigDict:
     c = cohorts.apply(base.get_config(), cohort)
     c.method = "supervised"
     c.clips.windows = 1

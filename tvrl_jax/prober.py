@@ -36,7 +36,7 @@ def probe(
     Raises:
       UserError: a setting, the checkpoint, the cohort or the folder is not what it should be.
     """
-    settings.check(config)
+    settings.check(config, inherited=tuple(f"data.{key}" for key in MUST_AGREE))
     restored = restore_for_reading(checkpoint, ("params", "extra", "ema"), step)
     pretraining = settings.from_json(restored.meta["config"])
     data = merge_data(pretraining.data, config.data)
