@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from configs import base
-from tests import tiny
+from tests import probe_network, tiny
 from tvrl_jax.augment import resize
 from tvrl_jax.checkpoint import checksums
 from tvrl_jax.data import opening
 from tvrl_jax.models.build import build
-from tvrl_jax.probing import cache, cls, features, untrained, windows
+from tvrl_jax.probing import cache, cls_program, features, untrained, windows
 from tvrl_jax.probing.features import Encoder
 
 JOINT = {"model.stem": "patch", "model.tubelet": 2}
@@ -47,7 +47,10 @@ def store(root):
 
 @pytest.fixture(scope="module")
 def encoder(root):
-    return make_encoder(root)
+    """A small stand-in: what the real encoders compute is compared below with a naive loop."""
+    config = tiny.shrink(base.get_config(), root)
+    network = probe_network.make(frames=4, side=tiny.SIZE)
+    return Encoder(network, *network.init(jax.random.key(1)), config)
 
 
 def compute(encoder, store, series, folder, every=1, batch_size=7, said=None, **changes):
@@ -198,7 +201,7 @@ def test_an_interrupted_write_leaves_nothing_behind(tmp_path, monkeypatch):
 
 
 def test_the_untrained_encoder_has_settled_statistics_of_the_training_frames(encoder, store):
-    settle = dict(seed=3, batches=40, batch_size=24)
+    settle = dict(seed=3, batches=40, batch_size=48)
     fresh = untrained.fresh(encoder, seed=3)
     made = untrained.settled(encoder, store, **settle)
     assert checksums(made.params) == checksums(fresh.params)
@@ -206,8 +209,8 @@ def test_the_untrained_encoder_has_settled_statistics_of_the_training_frames(enc
     again = untrained.settled(encoder, store, **settle)
     assert checksums(again.extra) == checksums(made.extra)
     # In eval mode it now does about what train mode does, which normalises by the batch itself.
-    clip = np.stack([store.frames(i, np.arange(12)) for i in store.split("train")])
-    clip = resize(jnp.asarray(clip).reshape(-1, 4, *clip.shape[2:]), 32)
+    every = [(i, start) for i in store.split("train") for start in range(9)]
+    clip = resize(np.stack([store.frames(i, s + np.arange(4)) for i, s in every]), tiny.SIZE)
     valid = jnp.ones(clip.shape[:2], bool)
 
     @jax.jit
@@ -219,15 +222,16 @@ def test_the_untrained_encoder_has_settled_statistics_of_the_training_frames(enc
     assert gap(made.extra) < 0.2 * gap(fresh.extra)
 
 
-def test_only_the_temporal_cls_token_is_replaced(encoder):
-    other = cls.with_cls(encoder.params, jnp.ones(48))
+def test_only_the_temporal_cls_token_is_replaced(root):
+    config = tiny.shrink(base.get_config(), root)
+    network = build(frames=4, channels=1, **config.model)
+    params, _ = jax.eval_shape(network.init, jax.random.key(0))
+    other = cls_program.with_cls(params, jnp.ones(network.width))
+    before, after = (jax.tree_util.tree_flatten_with_path(tree)[0] for tree in (params, other))
     changed = [
         jax.tree_util.keystr(path)
-        for (path, a), b in zip(
-            jax.tree_util.tree_flatten_with_path(encoder.params)[0],
-            jax.tree.leaves(other),
-            strict=True,
-        )
-        if not np.array_equal(a, b)
+        for (path, a), (_, b) in zip(before, after, strict=True)
+        if a is not b
     ]
     assert changed == ["['encoder']['temporal']['cls']"]
+    assert params["encoder"]["temporal"]["cls"].shape == (network.width,)

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from tvrl_jax.errors import UserError
-from tvrl_jax.probing import heads, knn, linear, problem, rows, sampling, tasks
+from tvrl_jax.probing import constant, heads, knn, linear, problem, rows, sampling, tasks
 
 GRID = {"learning_rates": (0.01, 0.1), "weight_decays": (0.0, 0.1), "epochs": 60, "chunk": 0}
 
@@ -241,8 +241,8 @@ def test_rows_hold_every_seed_their_mean_and_paired_differences():
 
 
 def test_a_small_test_set_earns_a_warning():
-    feature, task, series = _cohort("classification", count=30)
-    fitted = linear.fit(feature, _problem(task, series, (1.0,), 1), **GRID)
-    scores = rows.evaluate(fitted, series["test"], series["test"], samples=50, seed=0)
+    _, task, series = _cohort("classification", count=30)
+    made = constant.fit(_problem(task, series, (1.0,), 1), 10)
+    scores = rows.evaluate(made, series["test"], series["test"], samples=50, seed=0)
     notes = rows.warnings(scores, series["test"], series["test"])
     assert any("test patients of class" in note for note in notes)

@@ -1,4 +1,4 @@
-"""The probes that learn in steps, and the whole suite, with a nano encoder on a tiny cohort."""
+"""The probes that learn in steps, and the whole suite, on a tiny cohort read from files."""
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +8,10 @@ import pytest
 from sklearn import metrics as sk
 
 from configs import base, probe_base
-from tests import tiny
+from tests import probe_network, tiny
 from tvrl_jax.checkpoint import checksums
 from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
-from tvrl_jax.models.build import build
 from tvrl_jax.probing import cls, constant, passes, problem, sampling, stats, suite, tasks, windows
 from tvrl_jax.report import tables
 
@@ -38,7 +37,7 @@ def store(pretraining):
 
 @pytest.fixture(scope="module")
 def encoder(pretraining):
-    network = build(frames=4, channels=1, **pretraining.model)
+    network = probe_network.make(frames=4, side=tiny.SIZE)
     return suite.Encoder(network, *network.init(jax.random.key(0)), pretraining)
 
 
@@ -96,7 +95,7 @@ def test_the_arrays_of_the_report_are_written(encoder, store, config, tmp_path):
         assert set(saved.files) == set(results.arrays)
         assert saved["prediction/tvrl/radius"].shape == (8, 1)
         assert saved["prediction/untrained/large"].shape == (8, 2)
-        assert saved["feature/tvrl"].shape == (8, 48)
+        assert saved["feature/tvrl"].shape == (8, probe_network.WIDTH)
         assert saved["classes/large"].tolist() == ["0", "1"]
         value = np.abs(saved["prediction/tvrl/radius"][:, 0] - saved["label/radius"]).mean()
     rows = pd.DataFrame(results.rows).set_index(["method", "task", "fraction", "seed", "metric"])
@@ -146,13 +145,31 @@ def test_a_cohort_in_another_unit_is_refused(encoder, store, config):
         suite.run(encoder._replace(config=other), store, config, "/nowhere", quiet)
 
 
+def test_fine_tuning_learns_what_the_frames_show(encoder, store, config, tmp_path):
+    """The mean brightness of a frame tells the size of the disc, but only a trained head knows."""
+    config.kind, config.seeds, config.fractions, config.baselines = "finetune", 1, (1.0,), ()
+    config.data.targets = ("radius:regression",)
+    config.finetune.update(dict(min_steps=200, evaluations=10, learning_rates=(0.01,)))
+    learnt = suite.run(encoder, store, config, tmp_path, quiet)
+    rows = pd.DataFrame(learnt.rows).set_index(["seed", "metric"])
+    assert rows.value["all", "r2"] > 0.3
+
+
+def test_a_diverging_fine_tuning_stops_in_words(encoder, store, config, tmp_path):
+    config.kind, config.seeds, config.fractions = "finetune", 1, (1.0,)
+    config.data.targets = ("radius:regression",)
+    config.finetune.learning_rates = (1e30,)
+    with pytest.raises(UserError, match="not finite.*learning_rates"):
+        suite.run(encoder, store, config, tmp_path, quiet)
+
+
 def _clips(encoder, store, split):
     series = store.split(split)
     table = windows.cut(
         store, series, frames=4, stride=1, sampling="random", relative_time=True, every=1
     )
     rng = np.random.default_rng(len(series))
-    frame_FD = rng.normal(size=(len(series) * tiny.FRAMES, 48)).astype(np.float32)
+    frame_FD = rng.normal(size=(len(series) * tiny.FRAMES, probe_network.WIDTH)).astype(np.float32)
     return cls.Clips(frame_FD, table), series
 
 
@@ -162,7 +179,7 @@ def test_the_cls_probe_learns_through_frozen_blocks(encoder, store):
     value_N = np.full(len(store.series), np.nan, np.float32)
     for clips, series in splits.values():
         value_N[series] = np.linspace(-1, 1, len(series))
-        clips.frame_FD[:, :24] += 2 * np.repeat(value_N[series], tiny.FRAMES)[:, None]
+        clips.frame_FD[:, :12] += 2 * np.repeat(value_N[series], tiny.FRAMES)[:, None]
     task = tasks.Task("hidden", "regression", (), 50 + 10 * value_N)
     series = {split: own for split, (_, own) in splits.items()}
     draws = sampling.draws((task,), series["train"], series["train"], fractions=(1.0,), seeds=2)

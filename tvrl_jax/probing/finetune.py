@@ -140,9 +140,12 @@ def compile_for(encoder: Encoder, kind: str, *, augment: dict, clip_norm: float)
 
 
 def _optimiser(clip_norm: float) -> optax.GradientTransformation:
-    """Adam without its rate, which changes from step to step and must not recompile the step."""
+    """Adam without its rate, which changes from step to step and must not recompile the step.
+
+    On one flat vector: a program of few large operations compiles in half the time.
+    """
     clip = optax.clip_by_global_norm(clip_norm) if clip_norm else optax.identity()
-    return optax.chain(clip, optax.scale_by_adam())
+    return optax.flatten(optax.chain(clip, optax.scale_by_adam()))
 
 
 def forward(network, params, extra, clip_BTHWC, time_BT, valid_BT, *, key):
