@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tvrl_jax import masking
+from tvrl_jax.errors import UserError
 
 KEY = jax.random.key(0)
 
@@ -63,3 +64,8 @@ def test_padding_is_removed_first(kind):
     valid = jnp.repeat(jnp.array([[True, True, False, False]]), 20, axis=1)
     noise, kept = masking.token_noise(KEY, valid, frames=4, ratio=0.9, kind=kind)
     assert jnp.take_along_axis(valid, jnp.argsort(noise, axis=1)[:, :kept], axis=1).all()
+
+
+def test_another_kind_of_masking_is_refused():
+    with pytest.raises(UserError, match=r"objective\.masking"):
+        masking.token_noise(KEY, jnp.ones((1, 4), bool), frames=2, ratio=0.9, kind="tubes")

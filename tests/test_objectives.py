@@ -341,6 +341,8 @@ def test_latent_distances_by_hand():
     assert latent.error(prediction, target, one, distance="cosine") == -0.5  # the other view: 0
     smooth = latent.error(prediction, target, counted, distance="smooth_l1")
     np.testing.assert_allclose(smooth, (0.25 + 1.25) / 2)
+    with pytest.raises(UserError, match="smooth_l1"):
+        latent.error(prediction, target, counted, distance="smooth_l2")
 
 
 def test_supervised_without_any_label_learns_nothing():

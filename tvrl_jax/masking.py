@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from tvrl_jax.errors import UserError
+
 
 def frame_mask(key: jax.Array, valid_BT: jax.Array, *, ratio: float) -> jax.Array:
     """TVRL's masked frames, bool [B, T]: each valid frame on its own with probability `ratio`.
@@ -45,11 +47,14 @@ def tube_noise(key: jax.Array, valid_BN: jax.Array, *, frames: int) -> jax.Array
 def token_noise(
     key: jax.Array, valid_BN: jax.Array, *, frames: int, ratio: float, kind: str
 ) -> tuple[jax.Array, int]:
-    """Sorting keys [B, N] and how many tokens stay (static), for `kind` random or tube."""
+    """Sorting keys [B, N] and how many tokens stay (static), for `kind` random or tube.
+
+    Raises UserError for another kind.
+    """
     tokens = valid_BN.shape[1]
     if kind == "random":
         return random_noise(key, valid_BN), kept_count(tokens, ratio)
     if kind == "tube":
         kept = frames * kept_count(tokens // frames, ratio)
         return tube_noise(key, valid_BN, frames=frames), kept
-    raise ValueError(f"masking {kind!r}: random or tube")
+    raise UserError(f'objective.masking = "{kind}": say "random" or "tube".')

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from tvrl_jax.errors import UserError, nearest
 from tvrl_jax.losses import masked_mean, negative_cosine, smooth_l1, standardise
 from tvrl_jax.objectives.outcome import Outcome
 
@@ -26,7 +27,14 @@ def target_of(feature_BVTD: jax.Array, batch: dict, *, target_norm: bool) -> jax
 
 
 def error(prediction_BVTD, target_BVTD, counted_BVT, *, distance: str) -> jax.Array:
-    """Mean over the views of the mean over a view's counted frames; 0 where none is counted."""
+    """Mean over the views of the mean over a view's counted frames; 0 where none is counted.
+
+    Raises UserError for a distance that is not one of DISTANCES.
+    """
+    if distance not in DISTANCES:
+        raise UserError(
+            f'objective.distance = "{distance}" does not exist.{nearest(distance, DISTANCES)}'
+        )
     each_BVT = DISTANCES[distance](prediction_BVTD, target_BVTD)
     return jnp.mean(jax.vmap(masked_mean, in_axes=1)(each_BVT, counted_BVT))
 
