@@ -3,8 +3,8 @@
 import jax
 import numpy as np
 import pytest
-from configs import tvrl
 
+from configs import tvrl
 from tvrl_jax.augment import augment
 from tvrl_jax.data.phantom import subject
 
