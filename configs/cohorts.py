@@ -1,9 +1,9 @@
 """Cohorts by name: where a table's columns are, and what suits its images.
 
 `configs/METHOD.py:NAME` starts from one of these; without a name nothing is preset ("own"). Only
-data.root must be given then (the synthetic cohort writes itself to its own). To bring a cohort, set the same keys on the command line or add
-an entry here. A column may be a template of the table's columns, such as
-"nifti/{subject}_sa.nii.gz".
+data.root must be given then; the synthetic cohort writes itself to its own. To bring a cohort, set
+the same keys on the command line or add an entry here. A column may be a template of the table's
+columns, such as "nifti/{subject}_sa.nii.gz".
 """
 
 from ml_collections import ConfigDict
