@@ -9,11 +9,10 @@ from tvrl_jax import run_folder, settings
 from tvrl_jax.checkpoint import Restored, restore_for_reading
 from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
-from tvrl_jax.models.build import build
-from tvrl_jax.objectives import OBJECTIVES
 from tvrl_jax.probing import suite
 from tvrl_jax.probing.suite import Encoder
 from tvrl_jax.report import html, tables
+from tvrl_jax.trainer import find_objective, make_network
 
 LOG = logging.getLogger("tvrl_jax")
 
@@ -74,15 +73,7 @@ def merge_data(pretrained: ConfigDict, wanted: ConfigDict) -> ConfigDict:
 
 def restore_encoder(restored: Restored, pretraining: ConfigDict) -> Encoder:
     """The network of a checkpoint with its parameters (the averaged encoder, if there is one)."""
-    if pretraining.method not in OBJECTIVES:
-        raise UserError(f'the checkpoint is of method "{pretraining.method}", which is not known.')
-    network = build(
-        frames=pretraining.clips.frames,
-        channels=pretraining.data.channels,
-        parts=OBJECTIVES[pretraining.method].parts,
-        outputs=1,
-        **pretraining.model,
-    )
+    network = make_network(pretraining, find_objective(pretraining), outputs=1)
     tree = restored.tree
     params = {"encoder": tree["ema"] or tree["params"]["encoder"]}
     return Encoder(network, params, tree["extra"], pretraining)

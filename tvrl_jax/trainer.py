@@ -17,7 +17,7 @@ from tvrl_jax.data import opening
 from tvrl_jax.data.pack import Store
 from tvrl_jax.data.pipeline import train_batches
 from tvrl_jax.errors import UserError, nearest
-from tvrl_jax.models.build import build
+from tvrl_jax.models.build import Network, build
 from tvrl_jax.objectives import OBJECTIVES, Objective, supervised
 from tvrl_jax.report.metricslog import MetricsLog
 from tvrl_jax.report.progress import Progress
@@ -42,6 +42,7 @@ def train(config: ConfigDict, workdir: str, *, resume: bool = False) -> Path:
     settings.check(config)
     sharding.check_batch_size(config.train.batch_size)
     run_folder.refuse_other(workdir, config, resume=resume)
+    make_network(config, objective, outputs=1)  # what does not fit is said before hours of packing
     store = opening.open_cohort(config.data)
     folder = run_folder.prepare(workdir, config)
     _run(make_learner(config, objective, store), store, folder)
@@ -55,6 +56,17 @@ def find_objective(config: ConfigDict) -> Objective:
     return OBJECTIVES[config.method]
 
 
+def make_network(config: ConfigDict, objective: Objective, outputs: int) -> Network:
+    """The encoder and what the objective needs besides; `outputs` numbers from the readout."""
+    return build(
+        frames=config.clips.frames,
+        channels=config.data.channels,
+        parts=objective.parts,
+        outputs=outputs,
+        **config.model,
+    )
+
+
 def make_learner(config: ConfigDict, objective: Objective, store: Store) -> step.Learner:
     """The network, the optimiser and the learning rule of one configuration."""
     rule = dict(config.objective)
@@ -62,13 +74,7 @@ def make_learner(config: ConfigDict, objective: Objective, store: Store) -> step
         targets = config.data.targets
         train = opening.target_values(store, targets)[store.split("train")]
         rule = supervised.constants(train, opening.class_counts(store, targets))
-    network = build(
-        frames=config.clips.frames,
-        channels=config.data.channels,
-        parts=objective.parts,
-        outputs=supervised.outputs(rule.get("classes", ())),
-        **config.model,
-    )
+    network = make_network(config, objective, supervised.outputs(rule.get("classes", ())))
     tx, schedule = optim.make(
         steps=config.train.steps, batch_size=config.train.batch_size, **config.optim
     )
