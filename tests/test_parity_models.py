@@ -1,22 +1,21 @@
 """The published modules' recorded numbers: forward, gradients and BatchNorm updates."""
 
 import functools
+import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from parity import PRECISIONS, assert_group_meets, assert_meets, frames_last, load, precision
+from parity import PRECISIONS, assert_group_meets, assert_meets, frames_last, load, precision, quick
 
 from configs.base import get_config
-from tvrl_jax.interop.torch_import import from_torch, to_torch
+from tvrl_jax.interop.torch_import import flatten, from_torch, is_unused, our_path, to_torch
 from tvrl_jax.models import encoder, spatiotemporal, videomae, vit
 from tvrl_jax.models.build import build
 from tvrl_jax.models.stem import patchify
 
 both = pytest.mark.parametrize("kind", PRECISIONS)
-# These programs run once: compile them as quickly as possible.
-quick = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def network(parts=(), outputs=0, **changes):
@@ -304,3 +303,50 @@ def test_probe_with_a_trained_temporal_cls(parity_dir, kind):
         out = quick(lambda p: logits(p, clips, time, mask, False)[0])(params).reshape(4, 5, 2)
         outputs_meet(recording, dtype, test_clip_logits=out, test_mean_logits=out.mean(1))
         outputs_meet(recording, dtype, test_prob1=jax.nn.softmax(out.mean(1))[:, 1])
+
+
+UNREAD = 384  # the reference's downstream_cls_token, which nothing reads and we do not have
+FULL_SIZE = {
+    "tvrl_mlm_small": (("projection", "token"), dict(head_norm=False), UNREAD),
+    "csimclr_te_ltn_small": (("projection", "ltn"), dict(time_embedding=True), UNREAD),
+    # Our token head always has a mask token; the published causal model has none.
+    "clm_small": (("projection", "token"), {}, UNREAD - 384),
+    "videomae_small": (("mae",), dict(stem="patch"), 0),
+}
+
+
+def full_size(parts, **changes):
+    model = get_config().model
+    model.update(arch="small", time_embedding=False, tubelet=1)
+    model.update(changes)
+    return build(frames=8, channels=1, parts=parts, **model)
+
+
+def count(tree):
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize("name", FULL_SIZE)
+def test_full_size_models_start_as_published(parity_dir, name):
+    published = json.loads((parity_dir / "14_init_stats.json").read_text())[name]
+    parts, changes, unread = FULL_SIZE[name]
+    params, _ = full_size(parts, **changes).init(jax.random.key(0))
+    assert count(params) + unread == published["n_params"]
+    ours = {path: np.asarray(leaf) for path, leaf in flatten(params).items()}
+    met = set()
+    for torch_name, expected in published["params"].items():
+        if is_unused(torch_name):
+            continue
+        value = ours[our_path(torch_name)]
+        met.add(our_path(torch_name))
+        slack = 0.02 + 4 / np.sqrt(value.size)  # of the drawn numbers' own spread
+        assert value.size == np.prod(expected["shape"]), torch_name
+        assert abs(value.std() - expected["std"]) <= slack * expected["std"], torch_name
+        assert abs(value.mean() - expected["mean"]) <= slack * expected["std"], torch_name
+        assert np.abs(value).max() <= 1.7 * max(-expected["min"], expected["max"]), torch_name
+    assert set(ours) - met <= {"token/mask"}
+
+
+def test_full_size_csimclr_has_the_published_number_of_parameters():
+    net = full_size(("projection",))
+    assert count(jax.eval_shape(net.init, jax.random.key(0))[0]) + UNREAD == 28_703_184

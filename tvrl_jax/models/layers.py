@@ -74,16 +74,16 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     """
     if key is None or rate == 0:
         return x
-    drawn = (x.shape[-1] + 1) // 2
-    bits = jax.random.bits(key, (*x.shape[:-1], drawn), jnp.uint32)
-    halves = jax.lax.bitcast_convert_type(bits, jnp.uint16)
-    threshold = round(rate * 65536)
-    keep = halves.reshape(*x.shape[:-1], 2 * drawn)[..., : x.shape[-1]] >= threshold
-    return jnp.where(keep, x * (65536 / (65536 - threshold)), 0).astype(x.dtype)
+    *rows, width = x.shape
+    drawn = (width + 1) // 2
+    bits = jax.random.bits(key, (*rows, drawn), jnp.uint32)
+    halves = jax.lax.bitcast_convert_type(bits, jnp.uint16).reshape(*rows, 2 * drawn)
+    keep = halves[..., :width] >= round(rate * 65536)
+    return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)
 
 
 def drop_path(branch: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
-    """Drops a residual branch of whole samples (stochastic depth, Huang et al. 2016)."""
+    """Drops the branch of whole samples (stochastic depth, Huang et al. 2016); no key, nothing."""
     if key is None or rate == 0:
         return branch
     keep = jax.random.bernoulli(key, 1 - rate, (branch.shape[0], *[1] * (branch.ndim - 1)))

@@ -43,7 +43,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm block; `key` None switches dropout and stochastic depth off.
+    """Pre-norm block; without `keys` there is no dropout and no stochastic depth.
 
     With `rows`, only the first rows are computed (they still see all).
     """
@@ -55,18 +55,18 @@ class Block(nn.Module):
     rows: int | None
 
     @nn.compact
-    def __call__(self, x_BND, mask, key):
+    def __call__(self, x_BND, mask, keys):
         D = x_BND.shape[-1]
-        keys = [None] * 5 if key is None else jax.random.split(key, 5)
+        key = [None] * 5 if keys is None else keys
         h = layers.layer_norm("norm1", self.dtype)(x_BND)
         h = Attention(self.heads, self.dtype, name="attn")(h, mask, self.rows)
-        h = layers.dropout(h, self.dropout, keys[0])
-        x_BND = x_BND[:, : self.rows] + layers.drop_path(h, self.drop_path, keys[1])
+        h = layers.dropout(h, self.dropout, key[0])
+        x_BND = x_BND[:, : self.rows] + layers.drop_path(h, self.drop_path, key[1])
         h = layers.layer_norm("norm2", self.dtype)(x_BND)
         h = nn.gelu(layers.linear(4 * D, "fc1", self.dtype)(h), approximate=False)
-        h = layers.linear(D, "fc2", self.dtype)(layers.dropout(h, self.dropout, keys[2]))
-        h = layers.dropout(h, self.dropout, keys[3])
-        return x_BND + layers.drop_path(h, self.drop_path, keys[4])
+        h = layers.linear(D, "fc2", self.dtype)(layers.dropout(h, self.dropout, key[2]))
+        h = layers.dropout(h, self.dropout, key[3])
+        return x_BND + layers.drop_path(h, self.drop_path, key[4])
 
 
 class Blocks(nn.Module):
@@ -81,8 +81,8 @@ class Blocks(nn.Module):
 
     @nn.compact
     def __call__(self, x_BND, mask, key, rows: int | None = None):
-        block = nn.remat(Block, prevent_cse=False) if self.remat else Block
-        keys = [None] * self.depth if key is None else jax.random.split(key, self.depth)
+        block = nn.remat(Block) if self.remat else Block
+        keys = [None] * self.depth if key is None else jax.random.split(key, (self.depth, 5))
         for i in range(self.depth):
             x_BND = block(
                 self.heads,
