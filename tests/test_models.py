@@ -12,7 +12,7 @@ from parity import PRECISIONS, precision, quick
 from configs.base import get_config
 from tvrl_jax.errors import UserError
 from tvrl_jax.interop.torch_import import from_torch, to_torch
-from tvrl_jax.models import layers, stem, videomae, vit
+from tvrl_jax.models import layers, stem, vit
 from tvrl_jax.models.build import build
 
 KEY = jax.random.key(0)
@@ -192,13 +192,19 @@ def test_dropped_entries_are_a_share_of_the_rate_and_the_rest_scaled():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_convolution_by_matrix_product_is_the_convolution(channels):
-    x = jax.random.normal(KEY, (2, 8, 6, channels))
-    kernel = jax.random.normal(jax.random.key(1), (3, 3, channels, 5))
-    one, one_back = jax.vjp(stem.conv, x, kernel)
-    other, other_back = jax.vjp(stem.conv_by_matmul, x, kernel)
-    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
-    for a, b in zip(one_back(one), other_back(one), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)
+    random = np.random.default_rng(0)
+    x = random.normal(size=(2, 8, 6, channels)).astype(np.float32)
+    kernel = random.normal(size=(3, 3, channels, 5)).astype(np.float32)
+
+    @quick
+    def outputs_and_gradients(x, kernel):
+        def both(convolve):
+            out, back = jax.vjp(convolve, x, kernel)
+            return out, *back(jnp.sin(out))
+
+        return both(stem.conv), both(stem.conv_by_matmul)
+
+    assert_same(*outputs_and_gradients(x, kernel), 1e-5)
 
 
 def test_one_row_alone_is_the_row_among_all():
@@ -218,16 +224,6 @@ def test_time_moves_a_feature_only_when_it_passes():
     still, moved, back = (net.shift(params, feature, np.full(2, dt)) for dt in (0.0, 3.0, -3.0))
     assert differ(still, moved)
     np.testing.assert_array_equal(moved, back)  # only the length of the gap counts
-
-
-def test_tubes_keep_or_lose_a_place_at_all_times():
-    grid = (3, 4, 4)
-    keep = videomae.kept(grid, 0.9, "tube")
-    noise = videomae.draw_noise(KEY, 5, grid, "tube")
-    _, place = videomae.split(noise, np.ones((5, 48), bool), keep)
-    stays = np.asarray(place < keep).reshape(5, 3, 16)
-    assert (stays == stays[:, :1]).all() and (stays.sum((1, 2)) == 3).all()
-    assert videomae.kept(grid, 0.9, "random") == 4
 
 
 def test_videomae_neither_shows_nor_counts_padding():
@@ -287,7 +283,7 @@ def test_import_is_strict_in_both_directions():
     wrong = {
         "not known here: head.gain": state | {"head.gain": np.ones(2)},
         "not filled: head/out/bias": {"head.weight": state["head.weight"]},
-        "given twice: head/out/bias": state | {"head.out.bias": np.zeros(2)},
+        "given twice: head/out/bias": state | {"head/out/bias": np.zeros(2)},
         r"head.bias is \(3,\)": state | {"head.bias": np.zeros(3)},
     }
     for said, changed in wrong.items():

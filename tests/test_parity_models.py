@@ -11,7 +11,8 @@ from parity import PRECISIONS, assert_group_meets, assert_meets, frames_last, lo
 
 from configs.base import get_config
 from tvrl_jax.interop.torch_import import flatten, from_torch, is_unused, our_path, to_torch
-from tvrl_jax.models import encoder, spatiotemporal, videomae, vit
+from tvrl_jax.masking import kept_count
+from tvrl_jax.models import sizes, spatiotemporal, vit
 from tvrl_jax.models.build import build
 from tvrl_jax.models.stem import patchify
 
@@ -214,7 +215,7 @@ def info_nce(z0, z1):
 
 @both
 def test_step_with_latent_time_navigation(parity_dir, kind, monkeypatch):
-    monkeypatch.setitem(encoder.SIZES, "nano72", encoder.Size(72, 2, 3))
+    monkeypatch.setitem(sizes.SIZES, "nano72", sizes.Size(72, 2, 3))
     recording = load(parity_dir, "06c_simclr_ltn")
     masks, times = ([recording.array[f"in/{what}{v}"] for v in (0, 1)] for what in ("mask", "time"))
     gap = np.abs(times[1][:, 0] - times[0][:, 0])
@@ -253,7 +254,7 @@ def test_videomae_step(parity_dir, kind):
         params, _ = loaded(net, recording, "", dtype)
         clip = frames_last(recording.array["in/clip"], dtype)
         noise, valid = recording.array["in/noise"], np.ones((4, 8), bool)
-        keep = videomae.kept(net.grid, 0.9, "random")
+        keep = kept_count(32, 0.9)
 
         def loss(params):
             run = functools.partial(net.reconstruct, keep=keep, train=True, key=None)
@@ -309,8 +310,6 @@ UNREAD = 384  # the reference's downstream_cls_token, which nothing reads and we
 FULL_SIZE = {
     "tvrl_mlm_small": (("projection", "token"), dict(head_norm=False), UNREAD),
     "csimclr_te_ltn_small": (("projection", "ltn"), dict(time_embedding=True), UNREAD),
-    # Our token head always has a mask token; the published causal model has none.
-    "clm_small": (("projection", "token"), {}, UNREAD - 384),
     "videomae_small": (("mae",), dict(stem="patch"), 0),
 }
 
@@ -322,31 +321,32 @@ def full_size(parts, **changes):
     return build(frames=8, channels=1, parts=parts, **model)
 
 
-def count(tree):
-    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+def count(net):
+    params, _ = jax.eval_shape(net.init, jax.random.key(0))
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 @pytest.mark.parametrize("name", FULL_SIZE)
 def test_full_size_models_start_as_published(parity_dir, name):
     published = json.loads((parity_dir / "14_init_stats.json").read_text())[name]
     parts, changes, unread = FULL_SIZE[name]
-    params, _ = full_size(parts, **changes).init(jax.random.key(0))
-    assert count(params) + unread == published["n_params"]
-    ours = {path: np.asarray(leaf) for path, leaf in flatten(params).items()}
-    met = set()
-    for torch_name, expected in published["params"].items():
-        if is_unused(torch_name):
-            continue
-        value = ours[our_path(torch_name)]
-        met.add(our_path(torch_name))
+    net = full_size(parts, **changes)
+    assert count(net) + unread == published["n_params"]
+    ours = flatten(jax.tree.map(np.asarray, net.init(jax.random.key(0))[0]))
+    expected = {our_path(k): v for k, v in published["params"].items() if not is_unused(k)}
+    assert set(ours) == set(expected)
+    for path, value in ours.items():
+        fact = expected[path]
         slack = 0.02 + 4 / np.sqrt(value.size)  # of the drawn numbers' own spread
-        assert value.size == np.prod(expected["shape"]), torch_name
-        assert abs(value.std() - expected["std"]) <= slack * expected["std"], torch_name
-        assert abs(value.mean() - expected["mean"]) <= slack * expected["std"], torch_name
-        assert np.abs(value).max() <= 1.7 * max(-expected["min"], expected["max"]), torch_name
-    assert set(ours) - met <= {"token/mask"}
+        assert value.size == np.prod(fact["shape"]), path
+        assert abs(value.std() - fact["std"]) <= slack * fact["std"], path
+        assert abs(value.mean() - fact["mean"]) <= slack * fact["std"], path
+        assert np.abs(value).max() <= 1.7 * max(-fact["min"], fact["max"]), path
 
 
-def test_full_size_csimclr_has_the_published_number_of_parameters():
-    net = full_size(("projection",))
-    assert count(jax.eval_shape(net.init, jax.random.key(0))[0]) + UNREAD == 28_703_184
+def test_full_size_parameter_counts(parity_dir):
+    published = json.loads((parity_dir / "14_init_stats.json").read_text())
+    assert count(full_size(("projection",))) + UNREAD == 28_703_184  # cSimCLR
+    # Our token head always has a mask token; the published causal model has none.
+    causal = count(full_size(("projection", "token"))) - 384
+    assert causal + UNREAD == published["clm_small"]["n_params"]

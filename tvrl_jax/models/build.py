@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from tvrl_jax.errors import UserError, nearest
-from tvrl_jax.models import encoder, heads, videomae
+from tvrl_jax.models import encoder, heads, sizes, videomae
 from tvrl_jax.models.part import Part, apply, initialise
 
 PARTS = ("projection", "token", "ltn", "mae", "head")
@@ -50,7 +50,7 @@ def build(*, frames: int, channels: int, parts=(), outputs: int = 0, **model) ->
     unknown = [part for part in parts if part not in PARTS]
     if unknown:
         raise UserError(f'There is no model part "{unknown[0]}".{nearest(unknown[0], PARTS)}')
-    settings = encoder.settings(frames=frames, channels=channels, **model)
+    settings = sizes.check(frames=frames, channels=channels, **model)
     make = encoder.joint if "mae" in parts else encoder.factorised
     stack = make(settings)
     built = _heads(settings, stack.width, parts, outputs)
@@ -71,7 +71,7 @@ def build(*, frames: int, channels: int, parts=(), outputs: int = 0, **model) ->
 
 def _heads(m, width: int, parts, outputs: int) -> dict[str, Part]:
     """The heads asked for, by name."""
-    dtype, cls, dt = encoder.DTYPES[m.dtype], jnp.zeros((1, width)), jnp.zeros(1)
+    dtype, cls, dt = sizes.DTYPES[m.dtype], jnp.zeros((1, width)), jnp.zeros(1)
     projection = heads.Projection(m.head_hidden, m.head_width, m.head_norm, dtype)
     shift = heads.TimeShift(m.head_hidden, m.max_period, dtype)
     known = {
@@ -113,9 +113,9 @@ def _decoder(m, grid) -> Part:
     N, values = math.prod(grid), m.tubelet * m.patch_size**2 * m.channels
     module = videomae.Decoder(
         m.decoder_width, m.decoder_depth, m.decoder_heads, N, values, m.remat,
-        encoder.DTYPES[m.dtype],
+        sizes.DTYPES[m.dtype],
     )  # fmt: skip
-    width = encoder.SIZES[m.arch].width
+    width = sizes.SIZES[m.arch].width
     example = (jnp.zeros((1, 2, width)), jnp.zeros((1, N), jnp.int32), jnp.ones((1, N), bool))
     return Part(("mae",), module, example, {"key": None})
 

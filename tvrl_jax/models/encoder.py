@@ -1,61 +1,14 @@
 """The two encoders: space-time factorised (E_S, then E_T), and joint over tubelets (VideoMAE)."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from tvrl_jax.errors import UserError, nearest
+from tvrl_jax.errors import UserError
 from tvrl_jax.models import spatiotemporal, vit
 from tvrl_jax.models.part import Part, apply
-
-DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}  # None: whatever the parameters are
-
-
-class Size(NamedTuple):
-    width: int
-    depth: int
-    heads: int
-
-
-SIZES = {
-    "nano": Size(48, 2, 3),  # for tests
-    "micro": Size(96, 2, 3),  # for demonstrations on a CPU
-    "tiny": Size(192, 12, 3),
-    "small": Size(384, 12, 6),
-    "base": Size(768, 12, 12),
-    "large": Size(1024, 24, 16),
-}
-
-
-class Settings(NamedTuple):
-    """Keys of config.model, and what the data decides."""
-
-    frames: int
-    channels: int
-    arch: str
-    image_size: int
-    input_mean: float
-    input_std: float
-    stem: str
-    patch_size: int
-    dropout: float
-    drop_path: float
-    temporal_width: int
-    temporal_depth: int
-    temporal_heads: int
-    time_embedding: bool
-    max_period: float
-    head_hidden: int
-    head_width: int
-    head_norm: bool
-    batchnorm_padding: bool
-    remat: bool
-    dtype: str
-    decoder_width: int
-    decoder_depth: int
-    decoder_heads: int
-    tubelet: int
+from tvrl_jax.models.sizes import DTYPES, SIZES, Settings, Size, check_divides, width
 
 
 class Stack(NamedTuple):
@@ -71,41 +24,11 @@ class Stack(NamedTuple):
     width: int
 
 
-def settings(**values: Any) -> Settings:
-    """Raises UserError for sizes that do not fit together."""
-    m = Settings(**values)
-    _check_name("model.arch", m.arch, SIZES)
-    _check_name("model.dtype", m.dtype, DTYPES)
-    _check_name("model.stem", m.stem, ("conv", "patch"))
-    if m.stem == "conv" and m.patch_size != 16:
-        raise UserError(
-            f"model.patch_size = {m.patch_size}: the conv stem's patches are 16 pixels."
-        )
-    _check_divides("model.patch_size", m.patch_size, "model.image_size", m.image_size)
-    _check_divides("model.temporal_heads", m.temporal_heads, "the temporal width", _width(m))
-    _check_divides("model.decoder_heads", m.decoder_heads, "model.decoder_width", m.decoder_width)
-    return m
-
-
-def _check_name(key: str, value: str, known) -> None:
-    if value not in known:
-        raise UserError(f'{key} = "{value}" is not one that exists.{nearest(value, known)}')
-
-
-def _check_divides(key: str, part: int, other: str, whole: int) -> None:
-    if part < 1 or whole % part:
-        raise UserError(f"{key} = {part} does not divide {other}, {whole}.")
-
-
-def _width(m: Settings) -> int:
-    return m.temporal_width or SIZES[m.arch].width
-
-
 def _vit(m: Settings, grid, patch, dropout: float) -> dict:
     """Fields of the ViT."""
-    size, stem = SIZES[m.arch], m.stem
+    size: Size = SIZES[m.arch]
     return dict(
-        **size._asdict(), grid=grid, stem=stem, patch=patch, dropout=dropout,
+        **size._asdict(), grid=grid, stem=m.stem, patch=patch, dropout=dropout,
         drop_path=m.drop_path, remat=m.remat, dtype=DTYPES[m.dtype],
     )  # fmt: skip
 
@@ -123,31 +46,31 @@ def _check_clip(clip_BTHWC, m: Settings) -> None:
         )
 
 
-def factorised(m: Settings) -> Stack:
-    side, width, dtype = m.image_size // m.patch_size, _width(m), DTYPES[m.dtype]
-    patch = (1, m.patch_size, m.patch_size)
-    fields = _vit(m, (1, side, side), patch, m.dropout)
-    blocks = (m.temporal_depth, m.temporal_heads, m.drop_path, m.remat, dtype)
+def _factorised_parts(m: Settings) -> tuple[Part, Part, Part]:
+    """Per frame, its place in time, over time."""
+    side, D, dtype = m.image_size // m.patch_size, width(m), DTYPES[m.dtype]
+    fields = _vit(m, (1, side, side), (1, m.patch_size, m.patch_size), m.dropout)
+    time, row = jnp.zeros((1, m.frames)), jnp.zeros((1, m.frames, D))
     frame = jnp.zeros((1, m.image_size, m.image_size, m.channels))
-    row, valid = jnp.zeros((1, m.frames, width)), jnp.ones((1, m.frames), bool)
-    per_frame = Part(
-        ("encoder", "spatial"),
-        spatiotemporal.Projected(fields, width),
-        (frame,),
-        dict(train=False, key=None),
+    embed = spatiotemporal.FrameEmbedding(D, m.frames, m.time_embedding, m.max_period, dtype)
+    over_time = spatiotemporal.Temporal(
+        D, m.temporal_depth, m.temporal_heads, m.drop_path, m.remat, dtype
     )
-    embedding = Part(
-        ("encoder", "embed"),
-        spatiotemporal.FrameEmbedding(width, m.frames, m.time_embedding, m.max_period, dtype),
-        (row, jnp.zeros((1, m.frames))),
-        {},
+    return (
+        Part(
+            ("encoder", "spatial"),
+            spatiotemporal.Projected(fields, D),
+            (frame,),
+            dict(train=False, key=None),
+        ),
+        Part(("encoder", "embed"), embed, (row, time), {}),
+        Part(("encoder", "temporal"), over_time, (row, time), dict(causal=False, key=None)),
     )
-    over_time = Part(
-        ("encoder", "temporal"),
-        spatiotemporal.Temporal(width, *blocks),
-        (row, valid),
-        dict(causal=False, key=None),
-    )
+
+
+def factorised(m: Settings) -> Stack:
+    side = m.image_size // m.patch_size
+    parts = per_frame, embedding, over_time = _factorised_parts(m)
 
     def spatial(params, extra, clip_BTHWC, valid_BT, *, train, key):
         _check_clip(clip_BTHWC, m)
@@ -168,15 +91,17 @@ def factorised(m: Settings) -> Stack:
         out, _ = apply(over_time, params, {}, x_BTD, key_mask_BT, causal=causal, key=key)
         return (None, out) if causal else (out[:, 0], out[:, 1:])
 
-    parts = [per_frame, embedding, over_time]
-    keys = lambda valid_BT: valid_BT  # noqa: E731
-    return Stack(parts, spatial, embed_time, temporal, keys, None, (m.frames, side, side), width)
+    def keys(valid_BT):
+        return valid_BT
+
+    grid = (m.frames, side, side)
+    return Stack(list(parts), spatial, embed_time, temporal, keys, None, grid, width(m))
 
 
 def joint(m: Settings) -> Stack:
     if m.stem != "patch":
         raise UserError(f'model.stem = "{m.stem}": VideoMAE cuts tubelets, so say "patch".')
-    _check_divides("model.tubelet", m.tubelet, "clips.frames", m.frames)
+    check_divides("model.tubelet", m.tubelet, "clips.frames", m.frames)
     side, size = m.image_size // m.patch_size, SIZES[m.arch]
     grid = (m.frames // m.tubelet, side, side)
     module = vit.ViT(**_vit(m, grid, (m.tubelet, m.patch_size, m.patch_size), 0.0))

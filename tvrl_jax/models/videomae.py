@@ -16,22 +16,6 @@ from tvrl_jax.models.stem import patchify
 Grid = tuple[int, int, int]  # tokens along time, rows, columns
 
 
-def kept(grid: Grid, ratio: float, masking: str) -> int:
-    """How many tokens stay visible when `ratio` of them are removed: at least one (per time)."""
-    time, place = grid[0], grid[1] * grid[2]
-    if masking == "tube":
-        return time * max(1, int(place * (1 - ratio)))
-    return max(1, int(time * place * (1 - ratio)))
-
-
-def draw_noise(key: jax.Array, batch: int, grid: Grid, masking: str) -> jax.Array:
-    """[B,N] in [0,1): the tokens of least noise stay. `tube`: the same places at all times."""
-    time, place = grid[0], grid[1] * grid[2]
-    if masking == "tube":
-        return jnp.tile(jax.random.uniform(key, (batch, place)), (1, time))
-    return jax.random.uniform(key, (batch, time * place))
-
-
 def split(noise_BN, valid_BN, keep: int):
     """-> (ids of the visible tokens [B,keep], place of each token in that order [B,N]).
 
