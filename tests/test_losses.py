@@ -44,7 +44,7 @@ def test_rows_of_weight_zero_are_as_if_absent():
     first, second = embeddings(7)
     valid = np.arange(7) < 5
     spoilt = np.where(valid[:, None], first, 1e3 * second[::-1])
-    grad = jax.grad(mean_loss, (0, 1))
+    grad = jax.jit(jax.grad(mean_loss, (0, 1)))
     whole, part = grad(spoilt, second, valid), grad(first[:5], second[:5], valid[:5])
     np.testing.assert_allclose(
         mean_loss(spoilt, second, valid), mean_loss(first[:5], second[:5], valid[:5]), rtol=1e-6
@@ -56,7 +56,7 @@ def test_rows_of_weight_zero_are_as_if_absent():
 
 def test_nothing_valid_is_zero_and_finite():
     first, second = embeddings(4)
-    value, grad = jax.value_and_grad(mean_loss)(first, second, np.zeros(4, bool))
+    value, grad = jax.jit(jax.value_and_grad(mean_loss))(first, second, np.zeros(4, bool))
     assert value == 0
     np.testing.assert_array_equal(grad, 0)
 
@@ -127,30 +127,38 @@ def test_cross_entropy_matches_its_definition_and_skips_the_missing():
     np.testing.assert_array_equal(known, [True, True, False])
 
 
-@jax.jit  # ten shapes for 37 cases
-def info_nce_and_gradients(first, second, temperature):
-    valid = jnp.ones(len(first), bool)
+@jax.jit
+def info_nce_and_gradients(first, second, valid, temperature):
     each = losses.info_nce(first, second, valid, temperature=temperature)
     return each, jax.value_and_grad(mean_loss, (0, 1))(first, second, valid, temperature)
+
+
+def framed(array, rows, width):
+    """Zero rows and columns beyond the array's own: one program for cases of every shape."""
+    return np.pad(array, ((0, rows - array.shape[0]), (0, width - array.shape[1])))
 
 
 @pytest.mark.parametrize("precision", parity.PRECISIONS)
 def test_info_nce_meets_the_recording(parity_dir, precision):
     recording = parity.load(parity_dir, "05_infonce")
+    cases, array = recording.about["cases"], recording.array
+    rows, width = (max(about[name] for about in cases) for name in "ND")
     # float32: rtol 1e-5 as recorded. float64: 1e-10; the gradients are stored rounded to float32.
     rtol, gradient_rtol = {"float32": (1e-5, 1e-5), "float64": (1e-10, 2e-7)}[precision]
     with parity.precision(precision) as dtype:
-        for about in recording.about["cases"]:
-            case, array = about["case"], recording.array
-            pair = [jnp.asarray(array[f"in/{case}_feat{v}"], dtype) for v in (1, 2)]
-            each, (loss, grads) = info_nce_and_gradients(*pair, float(array[f"in/{case}_tau"]))
+        for about in cases:
+            case, count = about["case"], about["N"]
+            pair = [framed(array[f"in/{case}_feat{v}"].astype(dtype), rows, width) for v in (1, 2)]
+            tau, valid = float(array[f"in/{case}_tau"]), np.arange(rows) < count
+            each, (loss, grads) = info_nce_and_gradients(*pair, valid, tau)
             recorded, ranks = array[f"out/{case}_loss"], array[f"out/{case}_sim_argsort"]
             np.testing.assert_allclose(loss, recorded, rtol=rtol, atol=rtol / 10, err_msg=case)
-            untied = np.asarray(each.tied) == 0  # between ties the recording's sort chose freely
-            np.testing.assert_array_equal(np.asarray(each.closer)[untied], ranks[untied])
-            expected = np.concatenate([array[f"grad/{case}_feat{v}"] for v in (1, 2)])
-            error = np.abs(np.concatenate(grads) - expected).max()
-            assert error <= gradient_rtol * np.abs(expected).max(), (case, error)
+            closer, tied = (np.asarray(x)[np.tile(valid, 2)] for x in (each.closer, each.tied))
+            untied = tied == 0  # between ties the recording's sort chose freely
+            np.testing.assert_array_equal(closer[untied], ranks[untied])
+            recorded = [framed(array[f"grad/{case}_feat{v}"], rows, width) for v in (1, 2)]
+            error = np.abs(np.stack(grads) - np.stack(recorded)).max()
+            assert error <= gradient_rtol * np.abs(recorded).max(), (case, error)
 
 
 @pytest.mark.parametrize("precision", parity.PRECISIONS)

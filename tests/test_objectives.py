@@ -1,4 +1,4 @@
-"""Laws of the learning rules, on a nano model of 16 px frames and four-frame clips."""
+"""Laws of the learning rules, on a tiny model of 16 px frames and four-frame clips."""
 
 import functools
 import importlib
@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from tvrl_jax.errors import UserError
+from tvrl_jax.models import encoder
 from tvrl_jax.models.build import build
 from tvrl_jax.objectives import OBJECTIVES, causal, latent, supervised, tvrl, views
 
@@ -20,6 +21,7 @@ IN_VIEWS = ("clip_BVTHWC", "time_BVT", "valid_BVT", "start_BV")
 LATENT = dict(temperature=0.1, distance="cosine", target_norm=False)
 # One of each rule; cvrl and csimclr share theirs with csimclr_te.
 RULES = ("csimclr_te", "ltn", "videomae", "tvrl", "causal", "supervised")
+WITH_BATCHNORM = ("csimclr_te", "tvrl")  # the others with linear patches, which compile sooner
 # Each program runs a few times: compiling it is what takes time.
 compiled = functools.partial(
     jax.jit,
@@ -30,14 +32,21 @@ compiled = functools.partial(
 )
 
 
+@pytest.fixture(autouse=True)
+def pico(monkeypatch):
+    monkeypatch.setitem(encoder.SIZES, "pico", encoder.Size(width=24, depth=1, heads=2))
+
+
 def config_of(method) -> ConfigDict:
     config = importlib.import_module(f"configs.{method}").get_config()
-    config.model.update(arch="nano", image_size=SIDE, temporal_depth=1, temporal_heads=3)
+    config.model.update(arch="pico", image_size=SIDE, temporal_depth=1, temporal_heads=2)
     # Rows of weight 0 still enter the statistics of BatchNorm in the head.
     config.model.update(head_hidden=16, head_width=8, dropout=0.0, head_norm=False)
     config.model.update(decoder_width=12, decoder_depth=1, decoder_heads=3)
     if method == "videomae":
         config.model.patch_size = 4
+    elif method not in WITH_BATCHNORM:
+        config.model.stem = "patch"
     if method == "supervised":
         labels = np.array([[1.0, 0], [3, 2], [5, 1]])
         config.objective.update(supervised.constants(labels, classes=(0, 3)))
@@ -46,16 +55,23 @@ def config_of(method) -> ConfigDict:
 
 @functools.cache
 def network(method):
-    """-> (network, params, extra) with every parameter that starts at zero moved off it."""
+    """-> (network, params, extra): parameters at random, none of them at its start of zero."""
     model = config_of(method).model
     outputs = supervised.outputs((0, 3))
     parts = OBJECTIVES[method].parts
     net = build(frames=FRAMES, channels=1, parts=parts, outputs=outputs, **model)
-    params, extra = net.init(jax.random.key(0))
-    leaves, tree = jax.tree.flatten(params)
+    params, extra = jax.eval_shape(net.init, jax.random.key(0))
     rng = np.random.default_rng(1)
-    moved = [x + np.float32(0.1) * rng.normal(size=x.shape).astype(np.float32) for x in leaves]
-    return net, jax.tree.unflatten(tree, moved), extra
+
+    def draw(path, leaf):
+        centre = 1.0 if path[-1].key in ("scale", "var") else 0.0
+        spread = (leaf.shape[0] if len(leaf.shape) > 1 else 100) ** -0.5
+        return jnp.asarray(centre + spread * rng.normal(size=leaf.shape), leaf.dtype)
+
+    still = jax.tree.map_with_path(
+        lambda path, leaf: jnp.full(leaf.shape, float(path[-1].key == "var"), leaf.dtype), extra
+    )
+    return net, jax.tree.map_with_path(draw, params), still
 
 
 def batch_of(views_=2, seed=0):
