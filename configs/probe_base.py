@@ -44,7 +44,8 @@ def get_config() -> ConfigDict:
     c.features.stride = 0  # frames between two neighbours of a window; 0 = as in pretraining
     c.features.every = 1  # frames between the starts of two windows; 1 = every start
     c.features.cache = "~/.cache/tvrl_jax/features"  # one file per encoder, cohort and settings
-    c.features.settle_batches = 64  # training batches that settle an untrained BatchNorm
+    c.features.settle_batches = 128  # training batches that settle an untrained BatchNorm
+    c.features.settle_size = 128  # frames in each of them
 
     c.linear = ConfigDict()
     c.linear.feature = "cls"  # cls (temporal CLS) or token (mean of the frame tokens)

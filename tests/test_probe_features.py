@@ -201,7 +201,7 @@ def test_an_interrupted_write_leaves_nothing_behind(tmp_path, monkeypatch):
 
 
 def test_the_untrained_encoder_has_settled_statistics_of_the_training_frames(encoder, store):
-    settle = dict(seed=3, batches=40, batch_size=48)
+    settle = dict(seed=3, batches=100, batch_size=48)
     fresh = untrained.fresh(encoder, seed=3)
     made = untrained.settled(encoder, store, **settle)
     assert checksums(made.params) == checksums(fresh.params)

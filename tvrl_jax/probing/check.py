@@ -32,7 +32,7 @@ def _whole(c):
     """Key and value of every count."""
     yield "seeds", c.seeds
     yield "bootstrap.samples", c.bootstrap.samples
-    for name in ("batch_size", "every", "settle_batches"):
+    for name in ("batch_size", "every", "settle_batches", "settle_size"):
         yield f"features.{name}", c.features[name]
     yield "linear.epochs", c.linear.epochs
     for section in ("cls", "finetune"):

@@ -26,17 +26,16 @@ def fit(
     *,
     learning_rates,
     weight_decays,
-    epochs: int,
-    batch_size: int,
-    min_steps: int,
-    evaluations: int,
     val_windows: int,
     chunk: int,
+    **steps,
 ) -> list[Prediction]:
     """All draws x grid cells, `chunk` fits in one program; the least validation loss is chosen.
 
-    Each step shows one random window of `batch_size` series. Validation averages the outputs of
+    Each step shows one random window of batch_size series. Validation averages the outputs of
     `val_windows` windows of a series, test those of all dense windows, before the softmax.
+
+    steps: epochs, batch_size, min_steps and evaluations, as in `passes.steps`.
     Raises UserError for a joint encoder, which has no features of single frames to cache.
     """
     if is_joint(encoder):
@@ -44,11 +43,12 @@ def fit(
             'kind "cls" needs a temporal encoder over frames, and a VideoMAE encoder is joint; '
             'use kind "linear", "knn" or "finetune".'
         )
-    steps = dict(batch_size=batch_size, epochs=epochs, min_steps=min_steps, evaluations=evaluations)
     few = clips["val"]._replace(windows=windows.spread(clips["val"].windows, val_windows))
     train, val, test = jax.device_put((clips["train"], few, clips["test"]))
     series = int(clips["test"].windows.series_W.max()) + 1
-    program = cls_program.trainer(encoder.network, problem.kind, problem.outputs, evaluations)
+    program = cls_program.trainer(
+        encoder.network, problem.kind, problem.outputs, steps["evaluations"]
+    )
     every = cls_program.all_outputs(encoder.network)
 
     def run(fits, rates):
@@ -61,15 +61,19 @@ def fit(
         cells = list(itertools.product(members, learning_rates, weight_decays))
         fitted = _run(run, cells, problem, ids, chunk, f"cls, fraction {fraction:g}")
         for m in members:
-            cell, best = min(
-                (pair for pair in zip(cells, fitted, strict=True) if pair[0][0] == m),
-                key=lambda pair: pair[1]["loss"],
-            )
-            choice = {"learning_rate": cell[1], "weight_decay": cell[2], "step": int(best["step"])}
-            output_WK = every(encoder.params, best["part"], test)
+            part, choice = _best(cells, fitted, m)
+            output_WK = every(encoder.params, part, test)
             test_NK = _decode(problem, m, clips["test"].windows, output_WK, series)
             made[m] = Prediction(problem.draws[m], test_NK, choice)
     return [made[m] for m in range(len(problem.draws))]
+
+
+def _best(cells: list[tuple], fitted: list[dict], m: int) -> tuple[dict, dict]:
+    """The part with the least validation loss among a draw's grid cells, and what made it."""
+    own = [(cell, best) for cell, best in zip(cells, fitted, strict=True) if cell[0] == m]
+    (_, rate, decay), best = min(own, key=lambda pair: pair[1]["loss"])
+    choice = {"learning_rate": rate, "weight_decay": decay, "step": int(best["step"])}
+    return best["part"], choice
 
 
 def _ids(table: Windows, problem: Problem, members, *, batch_size: int, **steps) -> dict:

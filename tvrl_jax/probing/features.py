@@ -1,17 +1,13 @@
 """Features of a frozen encoder: eval mode, every frame once, then every window."""
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from tvrl_jax.augment import resize
 from tvrl_jax.models.build import Network
-from tvrl_jax.probing import cache, windows
+from tvrl_jax.probing import cache, frozen, windows
 from tvrl_jax.probing.windows import Windows
 
 VERSION = 1  # of what is computed here: part of the cache's key
@@ -87,7 +83,7 @@ def _extract(encoder, store, series, settings, batch_size: int, name: str) -> Fe
     frame_FD = frame_features(encoder, store, series, batch_size=batch_size, name=name)
     table = windows.cut(store, series, **settings)
     rows = range(0, len(table.series_W), batch_size)
-    step = temporal_step(encoder.network)
+    step = frozen.temporal_step(encoder.network)
     parts = []
     for start in tqdm(rows, f"{name} windows", unit="batch", leave=False, disable=None):
         stop = min(start + batch_size, len(table.series_W))
@@ -108,7 +104,7 @@ def frame_features(
     encoder: Encoder, store, series: Sequence[int], *, batch_size: int, name: str = ""
 ) -> np.ndarray:
     """E_S of every frame of the series, one after another, [F, D] float32."""
-    step = _frame_step(encoder.network, encoder.config.model.image_size)
+    step = frozen.frame_step(encoder.network, encoder.config.model.image_size)
     total = sum(store.series[i].frames for i in series)
     parts = []
     with tqdm(total=total, desc=f"{name} frames", unit="", leave=False, disable=None) as bar:
@@ -118,20 +114,6 @@ def frame_features(
             parts.append(np.asarray(step(encoder.params, encoder.extra, block_BHWC))[:count])
             bar.update(count)
     return np.concatenate(parts)
-
-
-@functools.cache
-def _frame_step(network: Network, side: int):
-    """Compiled once for all splits and encoders of a network."""
-
-    @jax.jit
-    def step(params, extra, frame_BHWC):
-        clip_B1HWC = resize(frame_BHWC[:, None], side)
-        valid_B1 = jnp.ones(clip_B1HWC.shape[:2], bool)
-        out, _ = network.spatial(params, extra, clip_B1HWC, valid_B1, train=False, key=None)
-        return out[:, 0].astype(jnp.float32)
-
-    return step
 
 
 def frame_blocks(store, series: Sequence[int], size: int) -> Iterator[np.ndarray]:
@@ -154,29 +136,10 @@ def fill(index_B: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([index_B, np.full(size - len(index_B), index_B[-1])])
 
 
-@functools.cache
-def temporal_step(network: Network):
-    """Compiled (params, feature_BTD, time_BT, valid_BT) -> (cls_BD, mean token_BD)."""
-
-    @jax.jit
-    def step(params, feature_BTD, time_BT, valid_BT):
-        return _over_time(network, params, feature_BTD, time_BT, valid_BT)
-
-    return step
-
-
-def _over_time(network: Network, params, feature_BND, time_BT, valid_BT):
-    x_BND = network.embed_time(params, feature_BND, time_BT)
-    cls_BD, token_BND = network.temporal(params, x_BND, valid_BT, train=False, key=None)
-    weight_BN1 = network.keys(valid_BT)[..., None].astype(jnp.float32)
-    token_BD = (token_BND * weight_BN1).sum(1) / jnp.maximum(weight_BN1.sum(1), 1)
-    return cls_BD.astype(jnp.float32), token_BD.astype(jnp.float32)
-
-
 def _extract_joint(encoder, store, series, settings, batch_size: int, name: str) -> Features:
     """Clip by clip: nothing can be shared between overlapping windows."""
     rows = max(1, batch_size // settings["frames"])
-    step = _clip_step(encoder.network, encoder.config.model.image_size)
+    step = frozen.clip_step(encoder.network, encoder.config.model.image_size)
     table = windows.cut(store, series, **settings)
     batches = windows.batches(
         store, series, table, batch_size=rows, relative_time=settings["relative_time"]
@@ -189,15 +152,3 @@ def _extract_joint(encoder, store, series, settings, batch_size: int, name: str)
     cls_WD, token_WD = map(np.concatenate, zip(*parts, strict=True))
     no_frames = np.zeros((0, cls_WD.shape[1]), np.float32)
     return _average(table, cls_WD, token_WD, no_frames, len(series))
-
-
-@functools.cache
-def _clip_step(network: Network, side: int):
-    @jax.jit
-    def step(params, extra, clip_BTHWC, time_BT, valid_BT):
-        x_BND, _ = network.spatial(
-            params, extra, resize(clip_BTHWC, side), valid_BT, train=False, key=None
-        )
-        return _over_time(network, params, x_BND, time_BT, valid_BT)
-
-    return step

@@ -102,9 +102,13 @@ def _predict(name: str, encoder: Encoder, study: Study):
         fresh = kind == "supervised" or name == "untrained"
         return _train(untrained.fresh(encoder, seed=seed) if fresh else encoder, study), None
     if name == "untrained":
-        size, batches = study.config.features.batch_size, study.config.features.settle_batches
+        section = study.config.features
         encoder = untrained.settled(
-            encoder, study.store, seed=seed, batches=batches, batch_size=size
+            encoder,
+            study.store,
+            seed=seed,
+            batches=section.settle_batches,
+            batch_size=section.settle_size,
         )
     features = _features(name, encoder, study)
     return _probe(encoder, features, study), features

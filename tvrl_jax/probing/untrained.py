@@ -18,7 +18,9 @@ def settled(encoder: Encoder, store, *, seed: int, batches: int, batch_size: int
     """`fresh`, with BatchNorm statistics of `batches` batches of training clips.
 
     Without them the frozen network would normalise by statistics that no data ever had, and
-    pretraining would be compared with a cripple. batch_size counts frames.
+    pretraining would be compared with a cripple. The initial statistics fade by a tenth a batch:
+    among the small variances of fresh layers a hundredth of the initial 1 would still be seen, so
+    `batches` should be about a hundred. batch_size counts frames.
     """
     encoder = fresh(encoder, seed=seed)
     if not encoder.extra:
