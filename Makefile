@@ -19,7 +19,7 @@ demo: $(READY)
 	$(BIN)/python probe.py --config=configs/probe_demo.py --checkpoint=$(DEMO) --workdir=$(DEMO)
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 --dist=loadfile
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -1,4 +1,4 @@
-"""The demo's probe: linear, on a tenth and on all of the labels.
+"""The demo's probe: linear, on all of the labels.
 
 python probe.py --config=configs/probe_demo.py --checkpoint=runs/demo --workdir=runs/demo
 """
@@ -8,5 +8,5 @@ from configs import probe_linear
 
 def get_config():
     c = probe_linear.get_config()
-    c.fractions = (0.1, 1.0)
+    c.fractions = (1.0,)
     return c

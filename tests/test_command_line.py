@@ -61,9 +61,9 @@ def test_mistakes_of_train(arguments, words, tmp_path):
     assert not workdir.exists()
 
 
-@pytest.mark.parametrize("script", ["train.py", "probe.py"])
-def test_help_reads_like_help(script):
+@pytest.mark.parametrize(("script", "key"), [("train.py", "seed=0"), ("probe.py", "seeds=5")])
+def test_help_reads_like_help(script, key):
     result = run(script, "--help")
     assert result.returncode == 0
-    assert "--workdir" in result.stdout and "--config.seed=0" in result.stdout
+    assert "--workdir" in result.stdout and f"--config.{key}" in result.stdout
     assert "python " + script in result.stdout and "Traceback" not in result.stderr

@@ -166,7 +166,7 @@ def test_worker_processes_end_with_a_killed_trainer():
     assert workers
     trainer.kill()
     trainer.wait()
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while any(_alive(pid) for pid in workers) and time.monotonic() < deadline:
         time.sleep(0.1)
     left = [pid for pid in workers if _alive(pid)]

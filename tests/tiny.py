@@ -54,7 +54,7 @@ def shrink(config: ConfigDict, root: Path) -> ConfigDict:
             "model.temporal_width": 0,
             "model.head_hidden": 32,
             "model.head_width": 16,
-            "model.dropout": 0.1,
+            "model.dropout": 0.0,
             "train.steps": 6,
             "train.batch_size": 8,
             "train.checkpoint_every": 3,

@@ -31,7 +31,8 @@ class Corrupt(Exception):
 def checksums(tree) -> dict[str, str]:
     """SHA-256 of each leaf's shape, dtype and bytes. Orbax itself does not notice a flipped bit."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {jax.tree_util.keystr(path): _digest(leaf) for path, leaf in leaves}
+    # Names without brackets or dots: a field of a NamedTuple comes back as a key of a dict.
+    return {jax.tree_util.keystr(p, simple=True, separator="/"): _digest(x) for p, x in leaves}
 
 
 def _digest(leaf) -> str:

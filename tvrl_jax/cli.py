@@ -56,6 +56,8 @@ def _help(doc: str, template: str) -> str:
 def _parse(required: tuple[str, ...], template: str) -> None:
     try:
         rest = FLAGS(sys.argv)
+        missing = [name for name in required if not getattr(FLAGS, name)]
+        given = {} if "config" in missing else dict(FLAGS.config)  # a file that failed says so here
     except UserError:
         raise
     except flags.UnrecognizedFlagError as error:
@@ -65,16 +67,18 @@ def _parse(required: tuple[str, ...], template: str) -> None:
     except (AttributeError, KeyError) as error:
         raise UserError(_unknown_key(error, template)) from error
     except OSError as error:
-        raise UserError(
-            f"--config: cannot read {error.filename or error}; see configs/."
-        ) from error
+        raise UserError(f"--config: {_config_file()} cannot be read; see configs/.") from error
     if len(rest) > 1:
         raise UserError(f'"{rest[1]}" is not understood: write flags as --name=value.')
-    for name in required:
-        if not getattr(FLAGS, name):
-            raise UserError(f"--{name} is missing; see --help.")
+    if missing:
+        raise UserError(f"--{missing[0]} is missing; see --help.")
     whole = importlib.import_module(template).get_config()
-    settings.check_sections(FLAGS.config, whole)
+    settings.check_sections(given, whole)
+
+
+def _config_file() -> str:
+    given = [a.split("=", 1)[1] for a in sys.argv[1:] if a.startswith("--config=")]
+    return given[-1].split(":")[0] if given else "the file"
 
 
 def _near_flag(error: flags.UnrecognizedFlagError) -> str:

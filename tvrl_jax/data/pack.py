@@ -80,7 +80,8 @@ def _book_path(folder: str, cohort: Cohort) -> str:
 def _run(job: Callable, bundles: list[Bundle], threads: int) -> list:
     """In the bundles' order; the first error stops what has not started."""
     pool = ThreadPoolExecutor(max(1, threads))
-    bar = tqdm(total=len(bundles), desc="packing", unit="file", delay=1, file=sys.stderr)
+    every = 0.2 if sys.stderr.isatty() else 10.0  # seconds: a log file needs no animation
+    bar = tqdm(total=len(bundles), desc="packing", unit="file", delay=1, mininterval=every)
     try:
         with bar:
             return [(result, bar.update())[0] for result in pool.map(job, bundles)]

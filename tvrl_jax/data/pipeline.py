@@ -8,6 +8,7 @@ negatives can tell by subject_B.
 """
 
 import ctypes
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -157,14 +158,17 @@ def _prefetch(dataset: grain.MapDataset, *, threads: int, workers: int) -> grain
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # Grain reads a flag of its own when it starts a process
     processes = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=AHEAD)
-    return batches.mp_prefetch(processes, worker_init_fn=_end_with_parent).map(_plain)
+    start = partial(_end_with_parent, os.getpid())
+    return batches.mp_prefetch(processes, worker_init_fn=start).map(_plain)
 
 
-def _end_with_parent(worker: int, workers: int) -> None:
+def _end_with_parent(parent: int, worker: int, workers: int) -> None:
     """A killed trainer runs no clean-up of its own, so the kernel is asked to end its workers."""
     if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+        if os.getppid() != parent:  # it was killed before the kernel was asked
+            os._exit(1)
 
 
 def _plain(batch: Batch) -> Batch:

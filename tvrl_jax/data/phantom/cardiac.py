@@ -46,8 +46,9 @@ def write(
     for name in ("images", "masks"):
         (root / name).mkdir(exist_ok=True)
     job = partial(_write_subject, root, seed, size, nuisance)
-    bar = tqdm(total=subjects, desc=f"writing {root}", unit="subject", disable=not progress)
-    with bar:
+    every = 0.2 if sys.stderr.isatty() else 10.0  # seconds: a log file needs no animation
+    name = f"writing {root}"
+    with tqdm(total=subjects, desc=name, disable=not progress, mininterval=every) as bar:
         rows = [(bar.update(), r)[1] for r in _each(job, subjects, processes)]
     table = pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
     replace(root / "cohort.csv", table.encode())
