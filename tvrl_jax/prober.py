@@ -9,14 +9,12 @@ from tvrl_jax import run_folder, settings
 from tvrl_jax.checkpoint import Restored, restore_for_reading
 from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
-from tvrl_jax.probing import suite
+from tvrl_jax.probing import check, suite
 from tvrl_jax.probing.suite import Encoder
 from tvrl_jax.report import html, tables
 from tvrl_jax.trainer import find_objective, make_network
 
 LOG = logging.getLogger("tvrl_jax")
-
-MUST_AGREE = ("time_unit", "image_size", "channels")
 
 
 def probe(
@@ -35,7 +33,7 @@ def probe(
     Raises:
       UserError: a setting, the checkpoint, the cohort or the folder is not what it should be.
     """
-    settings.check(config, inherited=tuple(f"data.{key}" for key in MUST_AGREE))
+    settings.check(config, inherited=tuple(f"data.{key}" for key in check.SAME))
     restored = restore_for_reading(checkpoint, ("params", "extra", "ema"), step)
     pretraining = settings.from_json(restored.meta["config"])
     data = merge_data(pretraining.data, config.data)
@@ -57,7 +55,7 @@ def merge_data(pretrained: ConfigDict, wanted: ConfigDict) -> ConfigDict:
       UserError: time unit, image size or channels differ from what the encoder was trained on.
     """
     merged = pretrained.copy_and_resolve_references()
-    for key in MUST_AGREE:
+    for key in check.SAME:
         if wanted[key] and wanted[key] != pretrained[key]:
             raise UserError(
                 f"config.data.{key} = {wanted[key]}, but the checkpoint was trained with "
