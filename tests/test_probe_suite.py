@@ -12,7 +12,19 @@ from tests import probe_network, tiny
 from tvrl_jax.checkpoint import checksums
 from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
-from tvrl_jax.probing import cls, constant, passes, problem, sampling, stats, suite, tasks, windows
+from tvrl_jax.probing import (
+    cls,
+    constant,
+    paired,
+    passes,
+    predictions,
+    problem,
+    sampling,
+    stats,
+    suite,
+    tasks,
+    windows,
+)
 from tvrl_jax.report import tables
 
 
@@ -88,18 +100,39 @@ def test_rows_of_all_methods_reach_results_csv(encoder, store, config, tmp_path)
     assert set(results.notes) <= set(said)
 
 
-def test_the_arrays_of_the_report_are_written(encoder, store, config, tmp_path):
-    config.kind, config.feature = "knn", "token"
+def test_every_prediction_is_kept(encoder, store, config, tmp_path):
+    """From the file alone the rows of results.csv come out again."""
+    config.kind, config.knn.feature = "knn", "token"
     results = suite.run(encoder, store, config, tmp_path, quiet)
-    with np.load(tmp_path / "predictions.npz", allow_pickle=False) as saved:
-        assert set(saved.files) == set(results.arrays)
-        assert saved["prediction/tvrl/radius"].shape == (8, 1)
-        assert saved["prediction/untrained/large"].shape == (8, 2)
-        assert saved["feature/tvrl"].shape == (8, probe_network.WIDTH)
-        assert saved["classes/large"].tolist() == ["0", "1"]
-        value = np.abs(saved["prediction/tvrl/radius"][:, 0] - saved["label/radius"]).mean()
+    saved = predictions.read(tmp_path, "knn")
+    assert set(saved) == set(results.arrays) and predictions.kinds(tmp_path) == ["knn"]
+    assert saved["feature/tvrl"].shape == (8, probe_network.WIDTH)
+    assert saved["classes/large"].tolist() == ["0", "1"]
+    assert saved["patient"].tolist() == [store.series[i].subject for i in store.split("test")]
     rows = pd.DataFrame(results.rows).set_index(["method", "task", "fraction", "seed", "metric"])
-    assert rows.value["tvrl", "radius", 1.0, 0, "mae"] == pytest.approx(value, rel=1e-5)
+    truth_N = saved["label/radius"]
+    for method in ("tvrl", "untrained", "constant"):
+        output_MNK, fraction_M, seed_M = (
+            saved[f"{what}/{method}/radius"] for what in ("output", "fraction", "seed")
+        )
+        assert output_MNK.shape == (4, 8, 1) and output_MNK.dtype == np.float32
+        for output_NK, fraction, seed in zip(output_MNK, fraction_M, seed_M, strict=True):
+            mae = np.abs(output_NK[:, 0] - truth_N).mean()
+            assert rows.value[method, "radius", fraction, seed, "mae"] == pytest.approx(mae)
+    drawn_NK = saved["prediction/untrained/large"]
+    m = np.flatnonzero(
+        (saved["fraction/untrained/large"] == 1) & (saved["seed/untrained/large"] == 0)
+    )
+    assert (drawn_NK == saved["output/untrained/large"][m[0]]).all() and drawn_NK.shape == (8, 2)
+
+
+def test_a_comparison_from_the_files_gives_the_rows_of_the_suite(encoder, store, config, tmp_path):
+    config.kind = "knn"
+    results = suite.run(encoder, store, config, tmp_path, quiet)
+    ours, untrained = (paired.load(tmp_path, "knn", method=m) for m in ("", "untrained"))
+    made = paired.differences(ours, untrained, **config.bootstrap)
+    expected = [row for row in results.rows if row["method"] == "tvrl - untrained"]
+    assert pd.DataFrame(made).equals(pd.DataFrame(expected)) and len(made) == 16
 
 
 @pytest.mark.parametrize("kind", ["cls", "finetune", "supervised"])

@@ -364,7 +364,7 @@ def _write_run(folder, task: str) -> list[dict]:
     arrays |= {"label/AF": label % 2, "classes/AF": np.array(["no", "yes"])}
     arrays |= {"prediction/tvrl/AF": np.stack([1 - prob, prob], 1)}
     arrays |= {"feature/tvrl": np.random.default_rng(0).normal(size=(12, 4))}
-    np.savez(folder / "predictions.npz", **arrays)
+    np.savez(folder / "predictions_linear.npz", **arrays)
     np.savez(folder / "samples.npz", augmented=np.zeros((2, 2, 8, 8, 8, 1), np.uint8))
     return rows
 
@@ -396,16 +396,27 @@ def test_the_report_holds_the_numbers_alarms_and_settings(report):
 
 def test_what_is_missing_is_said_and_nothing_fails(tmp_path):
     text = html.build_report(tmp_path, None, html.Extras(device="cpu")).read_text()
-    for name in ("config.json", FILE, "results.csv", "predictions.npz", "samples.npz"):
+    for name in ("config.json", FILE, "results.csv", "predictions_PROBE.npz", "samples.npz"):
         assert name in text
     assert "Missing when" in text and "<img" not in text
 
 
-def test_scores_are_not_written_beside_predictions_of_another_probe():
-    rows = [_row(value=0.8), _row(value=0.2, probe="knn")]
-    assert evidence.probe_of({}, rows[:1]) == "linear"
-    assert evidence.probe_of({}, rows) == ""
-    assert evidence.probe_of({"probe": np.array("knn")}, rows) == "knn"
+def test_every_probe_of_a_folder_is_drawn_with_its_own_scores(tmp_path):
+    rows = [_row(value=0.81, probe="linear"), _row(value=0.22, probe="knn")]
+    tables.write_results(tmp_path / "results.csv", rows)
+    arrays = {"label/LVEF": np.arange(5.0), "prediction/tvrl/LVEF": np.ones((5, 1))}
+    for kind in ("knn", "linear"):
+        np.savez(tmp_path / f"predictions_{kind}.npz", **arrays)
+    kept = html.gather(tmp_path, tmp_path).predictions
+    assert evidence.probes_of(kept, rows) == ["linear", "knn"]  # the table's order
+    first, _, fold = evidence.predictions(kept, rows).parts
+    assert "R2 0.81" in first.pictures[0].alt
+    assert fold.summary == "The same, knn probe" and "R2 0.22" in fold.parts[0].pictures[0].alt
+
+
+def test_a_label_of_several_numbers_has_no_scatter_plot():
+    arrays = {"label/death": np.ones((5, 2)), "prediction/tvrl/death": np.ones((5, 1))}
+    assert evidence.tasks_of({**arrays, "label/LVEF": np.ones(5)}) == ["LVEF"]
 
 
 def test_a_probe_folder_gets_its_own_report(tmp_path):

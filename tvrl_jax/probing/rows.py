@@ -38,7 +38,7 @@ def evaluate(
     for task in dict.fromkeys(p.draw.task.column for p in predictions):
         own = [p for p in predictions if p.draw.task.column == task]
         value_N = own[0].draw.task.value_N[series_N]
-        labelled_N = np.isfinite(value_N)
+        labelled_N = labelled(value_N)
         patient_N = subject_N[labelled_N]
         weight_RN = stats.resample(patient_N, samples=samples, seed=seed)
         patients = len(np.unique(patient_N))
@@ -51,6 +51,11 @@ def evaluate(
             scores += [score for one in per_seed for score in one]
             scores += [_mean(of_metric) for of_metric in zip(*per_seed, strict=True)]
     return scores
+
+
+def labelled(value_N: np.ndarray) -> np.ndarray:
+    """Bool [N]: the series whose label is whole; a label may be several numbers, [N, L]."""
+    return np.isfinite(value_N).reshape(len(value_N), -1).all(1)
 
 
 def _score(prediction: Prediction, label_N, output_NK, weight_RN, patients: int) -> list[Score]:

@@ -1,7 +1,6 @@
 """Everything that is asked of one encoder, and the rows that answer it."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from tvrl_jax.probing import (
     finetune,
     knn,
     linear,
+    predictions,
     problem,
     rows,
     sampling,
@@ -31,7 +31,7 @@ __all__ = ["Encoder", "Results", "run"]
 class Results(NamedTuple):
     rows: list[dict]  # with the columns of results.csv
     notes: list[str]  # sentences that a reader of the rows must see
-    arrays: dict[str, np.ndarray]  # what the report draws; see `arrays`
+    arrays: dict[str, np.ndarray]  # see `predictions`
 
 
 class Study(NamedTuple):
@@ -50,20 +50,20 @@ class Study(NamedTuple):
 def run(encoder: Encoder, store, config, out_dir, say: Callable[[str], None] = print) -> Results:
     """Probes the encoder and its baselines as `config` (configs/probe_base.py) says.
 
-    Writes the arrays that the report draws to `out_dir`/predictions.npz. The rows of a paired
-    comparison have the method "A - B" (the metric of A minus that of B, same test patients).
+    Writes all predictions to `out_dir`/predictions_KIND.npz. The rows of a paired comparison have
+    the method "A - B" (the metric of A minus that of B, same test patients).
 
     Raises:
       UserError: a setting, a target, a fraction or the cohort cannot be used.
     """
     study = plan(encoder, store, config, say)
     method = "supervised" if config.kind == "supervised" else encoder.config.method
-    predictions, features = {}, {}
+    made_by, features = {}, {}
     for name in (method, *config.baselines):
         say(f"{name}: {config.kind} probe of {', '.join(t.column for t in study.tasks)}")
-        predictions[name], found = _predict(name, encoder, study)
+        made_by[name], found = _predict(name, encoder, study)
         features |= {} if found is None else {name: found}
-    scores = {name: _evaluate(p, study) for name, p in predictions.items()}
+    scores = {name: _evaluate(p, study) for name, p in made_by.items()}
     names = dict(cohort=config.data.cohort or encoder.config.data.cohort, probe=config.kind)
     made = [row for name, s in scores.items() for row in rows.rows(s, method=name, **names)]
     for name in config.baselines:
@@ -72,9 +72,9 @@ def run(encoder: Encoder, store, config, out_dir, say: Callable[[str], None] = p
     notes = _notes(study, scores[method])
     for note in notes:
         say(note)
-    drawn = arrays(study, predictions, features)
-    cache.write(Path(out_dir) / "predictions.npz", drawn)
-    return Results(made, notes, drawn)
+    kept = arrays(study, made_by, features, method=method, **names)
+    cache.write(predictions.place(out_dir, config.kind), kept)
+    return Results(made, notes, kept)
 
 
 def plan(encoder: Encoder, store, config, say) -> Study:
@@ -167,18 +167,14 @@ def _notes(study: Study, scores: list[rows.Score]) -> list[str]:
     return gaps + rows.warnings(scores, study.series["test"], study.subject["test"])
 
 
-def arrays(study: Study, predictions, features) -> dict[str, np.ndarray]:
-    """`label/TASK` [N], `classes/TASK`, `prediction/METHOD/TASK` [N, K] of the largest fraction and
-    seed 0, `feature/METHOD` [N, D] and `subject` [N]: N test series, label NaN where missing.
-    """
-    drawn = {"subject": study.subject["test"]}
-    for task in study.tasks:
-        drawn[f"label/{task.column}"] = task.value_N[study.series["test"]]
-        drawn[f"classes/{task.column}"] = np.array(task.classes, np.str_)
-    largest = max(study.config.fractions)
-    for method, made in predictions.items():
-        for p in made:
-            if p.draw.fraction == largest and p.draw.seed == 0:
-                drawn[f"prediction/{method}/{p.draw.task.column}"] = p.test_NK
-    drawn |= {f"feature/{method}": f["test"].cls_ND for method, f in features.items()}
-    return drawn
+def arrays(study: Study, made_by, features, **names) -> dict[str, np.ndarray]:
+    """What `predictions` describes; names: method, cohort and probe."""
+    test = study.series["test"]
+    info = [study.store.series[i] for i in test]
+    kept = {name: np.array(text) for name, text in names.items()}
+    kept["series"] = np.array([one.id for one in info])
+    kept["patient"] = np.array([one.subject for one in info])
+    kept |= predictions.of_tasks(study.tasks, test)
+    for method, made in made_by.items():
+        kept |= predictions.of_method(method, made)
+    return kept | {f"feature/{method}": f["test"].cls_ND for method, f in features.items()}

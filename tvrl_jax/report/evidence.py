@@ -1,6 +1,6 @@
 """The report's pictures: predictions, features, training curves and augmented clips."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ def sections(material, cine: bytes) -> list[Section]:
     """`material` as from `html.gather`."""
     return [
         predictions(material.predictions, material.results),
-        embedding(material.predictions),
+        embedding(material.predictions.values()),
         training(material.metrics),
         augmented(material.augmented),
         synthetic(cine),
@@ -21,8 +21,9 @@ def sections(material, cine: bytes) -> list[Section]:
 
 
 def tasks_of(arrays: Mapping[str, np.ndarray]) -> list[str]:
-    """Tasks with labels, in the file's order."""
-    return [name.removeprefix("label/") for name in arrays if name.startswith("label/")]
+    """Tasks with one number as their label, in the file's order."""
+    labels = [name for name in arrays if name.startswith("label/") and arrays[name].ndim == 1]
+    return [name.removeprefix("label/") for name in labels]
 
 
 def methods_of(arrays: Mapping[str, np.ndarray], kind: str) -> list[str]:
@@ -31,31 +32,35 @@ def methods_of(arrays: Mapping[str, np.ndarray], kind: str) -> list[str]:
     return sorted(dict.fromkeys(found), key=lambda name: name in compare.BASELINES)
 
 
-def predictions(arrays: Mapping[str, np.ndarray], results: Sequence[Mapping]) -> Section:
+def predictions(kept: Mapping[str, Mapping], results: Sequence[Mapping]) -> Section:
+    """`kept`: kind of probe -> its arrays. The first of the results is shown, others folded."""
     title = "Predictions"
-    methods = methods_of(arrays, "prediction")
-    if not methods:
-        return Section(title, [Text("No predictions.npz: no predictions were kept.")])
-    probe = probe_of(arrays, results)
-    made = [_prediction(arrays, methods[0], probe, task, results) for task in tasks_of(arrays)]
+    probes = probes_of(kept, results)
+    if not probes:
+        return Section(title, [Text("No predictions_PROBE.npz: no predictions were kept.")])
+    parts = _predictions(kept[probes[0]], probes[0], results)
+    parts += [
+        Fold(f"The same, {probe} probe", _predictions(kept[probe], probe, results))
+        for probe in probes[1:]
+    ]
+    return Section(title, parts)
+
+
+def probes_of(kept: Mapping[str, Mapping], results: Sequence[Mapping]) -> list[str]:
+    """The kinds of probe that kept predictions, in the order of the results."""
+    order = [probe for probe, _ in compare.settings_of(results)]
+    found = [probe for probe, arrays in kept.items() if methods_of(arrays, "prediction")]
+    return sorted(found, key=lambda probe: order.index(probe) if probe in order else len(order))
+
+
+def _predictions(arrays: Mapping[str, np.ndarray], probe: str, results) -> list:
+    method = methods_of(arrays, "prediction")[0]
+    made = [_prediction(arrays, method, probe, task, results) for task in tasks_of(arrays)]
     caption = (
-        f"{_label(methods[0])}, {probe or 'last'} probe, seed 0, on the test series: a point is a "
-        "series. "
-    )
-    caption += (
+        f"{_label(method)}, {probe} probe, seed 0, on the test series: a point is a series. "
         "The numbers in the corners are those of the table, over all seeds."
-        if probe
-        else "predictions.npz does not tell of which probe it is, so the corners hold no numbers."
     )
-    return Section(title, [Gallery([p for p in made if p]), Text(caption, quiet=True)])
-
-
-def probe_of(arrays: Mapping[str, np.ndarray], results: Sequence[Mapping]) -> str:
-    """The probe that made the predictions; "" when several could have."""
-    if "probe" in arrays:
-        return str(arrays["probe"])
-    probes = {probe for probe, _ in compare.settings_of(results)}
-    return probes.pop() if len(probes) == 1 else ""
+    return [Gallery([p for p in made if p]), Text(caption, quiet=True)]
 
 
 def _label(method: str) -> str:
@@ -103,11 +108,13 @@ def _scores(results: Sequence[Mapping], method: str, probe: str, task: str) -> l
     ]
 
 
-def embedding(arrays: Mapping[str, np.ndarray]) -> Section:
+def embedding(kept: Iterable[Mapping[str, np.ndarray]]) -> Section:
+    """Of the first probe that kept features: they are the same for all."""
     title = "Maps of the features"
+    arrays = next((arrays for arrays in kept if methods_of(arrays, "feature")), {})
     methods = methods_of(arrays, "feature")
     if not methods:
-        return Section(title, [Text("No features in predictions.npz: no map can be drawn.")])
+        return Section(title, [Text("No features in predictions_PROBE.npz: no map can be drawn.")])
     caption = (
         f"{_label(methods[0])}: the test series on the principal axes of their standardised "
         "features. A gradient of colour means that a target is among the features' largest "

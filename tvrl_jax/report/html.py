@@ -6,11 +6,10 @@
   samples.npz                  of the run folder: `augmented` [N, V, T, H, W, C] (or without V),
                                uint8, or float in [0, 1]
   results.csv                  of the probe folder (else the run folder)
-  predictions.npz              of the probe folder (else the run folder), for N test series:
-                               label/TASK [N] values or class codes, NaN = missing;
-                               classes/TASK names, empty for regression; unit/TASK, optional text;
-                               prediction/METHOD/TASK [N, K]; feature/METHOD [N, D]; subject [N];
-                               probe: text, needed where results.csv holds several
+  predictions_PROBE.npz        of the probe folder (else the run folder), one for each kind of
+                               probe, for N test series: label/TASK [N] values or class codes,
+                               NaN = missing; classes/TASK names, empty for regression; unit/TASK,
+                               optional text; prediction/METHOD/TASK [N, K]; feature/METHOD [N, D]
 """
 
 import json
@@ -27,6 +26,8 @@ from tvrl_jax.report.page import Alarm, Section, Text, write_report
 from tvrl_jax.report.tables import read_results
 
 __all__ = ["Extras", "Material", "build_report", "gather", "write_report"]
+
+PREDICTIONS = "predictions_{}.npz"
 
 
 class Extras(NamedTuple):
@@ -49,7 +50,7 @@ class Material(NamedTuple):
     probes: dict[str, dict]  # name of a probe's settings file -> its content
     metrics: list[dict]
     results: list[dict]
-    predictions: dict[str, np.ndarray]
+    predictions: dict[str, dict[str, np.ndarray]]  # kind of probe -> its arrays
     augmented: np.ndarray | None
     missing: list[str]
 
@@ -79,9 +80,11 @@ def gather(run: Path, probe: Path) -> Material:
         FILE: run / FILE,
         "samples.npz": run / "samples.npz",
         "results.csv": _first(probe, run, "results.csv"),
-        "predictions.npz": _first(probe, run, "predictions.npz"),
     }
     missing = [f"{name} (looked for {path})" for name, path in where.items() if not path.is_file()]
+    predictions = _predictions(probe) or _predictions(run)
+    if not predictions:
+        missing.append(f"{PREDICTIONS.format('PROBE')} (looked for in {probe})")
     samples = _arrays(where["samples.npz"])
     return Material(
         run=run,
@@ -90,7 +93,7 @@ def gather(run: Path, probe: Path) -> Material:
         probes={path.name: _json(path) for path in sorted(probe.glob("probe_*.json"))},
         metrics=read_metrics(where[FILE]) if where[FILE].is_file() else [],
         results=read_results(where["results.csv"]) if where["results.csv"].is_file() else [],
-        predictions=_arrays(where["predictions.npz"]),
+        predictions=predictions,
         augmented=samples.get("augmented"),
         missing=missing,
     )
@@ -98,6 +101,12 @@ def gather(run: Path, probe: Path) -> Material:
 
 def _first(probe: Path, run: Path, name: str) -> Path:
     return run / name if (run / name).is_file() and not (probe / name).is_file() else probe / name
+
+
+def _predictions(folder: Path) -> dict[str, dict[str, np.ndarray]]:
+    start, end = PREDICTIONS.split("{}")
+    found = sorted(folder.glob(PREDICTIONS.format("*")))
+    return {path.name.removeprefix(start).removesuffix(end): _arrays(path) for path in found}
 
 
 def _json(path: Path) -> dict:
