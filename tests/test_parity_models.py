@@ -12,9 +12,10 @@ from parity import PRECISIONS, assert_group_meets, assert_meets, frames_last, lo
 from configs.base import get_config
 from tvrl_jax.interop.torch_import import flatten, from_torch, is_unused, our_path, to_torch
 from tvrl_jax.masking import kept_count
-from tvrl_jax.models import sizes, spatiotemporal, vit
+from tvrl_jax.models import positions, sizes, spatiotemporal, videomae, vit
 from tvrl_jax.models.build import build
 from tvrl_jax.models.stem import patchify
+from tvrl_jax.probing import stats
 
 both = pytest.mark.parametrize("kind", PRECISIONS)
 
@@ -56,7 +57,7 @@ def outputs_meet(recording, dtype, **outputs):
 
 
 def lone_vit(recording, dtype, **fields):
-    """-> (run, params, statistics) of one ViT; run gives the tokens and the statistics after."""
+    """-> (run, params, the ViT bound to them); run gives the tokens and the statistics after."""
     module = vit.ViT(48, 2, 3, dropout=0, drop_path=0, remat=False, dtype=None, **fields)
     clip = jnp.zeros((1, fields["grid"][0], 32, 32, 1))
     start = functools.partial(module.init, train=False, key=None)
@@ -72,11 +73,15 @@ def lone_vit(recording, dtype, **fields):
         )
         return out, {"encoder": {"vit": moved.get("batch_stats", {})}}
 
-    return run, params
+    bound = module.bind(
+        {"params": params["encoder"]["vit"], "batch_stats": extra["encoder"]["vit"]},
+        mutable=["intermediates"],
+    )
+    return run, params, bound
 
 
 def check_vit(recording, dtype, **fields):
-    run, params = lone_vit(recording, dtype, **fields)
+    run, params, bound = lone_vit(recording, dtype, **fields)
     clip = frames_last(recording.array["in/x"], dtype)
     weight = recording.array["in/w"].astype(dtype)
     mask = recording.array.get("in/attn_mask")
@@ -103,6 +108,9 @@ def check_vit(recording, dtype, **fields):
         check(recording, "mae.encoder.", dtype, grad_eval_pool=pooled)
     means = dict(eval_cls=out[:, 0], eval_pool=out[:, 1:].mean(1))
     outputs_meet(recording, dtype, tokens_forward_features_eval=out, **means)
+    patches = bound.patches(jnp.asarray(clip), train=False)
+    outputs_meet(recording, dtype, patch_embed_eval=patches)
+    return bound, clip, mask
 
 
 @both
@@ -116,7 +124,33 @@ def test_spatial_vit_with_conv_stem(parity_dir, kind):
 def test_vit_with_linear_patches_and_hidden_frames(parity_dir, kind):
     recording = load(parity_dir, "02a_videovit_cuboids_pt1")
     with precision(kind) as dtype:
-        check_vit(recording, dtype, grid=(8, 2, 2), stem="patch", patch=(1, 16, 16))
+        fields = dict(grid=(8, 2, 2), stem="patch", patch=(1, 16, 16))
+        bound, clip, mask = check_vit(recording, dtype, **fields)
+        # The reference's forward_features ignores the mask that it is given.
+        out = bound(clip, None, train=False, key=None)
+        outputs_meet(recording, dtype, forward_features_masked_eval=out)
+        bound(clip, mask, train=False, key=None)
+        sown = bound.variables["intermediates"]["blocks"]["block1"]["attn"]["attention"]
+        outputs_meet(recording, dtype, last_attention_masked_eval=sown[-1])
+        seen = np.pad(mask, ((0, 0), (1, 0)), constant_values=True)
+        np.testing.assert_array_equal(seen, recording.array["out/expanded_mask"])
+
+
+@both
+@pytest.mark.parametrize(("size", "grid"), [("t4", (4, 2, 2)), ("48", (8, 3, 3))])
+def test_vit_at_another_size(parity_dir, kind, size, grid):
+    recording = load(parity_dir, "02a_videovit_cuboids_pt1")
+    with precision(kind) as dtype:
+        fields = dict(grid=(8, 2, 2), stem="patch", patch=(1, 16, 16))
+        run, params, bound = lone_vit(recording, dtype, **fields)
+        first, rest = bound.positions[:1], bound.positions[1:]
+        found = jnp.concatenate([first, positions.resize(rest, (8, 2, 2), grid)])[None]
+        clip = frames_last(recording.array[f"in/x_{size}"], dtype)
+        out, _ = quick(functools.partial(run, mask=None, train=False))(params, clip)
+        outputs = {f"pos_embed_{size}": found, f"eval_cls_{size}": out[:, 0]}
+        if size == "t4":
+            outputs["eval_tokens_t4"] = out
+        outputs_meet(recording, dtype, **outputs)
 
 
 @both
@@ -242,8 +276,20 @@ def test_step_with_latent_time_navigation(parity_dir, kind, monkeypatch):
         check(recording, "", dtype, grad=grad, buffer_after=moved)
         value, (f0, _, z0, *_) = quick(loss, static_argnums=1)(params, False)
         outputs_meet(recording, dtype, eval_loss=value, eval_feature0=f0, eval_z0=z0)
-        directions, _ = jnp.linalg.qr(params["ltn"]["basis"].T)
-        outputs_meet(recording, dtype, ltn_Q=directions)
+        directions, mixing = jnp.linalg.qr(params["ltn"]["basis"].T)
+        outputs_meet(recording, dtype, ltn_Q=directions, ltn_R=mixing, ltn_delta_t=gap[:, None])
+        module = spatiotemporal.TimeEmbedding(72, 100.0, None)
+        embedded = quick(module.apply)({"params": params["ltn"]["time"]}, gap)
+        outputs_meet(recording, dtype, ltn_time_embed=embedded)
+
+
+def seen_by_mae(params, clip, noise, *, keep):
+    """-> (CLS and visible tokens after the encoder, the place of every token in the order)."""
+    module = vit.ViT(48, 2, 3, (8, 2, 2), "patch", (1, 16, 16), 0, 0, False, None)
+    bound = module.bind({"params": params["encoder"]["vit"]})
+    ids, place = videomae.split(noise, np.ones(noise.shape, bool), keep)
+    visible = jnp.take_along_axis(bound.embed(clip, train=False), ids[..., None], axis=1)
+    return bound.encode(visible, key=None), place
 
 
 @both
@@ -265,7 +311,12 @@ def test_videomae_step(parity_dir, kind):
         (value, (pred, counted)), grad = quick(jax.value_and_grad(loss, has_aux=True))(params)
         raw = patchify(jnp.asarray(clip), (1, 16, 16))
         outputs_meet(recording, dtype, loss=value, pred=pred, mask=counted, target=raw)
+        outputs_meet(recording, dtype, loss_per_patch_mean=value)
         check(recording, "", dtype, grad=grad)
+        latent, place = quick(functools.partial(seen_by_mae, keep=keep))(params, clip, noise)
+        np.testing.assert_array_equal(place, recording.array["out/ids_restore"])
+        positions_used = params["mae"]["positions"][None]
+        outputs_meet(recording, dtype, latent=latent, dec_pos_embed_used=positions_used)
 
 
 @both
@@ -303,7 +354,10 @@ def test_probe_with_a_trained_temporal_cls(parity_dir, kind):
         time, mask = (array[f"in/test_{k}"].reshape(20, 8) for k in ("time_step", "pad_mask"))
         out = quick(lambda p: logits(p, clips, time, mask, False)[0])(params).reshape(4, 5, 2)
         outputs_meet(recording, dtype, test_clip_logits=out, test_mean_logits=out.mean(1))
-        outputs_meet(recording, dtype, test_prob1=jax.nn.softmax(out.mean(1))[:, 1])
+        probability = jax.nn.softmax(out.mean(1))
+        outputs_meet(recording, dtype, test_prob1=probability[:, 1])
+        area = stats.auroc(array["in/test_label"], np.asarray(probability), stats.once(4))[0]
+        assert area == array["out/test_auc"]
 
 
 UNREAD = 384  # the reference's downstream_cls_token, which nothing reads and we do not have

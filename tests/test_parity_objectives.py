@@ -14,7 +14,7 @@ from tvrl_jax import losses, optim
 from tvrl_jax.interop.torch_import import from_torch, to_torch
 from tvrl_jax.models import encoder
 from tvrl_jax.models.build import build
-from tvrl_jax.objectives import causal, contrastive, latent, ltn, tvrl, videomae
+from tvrl_jax.objectives import causal, contrastive, latent, ltn, tvrl, videomae, views
 
 both = pytest.mark.parametrize("kind", PRECISIONS)
 LATENT = dict(temperature=0.1, distance="cosine", target_norm=False)
@@ -151,12 +151,17 @@ def test_tvrl_step(parity_dir, kind):
     masked = jnp.asarray(pair(recording, "token_mask") == 2)
 
     def rule(params, extra, batch):
-        return tvrl.outcome(net, params, extra, batch, masked, 0.5, None, **LATENT), None
+        outcome = tvrl.outcome(net, params, extra, batch, masked, 0.5, None, **LATENT)
+        feature, _ = views.frame_features(net, params, extra, batch, None)
+        cls, _ = tvrl.hide_and_predict(net, params, feature, batch, masked, None)
+        return outcome, (feature, cls)
 
     with precision(kind) as dtype:
-        outcome, _ = check_step(recording, rule, net, batch_of(recording, dtype), dtype)
+        outcome, seen = check_step(recording, rule, net, batch_of(recording, dtype), dtype)
         check_latent(recording, outcome, dtype)
         for v in (0, 1):
+            assert_meets(recording, f"out/spatial{v}", seen[0][:, v], dtype)
+            assert_meets(recording, f"out/cls{v}", seen[1][:, v], dtype)
             assert_meets(recording, f"out/z{v}", outcome.embedding_BVE[:, v], dtype)
         check_early(recording, outcome, dtype)
 

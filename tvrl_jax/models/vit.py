@@ -8,27 +8,28 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.nn.initializers import zeros
 
-from tvrl_jax.models import layers, stem
+from tvrl_jax.models import layers, positions, stem
 
 
-def attend(query_BQhd, key_BKhd, value_BKhd, mask=None):
-    """Softmax attention -> [B,Q,h,d]. `mask` broadcasts to [B,h,Q,K], True = seen.
+def attention(query_BQhd, key_BKhd, mask=None):
+    """Softmax weights [B,h,Q,K]. `mask` broadcasts to them, True = seen.
 
-    A query that sees no key at all gets zeros, with zero gradient.
+    A query that sees no key at all has weights of zero, with zero gradient.
     """
     scale = query_BQhd.shape[-1] ** -0.5
     logits_BhQK = layers.at_least_float32(jnp.einsum("bqhd,bkhd->bhqk", query_BQhd, key_BKhd))
     logits_BhQK = logits_BhQK * scale
-    if mask is not None:
-        logits_BhQK = jnp.where(mask, logits_BhQK, jnp.finfo(logits_BhQK.dtype).min)
-    weight_BhQK = jax.nn.softmax(logits_BhQK, axis=-1)
-    if mask is not None:
-        weight_BhQK = jnp.where(mask, weight_BhQK, 0)
-    return jnp.einsum("bhqk,bkhd->bqhd", weight_BhQK.astype(value_BKhd.dtype), value_BKhd)
+    if mask is None:
+        return jax.nn.softmax(logits_BhQK, axis=-1)
+    logits_BhQK = jnp.where(mask, logits_BhQK, jnp.finfo(logits_BhQK.dtype).min)
+    return jnp.where(mask, jax.nn.softmax(logits_BhQK, axis=-1), 0)
 
 
 class Attention(nn.Module):
-    """Self-attention; one matrix without bias gives queries, keys and values."""
+    """Self-attention; one matrix without bias gives queries, keys and values.
+
+    Who asks for the collection "intermediates" is given the weights, as "attention".
+    """
 
     heads: int
     dtype: Any
@@ -38,7 +39,9 @@ class Attention(nn.Module):
         B, N, D = x_BND.shape
         qkv = layers.linear(3 * D, "qkv", self.dtype, bias=False)(x_BND)
         query, key, value = jnp.moveaxis(qkv.reshape(B, N, 3, self.heads, D // self.heads), 2, 0)
-        out = attend(query[:, :rows], key, value, mask)
+        weight_BhQK = attention(query[:, :rows], key, mask)
+        self.sow("intermediates", "attention", weight_BhQK)
+        out = jnp.einsum("bhqk,bkhd->bqhd", weight_BhQK.astype(value.dtype), value)
         return layers.linear(D, "proj", self.dtype)(out.reshape(B, -1, D))
 
 
@@ -99,7 +102,7 @@ class ViT(nn.Module):
     """Frames or clips -> CLS and patch features, after a final LayerNorm.
 
     `grid` is how many tokens lie along time, rows and columns; the learned positions are as many,
-    plus one for CLS.
+    plus one for CLS. Clips of another size are welcome: the positions are interpolated.
     """
 
     width: int
@@ -126,7 +129,10 @@ class ViT(nn.Module):
 
     def embed(self, clip_NTHWC, counted_N=None, *, train: bool):
         """-> patch embeddings with their positions, [N,tokens,D]."""
-        return self.patches(clip_NTHWC, counted_N, train=train) + self._like(self.positions[1:])
+        token_NPD = self.patches(clip_NTHWC, counted_N, train=train)
+        grid = tuple(n // p for n, p in zip(clip_NTHWC.shape[1:4], self.patch, strict=True))
+        position_PD = positions.resize(self.positions[1:], self.grid, grid)
+        return token_NPD + self._like(position_PD)
 
     def encode(self, token_BND, mask_BN=None, *, key, rows: int | None = None):
         """Embedded patches -> [B,1+N,D], CLS first; only the first `rows` when given.
