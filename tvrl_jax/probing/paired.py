@@ -93,9 +93,9 @@ def scores(measured: Measured, *, samples: int, seed: int) -> list[rows.Score]:
 def aligned(a: Measured, b: Measured) -> Measured:
     """`b` with its test series in the order of `a`. UserError where the two cannot be compared."""
     _same_names(a, b, "test patient", a.patient_N, b.patient_N)
-    _same_names(a, b, "test series", a.series_N, b.series_N)
-    place = {name: i for i, name in enumerate(b.series_N)}
-    order_N = np.array([place[name] for name in a.series_N])
+    _same_names(a, b, "test series", _series(a), _series(b))
+    place = {name: i for i, name in enumerate(_series(b))}
+    order_N = np.array([place[name] for name in _series(a)])
     _same_names(a, b, "task", a.tasks, b.tasks)
     tasks = {name: task._replace(value_N=task.value_N[order_N]) for name, task in b.tasks.items()}
     for name, task in a.tasks.items():
@@ -108,6 +108,11 @@ def aligned(a: Measured, b: Measured) -> Measured:
     return b._replace(
         series_N=a.series_N, patient_N=b.patient_N[order_N], tasks=tasks, predictions=made
     )
+
+
+def _series(measured: Measured) -> list[str]:
+    pairs = zip(measured.series_N, measured.patient_N, strict=True)
+    return [f"{series} of patient {patient}" for series, patient in pairs]
 
 
 def _fractions(measured: Measured) -> list[str]:
