@@ -14,7 +14,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from tvrl_jax.data.phantom.cardiac import write
+from tvrl_jax.data.phantom import write
 
 SUBJECTS = flags.DEFINE_integer("subjects", 200, "number of subjects")
 SIZE = flags.DEFINE_integer("size", 96, "side of the pictures, pixels")

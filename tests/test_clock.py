@@ -6,7 +6,7 @@ import pytest
 
 from configs import tvrl
 from tvrl_jax.augment import augment
-from tvrl_jax.data.phantom import subject
+from tvrl_jax.data.phantom.cardiac import subject
 
 SUBJECTS, DRAWS = 64, 20
 

@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tvrl_jax.data.phantom import anatomy, beats, cardiac, cycle, design, heart, scanner
-from tvrl_jax.data.phantom.physiology import Sector, draw_patient
+from tvrl_jax.data import phantom
+from tvrl_jax.data.phantom import cardiac
+from tvrl_jax.data.phantom.cardiac import anatomy, beats, cycle, design, heart, scanner
+from tvrl_jax.data.phantom.cardiac.physiology import Sector, draw_patient
+from tvrl_jax.data.phantom.cardiac.subject import draw, pictures, row
 from tvrl_jax.data.phantom.raster import plane
 from tvrl_jax.data.phantom.streams import PATIENT, stream
-from tvrl_jax.data.phantom.subject import draw, pictures, row
 from tvrl_jax.data.readers import read
 from tvrl_jax.errors import UserError
 
@@ -25,7 +27,7 @@ SMALL = SETTINGS | dict(subjects=5, size=32)
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("phantom") / "cohort"
-    cardiac.write(folder, **SETTINGS, progress=False, processes=1)
+    phantom.write(folder, **SETTINGS, progress=False, processes=1)
     return folder
 
 
@@ -292,9 +294,9 @@ def test_noise_is_new_in_every_frame_and_rician():
 
 
 def test_same_files_from_one_process_from_two_and_in_a_longer_cohort(tmp_path):
-    cardiac.write(tmp_path / "a", **SMALL, progress=False, processes=1)
-    cardiac.write(tmp_path / "b", **SMALL, progress=False, processes=2)
-    cardiac.write(tmp_path / "c", **SMALL | dict(subjects=3), progress=False, processes=1)
+    phantom.write(tmp_path / "a", **SMALL, progress=False, processes=1)
+    phantom.write(tmp_path / "b", **SMALL, progress=False, processes=2)
+    phantom.write(tmp_path / "c", **SMALL | dict(subjects=3), progress=False, processes=1)
     one, two, short = (digests(tmp_path / n) for n in "abc")
     assert one == two and len(one) == 12
     pictures_only = [k for k in short if k.endswith(".nii.gz")]
@@ -303,7 +305,7 @@ def test_same_files_from_one_process_from_two_and_in_a_longer_cohort(tmp_path):
 
 def test_an_interrupted_writing_goes_on_and_ends_equal(tmp_path, monkeypatch):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    cardiac.write(whole, **SMALL, progress=False, processes=1)
+    phantom.write(whole, **SMALL, progress=False, processes=1)
     written = []
 
     def fail_at_the_sixth(path, content, real=cardiac.replace):
@@ -315,29 +317,29 @@ def test_an_interrupted_writing_goes_on_and_ends_equal(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(cardiac, "replace", fail_at_the_sixth)
-        cardiac.write(cut, **SMALL, progress=False, processes=1)
+        phantom.write(cut, **SMALL, progress=False, processes=1)
     assert not (cut / "phantom.json").exists() and not (cut / "cohort.csv").exists()
     with pytest.raises(UserError, match="seed is 3 there and 4 here"):
-        cardiac.write(cut, **SMALL | dict(seed=4), progress=False)
+        phantom.write(cut, **SMALL | dict(seed=4), progress=False)
     kept = written[0].stat().st_mtime_ns
-    cardiac.write(cut, **SMALL, progress=False, processes=1)
+    phantom.write(cut, **SMALL, progress=False, processes=1)
     assert written[0].stat().st_mtime_ns == kept
     assert digests(cut) == digests(whole)
 
 
 def test_a_finished_cohort_is_left_alone_and_other_settings_are_refused(root):
     before = {p: p.stat().st_mtime_ns for p in root.rglob("*")}
-    cardiac.write(root, **SETTINGS, progress=False)
+    phantom.write(root, **SETTINGS, progress=False)
     assert before == {p: p.stat().st_mtime_ns for p in root.rglob("*")}
     assert json.loads((root / "phantom.json").read_text())["nuisance"] == "mild"
     with pytest.raises(UserError, match="'mild' there and 'none' here"):
-        cardiac.write(root, **SETTINGS | dict(nuisance="none"), progress=False)
+        phantom.write(root, **SETTINGS | dict(nuisance="none"), progress=False)
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("keep me")
     with pytest.raises(UserError, match="empty or a new folder"):
-        cardiac.write(tmp_path, **SMALL, progress=False)
+        phantom.write(tmp_path, **SMALL, progress=False)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 
 
@@ -354,7 +356,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
 )
 def test_wrong_settings_are_named_and_nothing_is_written(tmp_path, change):
     with pytest.raises(UserError, match=f"data.phantom.{next(iter(change))}"):
-        cardiac.write(tmp_path / "x", **SMALL | change, progress=False)
+        phantom.write(tmp_path / "x", **SMALL | change, progress=False)
     assert not (tmp_path / "x").exists()
 
 

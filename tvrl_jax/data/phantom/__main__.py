@@ -8,10 +8,10 @@ import sys
 
 from absl import app, flags
 
-from tvrl_jax.data.phantom.cardiac import write
+from tvrl_jax.data.phantom.writing import write
 from tvrl_jax.errors import UserError
 
-flags.DEFINE_string("kind", "cardiac", "which phantom")
+flags.DEFINE_string("kind", "cardiac", "which phantom: cardiac or retina")
 flags.DEFINE_string("out", "", "folder to write, new or empty or a phantom of these settings")
 flags.DEFINE_integer("subjects", 1000, "number of subjects")
 flags.DEFINE_integer("seed", 0, "equal seeds give equal files")

@@ -2,23 +2,24 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from tvrl_jax.data.phantom.appearance import STRENGTHS
-from tvrl_jax.data.phantom.nifti import replace
+from tvrl_jax.data.phantom.files import replace
+from tvrl_jax.data.phantom.kind import Kind
 from tvrl_jax.errors import UserError, nearest
 
-VERSION = 1  # raise it whenever the same settings would give other files
 SEALED, CLAIMED = "phantom.json", "phantom.unfinished.json"
-KINDS = ("cardiac",)
 
 
-def checked(*, kind: str, subjects: int, seed: int, size: int, nuisance: str) -> dict:
+def checked(
+    kinds: Mapping[str, Kind], *, kind: str, subjects: int, seed: int, size: int, nuisance: str
+) -> dict:
     """The settings as they are written down, or a UserError naming the one that is wrong."""
-    if kind not in KINDS:
-        raise UserError(f'data.phantom.kind: "{kind}" is not a phantom.{nearest(kind, KINDS)}')
-    if nuisance not in STRENGTHS:
-        hint = nearest(nuisance, STRENGTHS)
+    if kind not in kinds:
+        raise UserError(f'data.phantom.kind: "{kind}" is not a phantom.{nearest(kind, kinds)}')
+    if nuisance not in kinds[kind].nuisances:
+        hint = nearest(nuisance, kinds[kind].nuisances)
         raise UserError(f'data.phantom.nuisance: "{nuisance}" is not a strength.{hint}')
     if not 1 <= subjects <= 100_000:
         raise UserError(f"data.phantom.subjects: {subjects} should be from 1 to 100000.")
@@ -26,8 +27,9 @@ def checked(*, kind: str, subjects: int, seed: int, size: int, nuisance: str) ->
         raise UserError(f"data.phantom.seed: {seed} should be 0 or more.")
     if size % 4 or not 32 <= size <= 512:
         raise UserError(f"data.phantom.size: {size} should be a multiple of 4 from 32 to 512.")
+    version = kinds[kind].version
     return dict(
-        kind=kind, subjects=subjects, seed=seed, size=size, nuisance=nuisance, version=VERSION
+        kind=kind, subjects=subjects, seed=seed, size=size, nuisance=nuisance, version=version
     )
 
 

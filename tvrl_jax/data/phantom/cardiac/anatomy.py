@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tvrl_jax.data.phantom.physiology import Patient, Sector
+from tvrl_jax.data.phantom.cardiac.physiology import Patient, Sector
 
 # Length falls with area as L = L0 (A/A0)^SHORTENING, hence V = V0 (A/A0)^(1 + SHORTENING): an
 # ejection fraction of 60 % is an area change of 53 % and a shortening of the long axis of 16 %.

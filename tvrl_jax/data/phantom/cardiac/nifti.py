@@ -1,8 +1,6 @@
 """Pictures over time as NIfTI files that any viewer and our own reader show upright."""
 
 import gzip
-import os
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -22,10 +20,3 @@ def encode(image_THW: np.ndarray, spacing: float, interval: float) -> bytes:
     image.header.set_xyzt_units("mm", "sec")
     image.header.set_zooms((spacing, spacing, SLICE_MM, interval))
     return gzip.compress(image.to_bytes(), LEVEL, mtime=0)
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Writes a file that is either whole or absent, whatever happens in between."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tvrl_jax.data.phantom.anatomy import Ventricle, mobility, outline
+from tvrl_jax.data.phantom.cardiac.anatomy import Ventricle, mobility, outline
 from tvrl_jax.data.phantom.raster import Plane, cover, ellipse, paint
 
 PAPILLARY_MM = 3.6  # radius of a papillary muscle

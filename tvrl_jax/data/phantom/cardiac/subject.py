@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tvrl_jax.data.phantom import beats, heart, scanner
-from tvrl_jax.data.phantom.anatomy import Ventricle, cavity_area, inward, ventricle, volume
-from tvrl_jax.data.phantom.appearance import FIELD_MM, Appearance, draw_appearance
-from tvrl_jax.data.phantom.background import background, sensitivity
-from tvrl_jax.data.phantom.design import assign
-from tvrl_jax.data.phantom.physiology import Patient, draw_patient
+from tvrl_jax.data.phantom.cardiac import beats, heart, scanner
+from tvrl_jax.data.phantom.cardiac.anatomy import Ventricle, cavity_area, inward, ventricle, volume
+from tvrl_jax.data.phantom.cardiac.appearance import FIELD_MM, Appearance, draw_appearance
+from tvrl_jax.data.phantom.cardiac.background import background, sensitivity
+from tvrl_jax.data.phantom.cardiac.design import assign
+from tvrl_jax.data.phantom.cardiac.physiology import Patient, draw_patient
 from tvrl_jax.data.phantom.raster import plane, turned
 from tvrl_jax.data.phantom.streams import APPEARANCE, BEATS, NOISE, PATIENT, stream
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tvrl_jax.data.phantom.cycle import Intervals, ejected, filled, intervals
-from tvrl_jax.data.phantom.physiology import Patient
+from tvrl_jax.data.phantom.cardiac.cycle import Intervals, ejected, filled, intervals
+from tvrl_jax.data.phantom.cardiac.physiology import Patient
 
 FRAMES = 50  # over one RR interval
 BEATS = 4  # heartbeats that share the lines of k-space in an irregular rhythm

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tvrl_jax.data.phantom.appearance import Appearance
+from tvrl_jax.data.phantom.cardiac.appearance import Appearance
 from tvrl_jax.data.phantom.raster import Plane, cover, ellipse, paint
 
 # (tissue, x, y, half axes in mm) in painting order; the heart is at the origin, y points down.

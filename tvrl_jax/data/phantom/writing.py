@@ -1,0 +1,54 @@
+"""Writes a synthetic cohort as ordinary files: claimed first, subject by subject, sealed last."""
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from tvrl_jax.data.phantom import cardiac, settings, workers
+from tvrl_jax.data.phantom.files import replace
+
+KINDS = {"cardiac": cardiac.KIND}
+
+
+def write(
+    root: str | os.PathLike,
+    *,
+    kind: str,
+    subjects: int,
+    seed: int,
+    size: int,
+    nuisance: str,
+    progress: bool = True,
+    processes: int | None = None,
+) -> None:
+    """Fills `root` with image files, cohort.csv and, last, phantom.json with the settings.
+
+    What a kind writes stands in its own package's docstring. Returns at once if `root` holds this
+    very cohort; goes on where an interrupted call stopped. The files are the same for any number
+    of `processes` (None: one per available core). One writer at a time. Raises UserError for
+    settings that make no sense and for a folder that holds anything else.
+    """
+    chosen = settings.checked(
+        KINDS, kind=kind, subjects=subjects, seed=seed, size=size, nuisance=nuisance
+    )
+    root = Path(root).expanduser()
+    if not settings.claim(root, chosen):
+        return
+    for name in KINDS[kind].folders:
+        (root / name).mkdir(exist_ok=True)
+    job = partial(KINDS[kind].write_subject, root, seed, size, nuisance)
+    every = 0.2 if sys.stderr.isatty() else 10.0  # seconds: a log file needs no animation
+    rows = []
+    with tqdm(
+        total=subjects, desc=f"writing {root}", disable=not progress, mininterval=every
+    ) as bar:
+        for of_subject in workers.each(job, subjects, processes):
+            rows += of_subject
+            bar.update()
+    table = pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
+    replace(root / "cohort.csv", table.encode())
+    settings.seal(root)
