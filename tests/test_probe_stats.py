@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from tvrl_jax.probing import stats
+from tvrl_jax.probing import sampling, stats, tasks
 
 
 def _binary(rng, count=80, levels=0):
@@ -115,3 +115,37 @@ def test_a_paired_difference_is_narrower_than_two_separate_intervals():
     assert gap.high - gap.low < 0.5 * (alone.high - alone.low)
     same = stats.difference(0.0, good_R, good_R)
     assert (same.low, same.high, same.p) == (0, 0, 1)
+
+
+def _unequal_patients(rng, classes: int):
+    """Patients with one to four series each, in mixed order; class k is 2**k times rarer."""
+    patient_P = rng.permutation(1200)
+    code_P = np.minimum(rng.geometric(0.5, size=1200) - 1, classes - 1)
+    subject_N = rng.permutation(np.repeat(patient_P, rng.integers(1, 5, size=1200)))
+    code_of = dict(zip(patient_P, code_P, strict=True))
+    return subject_N, np.array([code_of[p] for p in subject_N], np.float32)
+
+
+@pytest.mark.parametrize("classes", [0, 2, 3])
+def test_one_percent_lies_in_ten_lies_in_all_for_every_seed_and_class(classes):
+    subject_N, value_N = _unequal_patients(np.random.default_rng(classes), max(classes, 2))
+    value_N[np.random.default_rng(9).random(len(value_N)) < 0.1] = np.nan  # some labels missing
+    names = tuple("abc"[:classes])
+    task = tasks.Task("y", "classification" if classes else "regression", names, value_N)
+    every_N, labelled_N = np.arange(len(value_N)), np.isfinite(value_N)
+    drawn = {
+        (d.fraction, d.seed): d.used_N
+        for d in sampling.draws((task,), every_N, subject_N, fractions=(1.0, 0.01, 0.1), seeds=5)
+    }
+    for seed in range(5):
+        small_N, middle_N, all_N = (drawn[fraction, seed] for fraction in (0.01, 0.1, 1.0))
+        assert (small_N <= middle_N).all() and (middle_N <= all_N).all()
+        assert (all_N == labelled_N).all()
+        for fraction, used_N in ((0.01, small_N), (0.1, middle_N)):
+            chosen = np.isin(subject_N, subject_N[used_N])
+            assert (used_N == (chosen & labelled_N)).all()  # whole patients
+            for code in range(classes) or [None]:
+                own_N = labelled_N if code is None else value_N == code
+                share = len(set(subject_N[own_N & used_N])) / len(set(subject_N[own_N]))
+                assert share == pytest.approx(fraction, abs=0.5 / len(set(subject_N[own_N])))
+    assert len({drawn[0.01, seed].tobytes() for seed in range(5)}) == 5

@@ -19,13 +19,14 @@ from tvrl_jax.probing import (
     passes,
     predictions,
     problem,
+    rows,
     sampling,
     stats,
     suite,
     tasks,
     windows,
 )
-from tvrl_jax.report import tables
+from tvrl_jax.report import compare, tables
 
 
 @pytest.fixture(scope="module")
@@ -90,13 +91,18 @@ def test_rows_of_all_methods_reach_results_csv(encoder, store, config, tmp_path)
     names = {"tvrl", "untrained", "constant", "tvrl - untrained", "tvrl - constant"}
     assert set(table.method) == names
     assert set(table.task) == {"radius", "large"} and set(table.probe) == {"linear"}
-    single = table[table.method.isin(("tvrl", "untrained", "constant"))]
+    counts = table[table.metric == rows.PER_CLASS]
+    cell = store.text["large"].iloc[store.split("test")]
+    assert set(counts.task) == {"large"} and (counts.value == cell.value_counts().min()).all()
+    single = table[table.method.isin(("tvrl", "untrained", "constant"))].drop(counts.index)
     # 3 methods, 2 fractions, 2 seeds and their mean, 2 metrics for each of 2 tasks
     assert len(single) == 3 * 2 * 3 * 4 and (single.n == 8).all()
     assert not table.duplicated(list(tables.KEY)).any()
     chance = single[(single.method == "constant") & (single.metric == "auroc")]
     assert (chance.value == 0.5).all()
     assert any("fewer than 10" in note for note in results.notes)
+    printed = tables.comparison(results.rows)
+    assert "large !" in printed and "radius !" not in printed and compare.SMALL_NOTE in printed
     assert set(results.notes) <= set(said)
 
 
@@ -109,7 +115,8 @@ def test_every_prediction_is_kept(encoder, store, config, tmp_path):
     assert saved["feature/tvrl"].shape == (8, probe_network.WIDTH)
     assert saved["classes/large"].tolist() == ["0", "1"]
     assert saved["patient"].tolist() == [store.series[i].subject for i in store.split("test")]
-    rows = pd.DataFrame(results.rows).set_index(["method", "task", "fraction", "seed", "metric"])
+    key = ["method", "task", "fraction", "seed", "metric"]
+    value = pd.DataFrame(results.rows).set_index(key).value
     truth_N = saved["label/radius"]
     for method in ("tvrl", "untrained", "constant"):
         output_MNK, fraction_M, seed_M = (
@@ -118,7 +125,7 @@ def test_every_prediction_is_kept(encoder, store, config, tmp_path):
         assert output_MNK.shape == (4, 8, 1) and output_MNK.dtype == np.float32
         for output_NK, fraction, seed in zip(output_MNK, fraction_M, seed_M, strict=True):
             mae = np.abs(output_NK[:, 0] - truth_N).mean()
-            assert rows.value[method, "radius", fraction, seed, "mae"] == pytest.approx(mae)
+            assert value[method, "radius", fraction, seed, "mae"] == pytest.approx(mae)
     drawn_NK = saved["prediction/untrained/large"]
     m = np.flatnonzero(
         (saved["fraction/untrained/large"] == 1) & (saved["seed/untrained/large"] == 0)
@@ -184,8 +191,8 @@ def test_fine_tuning_learns_what_the_frames_show(encoder, store, config, tmp_pat
     config.data.targets = ("radius:regression",)
     config.finetune.update(dict(min_steps=200, evaluations=10, learning_rates=(0.01,)))
     learnt = suite.run(encoder, store, config, tmp_path, quiet)
-    rows = pd.DataFrame(learnt.rows).set_index(["seed", "metric"])
-    assert rows.value["all", "r2"] > 0.3
+    value = pd.DataFrame(learnt.rows).set_index(["seed", "metric"]).value
+    assert value["all", "r2"] > 0.3
 
 
 def test_a_diverging_fine_tuning_stops_in_words(encoder, store, config, tmp_path):

@@ -11,7 +11,18 @@ import pytest
 from PIL import Image
 
 from tvrl_jax.errors import UserError
-from tvrl_jax.report import alarms, compare, curves, evidence, html, page, pictures, plots, tables
+from tvrl_jax.report import (
+    alarms,
+    compare,
+    curves,
+    evidence,
+    html,
+    page,
+    pictures,
+    plots,
+    tables,
+    verdict,
+)
 from tvrl_jax.report.metricslog import FILE, MetricsLog, read_metrics
 from tvrl_jax.report.progress import Progress, duration
 
@@ -247,6 +258,25 @@ def test_the_table_holds_the_numbers_of_the_csv(tmp_path, style):
     assert "40 test patients" in table
     order = [table.index(name) for name in ("TVRL", "untrained encoder", "constant predictor")]
     assert order == sorted(order)
+
+
+@pytest.mark.parametrize("style", ["text", "markdown", "html"])
+def test_a_task_with_few_test_patients_of_a_class_is_marked_in_the_table(style):
+    rows = [_row(task=task, metric="auroc") for task in ("AF", "CAD")]
+    rows += [_row(task="LVEF")]
+    lone = dict(metric=compare.PER_CLASS, ci_low=math.nan, ci_high=math.nan)
+    counts = [_row(task="AF", value=9.0) | lone, _row(task="CAD", value=10.0) | lone]
+
+    def table(rows):
+        if style == "html":
+            lines = compare.compare(rows, ("tvrl",), 1.0)
+            return page.page([page.Section("", [verdict.table(lines, ("tvrl",))])], title="")
+        return tables.comparison(rows, style=style)
+
+    text = table(rows + counts)
+    assert "AF !" in text and "CAD !" not in text and "LVEF !" not in text
+    assert compare.SMALL_NOTE in text and "patients_per_class" not in text
+    assert compare.SMALL_NOTE not in table(rows + counts[1:])
 
 
 def test_columns_of_the_text_table_are_aligned():

@@ -11,6 +11,7 @@ from tvrl_jax.probing.tasks import Task
 
 ALL = "all"  # seed of the row that averages over the seeds
 FEW = 10  # test patients per class; fewer earn a warning
+PER_CLASS = "patients_per_class"  # metric of the row that lets a table carry that warning
 
 
 class Score(NamedTuple):
@@ -23,6 +24,7 @@ class Score(NamedTuple):
     interval: stats.Interval
     sample_R: np.ndarray  # the metric in each resample; NaN where not defined
     patients: int
+    per_class: float  # test patients of the smallest class; NaN where there are no classes
 
 
 def evaluate(
@@ -41,10 +43,10 @@ def evaluate(
         labelled_N = labelled(value_N)
         patient_N = subject_N[labelled_N]
         weight_RN = stats.resample(patient_N, samples=samples, seed=seed)
-        patients = len(np.unique(patient_N))
+        counts = len(np.unique(patient_N)), _smallest(own[0].draw.task, value_N, subject_N)
         for fraction in dict.fromkeys(p.draw.fraction for p in own):
             per_seed = [
-                _score(p, value_N[labelled_N], p.test_NK[labelled_N], weight_RN, patients)
+                _score(p, value_N[labelled_N], p.test_NK[labelled_N], weight_RN, counts)
                 for p in own
                 if p.draw.fraction == fraction
             ]
@@ -58,14 +60,25 @@ def labelled(value_N: np.ndarray) -> np.ndarray:
     return np.isfinite(value_N).reshape(len(value_N), -1).all(1)
 
 
-def _score(prediction: Prediction, label_N, output_NK, weight_RN, patients: int) -> list[Score]:
+def per_class(task: Task, value_N, subject_N) -> dict[str, int]:
+    """Name of a class -> test patients with a series of it; empty for a regression."""
+    return {
+        name: len(np.unique(subject_N[value_N == code])) for code, name in enumerate(task.classes)
+    }
+
+
+def _smallest(task: Task, value_N, subject_N) -> float:
+    return min(per_class(task, value_N, subject_N).values(), default=np.nan)
+
+
+def _score(prediction: Prediction, label_N, output_NK, weight_RN, counts) -> list[Score]:
     draw = prediction.draw
     scores = []
     for name, metric in stats.metrics(draw.task.kind).items():
         value = metric(label_N, output_NK, stats.once(len(label_N)))[0]
         sample_R = metric(label_N, output_NK, weight_RN)
         made = stats.interval(value, sample_R)
-        scores.append(Score(draw.task, draw.fraction, draw.seed, name, made, sample_R, patients))
+        scores.append(Score(draw.task, draw.fraction, draw.seed, name, made, sample_R, *counts))
     return scores
 
 
@@ -79,6 +92,16 @@ def _mean(scores: Sequence[Score]) -> Score:
 def rows(scores: Sequence[Score], *, method: str, cohort: str, probe: str) -> list[dict]:
     """One dict per score, with the columns of results.csv."""
     return [_row(score, method, cohort, probe, score.metric, score.interval) for score in scores]
+
+
+def class_rows(scores: Sequence[Score], *, method: str, cohort: str, probe: str) -> list[dict]:
+    """One row per (task, fraction) with classes: the test patients of the smallest class."""
+    made = {}
+    for score in (s for s in scores if s.seed == ALL and np.isfinite(s.per_class)):
+        count = stats.Interval(score.per_class, np.nan, np.nan, 0)
+        key = score.task.column, score.fraction
+        made[key] = _row(score, method, cohort, probe, PER_CLASS, count)
+    return list(made.values())
 
 
 def differences(
@@ -127,8 +150,7 @@ def warnings(scores: Sequence[Score], series_N, subject_N) -> list[str]:
     found = []
     for task in {score.task.column: score.task for score in scores}.values():
         value_N = task.value_N[series_N]
-        for code, name in enumerate(task.classes):
-            patients = len(np.unique(subject_N[value_N == code]))
+        for name, patients in per_class(task, value_N, subject_N).items():
             if patients < FEW:
                 found.append(
                     f'{task.column}: only {patients} test patients of class "{name}"; '

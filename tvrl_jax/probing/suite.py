@@ -66,6 +66,7 @@ def run(encoder: Encoder, store, config, out_dir, say: Callable[[str], None] = p
     scores = {name: _evaluate(p, study) for name, p in made_by.items()}
     names = dict(cohort=config.data.cohort or encoder.config.data.cohort, probe=config.kind)
     made = [row for name, s in scores.items() for row in rows.rows(s, method=name, **names)]
+    made += rows.class_rows(scores[method], method=method, **names)
     for name in config.baselines:
         pair = f"{method} - {name}"
         made += rows.differences(scores[method], scores[name], method=pair, **names)

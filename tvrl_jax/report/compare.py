@@ -18,6 +18,10 @@ BASELINES = ("untrained", "constant")  # shown last
 ALL_SEEDS = "all"  # the seed of a row whose interval already is one over seeds
 BEST = " *"
 MISSING = "-"
+PER_CLASS = "patients_per_class"  # metric of a row that counts the test patients of a class
+FEW = 10  # of them; a task with fewer is marked
+SMALL = " !"  # after its name
+SMALL_NOTE = f"! a class has fewer than {FEW} test patients, so the numbers say little"
 
 
 class Cell(NamedTuple):
@@ -33,6 +37,7 @@ class Line(NamedTuple):
     task: str
     metric: str
     cells: tuple[Cell | None, ...]  # one per method; None = not measured
+    few: bool  # a class has too few test patients
 
 
 def methods_of(rows: Iterable[Mapping]) -> list[str]:
@@ -64,6 +69,8 @@ def compare(
 ) -> list[Line]:
     """One line per task and metric, in the order of `rows` (metrics: in the given order).
 
+    Rows that describe a task or another row (`is_score`) make no line of their own.
+
     A cell is the row whose seed is "all"; without one, the mean over the seeds of value, low and
     high (the interval of a typical seed, not the spread over seeds). With `probe`, a method that
     has rows of another probe only (a constant predictor has no linear probe) keeps those.
@@ -74,21 +81,33 @@ def compare(
     """
     rows = [row for row in rows if math.isclose(float(row["fraction"]), fraction)]
     shown = [row for row in rows if row["method"] in methods]
-    pairs = list(dict.fromkeys((row["task"], row["metric"]) for row in shown))
+    pairs = list(dict.fromkeys((row["task"], row["metric"]) for row in shown if is_score(row)))
     if metrics:
         pairs = [pair for pair in pairs if pair[1] in metrics]
         pairs.sort(key=lambda pair: metrics.index(pair[1]))
         order = list(dict.fromkeys(task for task, _ in pairs))
         pairs.sort(key=lambda pair: order.index(pair[0]))
-    return [_line(rows, methods, task, metric, probe) for task, metric in pairs]
+    few = small(rows)
+    return [_line(rows, methods, task, metric, probe, task in few) for task, metric in pairs]
 
 
-def _line(rows, methods, task: str, metric: str, probe: str) -> Line:
+def is_score(row: Mapping) -> bool:
+    """Whether a row holds a metric of predictions, and not a count, a deviation or a p."""
+    return row["metric"] != PER_CLASS
+
+
+def small(rows: Iterable[Mapping]) -> set[str]:
+    """The tasks of which a class has fewer than FEW test patients."""
+    counts = [row for row in rows if row["metric"] == PER_CLASS]
+    return {row["task"] for row in counts if float(row["value"]) < FEW}
+
+
+def _line(rows, methods, task: str, metric: str, probe: str, few: bool) -> Line:
     rows = [row for row in rows if (row["task"], row["metric"]) == (task, metric)]
     cells = {name: _cell(rows, name, probe) for name in methods}
     best = _best(rows, {k: v for k, v in cells.items() if v is not None}, metric, probe)
     marked = [cell and cell._replace(best=name == best) for name, cell in cells.items()]
-    return Line(task, metric, tuple(marked))
+    return Line(task, metric, tuple(marked), few)
 
 
 def _cell(rows: Sequence[Mapping], method: str, probe: str) -> Cell | None:
@@ -139,10 +158,14 @@ def grid(
     body, above = [], ""
     for line in lines:
         cells = line_texts(line, best)
-        task = "" if line.task == above else line.task
+        task = "" if line.task == above else task_text(line)
         body.append([task, NAMES.get(line.metric, line.metric), *cells])
         above = line.task
     return head, body
+
+
+def task_text(line: Line) -> str:
+    return line.task + (SMALL if line.few else "")
 
 
 def line_texts(line: Line, best: str = "") -> list[str]:
@@ -181,6 +204,8 @@ def note(lines: Sequence[Line]) -> str:
         parts.append("* better than every other column beyond chance")
     else:
         parts.append("no column is better than every other beyond chance")
+    if any(line.few for line in lines):
+        parts.append(SMALL_NOTE)
     return "; ".join(parts) + "."
 
 

@@ -7,7 +7,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tvrl_jax.report.compare import Line
+from tvrl_jax.report.compare import Line, task_text
 from tvrl_jax.report.style import BLUE, COLOURS, GREY, MARKERS, STYLE, png
 
 SIDE = 3.4  # inches, of a square figure
@@ -195,7 +195,7 @@ def forest(
         colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
         axis.hlines(place, low, high, color=colour, lw=1.4)
         axis.plot(value, place, marker, color=colour, ms=4.5, label=labels.get(name, name))
-    axis.set_yticks(range(len(lines)), [line.task for line in lines])
+    axis.set_yticks(range(len(lines)), [task_text(line) for line in lines])
     axis.set(ylim=(len(lines) - 0.5, -0.5), title=title)
     axis.grid(False, axis="y")
     axis.tick_params(axis="y", length=0)
