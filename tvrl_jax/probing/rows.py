@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tvrl_jax.probing import stats
+from tvrl_jax.probing import delong, stats
 from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.tasks import Task
 
@@ -25,6 +25,7 @@ class Score(NamedTuple):
     sample_R: np.ndarray  # the metric in each resample; NaN where not defined
     patients: int
     per_class: float  # test patients of the smallest class; NaN where there are no classes
+    components: delong.Components | None  # of an AUROC of two classes, one series per patient
 
 
 def evaluate(
@@ -51,7 +52,7 @@ def evaluate(
                 if p.draw.fraction == fraction
             ]
             scores += [score for one in per_seed for score in one]
-            scores += [_mean(of_metric) for of_metric in zip(*per_seed, strict=True)]
+            scores += [mean(of_metric) for of_metric in zip(*per_seed, strict=True)]
     return scores
 
 
@@ -78,15 +79,31 @@ def _score(prediction: Prediction, label_N, output_NK, weight_RN, counts) -> lis
         value = metric(label_N, output_NK, stats.once(len(label_N)))[0]
         sample_R = metric(label_N, output_NK, weight_RN)
         made = stats.interval(value, sample_R)
-        scores.append(Score(draw.task, draw.fraction, draw.seed, name, made, sample_R, *counts))
+        of_auroc = name == "auroc" and counts[0] == len(label_N)
+        parts = _components(draw.task, label_N, output_NK) if of_auroc else None
+        key = draw.task, draw.fraction, draw.seed, name
+        scores.append(Score(*key, made, sample_R, *counts, parts))
     return scores
 
 
-def _mean(scores: Sequence[Score]) -> Score:
+def _components(task: Task, label_N, output_NK) -> delong.Components | None:
+    """None with more than two classes, or where the test set lacks one of the two."""
+    if len(task.classes) != 2 or len(np.unique(label_N)) < 2:
+        return None
+    return delong.components(label_N == 1, output_NK[:, 1])
+
+
+def mean(scores: Sequence[Score]) -> Score:
+    """The expected score of one fit: the same patients are drawn for every fit at once."""
     value = np.mean([score.interval.value for score in scores])
     sample_R = np.mean([score.sample_R for score in scores], axis=0)
-    interval = stats.interval(value, sample_R)
-    return scores[0]._replace(seed=ALL, interval=interval, sample_R=sample_R)
+    components = [score.components for score in scores]
+    return scores[0]._replace(
+        seed=ALL,
+        interval=stats.interval(value, sample_R),
+        sample_R=sample_R,
+        components=None if any(c is None for c in components) else delong.mean(components),
+    )
 
 
 def rows(scores: Sequence[Score], *, method: str, cohort: str, probe: str) -> list[dict]:
@@ -109,8 +126,10 @@ def differences(
 ) -> list[dict]:
     """Paired rows: the metric of `scores` minus that of `others`, all seeds, same test patients.
 
-    `method` is "A - B". Two rows each: METRIC with the interval of the difference, and METRIC_p,
-    the two-sided probability of a difference this large if there were none.
+    `method` is "A - B". Rows: METRIC with the interval of the difference; METRIC_p, the two-sided
+    probability of a difference this large if there were none, from the resampled patients; and
+    auroc_p_delong, that of DeLong's test, where every patient has one test series: the test takes
+    cases for independent, which two series of one patient are not.
     """
     by_key = {_key(score): score for score in others}
     made = []
@@ -120,8 +139,13 @@ def differences(
             score.interval.value - other.interval.value, score.sample_R, other.sample_R
         )
         made.append(_row(score, method, cohort, probe, score.metric, gap))
-        p = stats.Interval(gap.p, np.nan, np.nan, 0)
-        made.append(_row(score, method, cohort, probe, f"{score.metric}_p", p))
+        found = {f"{score.metric}_p": gap.p}
+        if score.components and other.components:
+            test = delong.difference(score.components, other.components)
+            found[f"{score.metric}_p_delong"] = test.p
+        for name, p in found.items():
+            alone = stats.Interval(p, np.nan, np.nan, 0)
+            made.append(_row(score, method, cohort, probe, name, alone))
     return made
 
 
