@@ -1,0 +1,103 @@
+"""Every key of a comparison: each method pretrained on one cohort with one budget, then probed.
+
+    python -m tvrl_jax.compare --config=configs/compare.py:phantom_cardiac
+
+A method's configuration is configs/METHOD.py:COHORT for the keys of `inherent`, `shared` for all
+others, then `only`. So methods differ in what makes them, and in nothing else.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base, cohorts, demo
+
+# What the synthetic cohorts take from the demo: a size and an augmentation with which two CPU
+# cores learn within minutes. What depends on the images or on the unit of time stays the cohort's.
+SMALL = """
+    model.arch model.image_size model.dropout model.temporal_depth model.temporal_heads
+    model.head_hidden model.head_width augment.crop augment.hflip augment.vflip augment.brightness
+    augment.contrast augment.time_scale optim.lr train.steps train.batch_size
+    train.checkpoint_every log.every log.diagnose_every
+""".split()
+CARDIAC = """
+    data.root data.phantom.subjects data.phantom.size data.image_size data.fit data.pixel_mm
+    model.input_mean model.input_std clips.stride
+""".split()
+
+
+def get_config(cohort: str = "own") -> ConfigDict:
+    c = ConfigDict()
+    c.cohort = cohort  # a preset of configs/cohorts.py
+    # The first method of each architecture lends it to `untrained`.
+    c.methods = ("cvrl", "ltn", "videomae", "csimclr", "csimclr_te", "tvrl", "causal")  # in order
+    c.seeds = (0,)  # of pretraining, each a run of its own
+    c.probes = ("linear",)  # kinds, as in configs/probe_KIND.py
+    c.baselines = ("untrained", "constant")  # measured besides; () = none
+    c.claimed = ("tvrl", "csimclr_te")  # the published claim: these are ahead ...
+    c.against = ("cvrl", "ltn", "videomae")  # ... of these
+
+    c.shared = _shared(cohort)  # SECTION.KEY of configs/base.py, the same for every method
+    # Keys and sections of configs/METHOD.py that `shared` leaves to the method.
+    c.inherent = (
+        "objective",  # the learning rule itself
+        "clips.windows",  # CVRL and LTN compare two windows, the others two views of one
+        "model.time_embedding",  # which methods are told the times is what they differ in
+        "model.stem",  # VideoMAE removes patches before the encoder: a conv stem would mix them
+    )
+
+    c.only = ConfigDict()  # METHOD.SECTION.KEY: for one method alone, each with its reason
+    c.only.videomae = _videomae(c.shared)
+
+    c.probe = ConfigDict()  # keys of configs/probe_base.py, for every method and kind
+    c.probe.fractions = (0.01, 0.1, 1.0)  # shares of the labelled training patients, nested
+    c.probe.seeds = 5  # draws of patients and initial heads
+    c.probe.features = ConfigDict()
+    c.probe.features.every = 1  # frames between the starts of two windows; 1 = every start
+    c.probe.features.batch_size = 256  # frames, or windows, at once
+    c.probe.features.cache = "~/.cache/tvrl_jax/features"  # one file per encoder and cohort
+
+    c.bootstrap = ConfigDict()  # of the test patients, the same draws for all methods
+    c.bootstrap.samples = 10_000  # so many that a probability survives being corrected
+    c.bootstrap.seed = 0
+
+    if cohort == "phantom_retina":
+        c.probes = ("linear", "cox")
+    return c
+
+
+def _shared(cohort: str) -> ConfigDict:
+    shared = cohorts.apply(base.get_config(), cohort)
+    if cohort == "phantom_cardiac":
+        _take(shared, demo.get_config(), SMALL + CARDIAC)
+    if cohort == "phantom_retina":
+        _take(shared, demo.get_config(), SMALL)
+        shared.clips.frames = 8
+        shared.clips.stride = 1  # visits are years apart: none is to be skipped
+    for key in ("method", "seed", "objective"):
+        del shared[key]
+    return shared
+
+
+def _take(config: ConfigDict, source: ConfigDict, keys: list[str]) -> None:
+    config.update_from_flattened_dict({key: _at(source, key) for key in keys})
+
+
+def _at(config: ConfigDict, key: str):
+    for name in key.split("."):
+        config = config[name]
+    return config
+
+
+def _videomae(shared: ConfigDict) -> ConfigDict:
+    """At 32 pixels a tenth of the patches of 16 pixels is two: nothing to reconstruct from.
+
+    The published decoder is half as wide as the encoder; that of configs/base.py, which suits the
+    larger models, would be twice as wide as `micro`.
+    """
+    model = shared.model
+    own = ConfigDict({"model": {"patch_size": model.patch_size}})
+    own.model.decoder_width, own.model.decoder_depth = model.decoder_width, model.decoder_depth
+    if model.image_size <= 64:
+        own.model.patch_size = 8
+    if model.arch == "micro":
+        own.model.decoder_width, own.model.decoder_depth = 48, 2
+    return own

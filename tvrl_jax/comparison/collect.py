@@ -1,0 +1,161 @@
+"""From the predictions that the probes kept to the rows of results.csv."""
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tvrl_jax.comparison import record
+from tvrl_jax.comparison.plan import TRAIN, Plan
+from tvrl_jax.probing import paired, rows, stats
+from tvrl_jax.probing.rows import ALL, Score
+from tvrl_jax.report import compare, tables
+
+COLUMNS = (*tables.COLUMNS, "pretraining_seed", "spread")
+MAIN = ("r2", "auroc", "c_index")  # the metric of a task by which methods are compared
+P, HOLM = "_p", "_p_holm"  # after the metric's name: probability of a difference, and corrected
+
+
+class Column(NamedTuple):
+    """One method (or baseline) under one probe, with every pretraining seed that succeeded."""
+
+    name: str
+    probe: str
+    seeds: tuple[int, ...]
+    per_seed: tuple[list[Score], ...]  # as from rows.evaluate
+    mean: list[Score]  # over pretraining seeds; those of all probe seeds only
+    spread: list[float]  # of each of `mean`: standard deviation over pretraining seeds, NaN of one
+
+
+def columns(plan: Plan) -> list[Column]:
+    """Every method and baseline that was measured, in the order of the table."""
+    found: dict[tuple[str, str], list[tuple[int, list[Score]]]] = {}
+    first: dict[str, paired.Measured] = {}
+    for cell in plan.cells:
+        if cell.kind == TRAIN or not record.is_done(plan, cell):
+            continue
+        for method in (cell.method, *cell.baselines):
+            name = column_name(plan, method, cell.method)
+            if method != cell.method and (name, cell.kind) in found:
+                continue  # the constant predictor is the same beside every method
+            measured = paired.load(cell.folder, cell.kind, method=method)
+            measured = paired.aligned(first.setdefault(cell.kind, measured), measured)
+            scores = paired.scores(measured, **plan.config.bootstrap)
+            found.setdefault((name, cell.kind), []).append((cell.seed, scores))
+    order = names(plan)
+    keys = sorted(found, key=lambda key: (plan.config.probes.index(key[1]), order.index(key[0])))
+    return [_column(*key, found[key]) for key in keys]
+
+
+def column_name(plan: Plan, method: str, beside: str) -> str:
+    """`untrained` alone where there is one architecture, else with a method that has it."""
+    several = len({str(config.model) for config in plan.pretraining.values()}) > 1
+    return f"untrained ({beside})" if method == "untrained" and several else method
+
+
+def names(plan: Plan) -> list[str]:
+    """All columns: methods, untrained encoders, the constant predictor."""
+    lent = [
+        column_name(plan, baseline, cell.method)
+        for baseline in ("untrained", "constant")
+        for cell in plan.cells
+        if baseline in cell.baselines
+    ]
+    return list(dict.fromkeys((*plan.config.methods, *lent)))
+
+
+def _column(name: str, probe: str, found: Sequence[tuple[int, list[Score]]]) -> Column:
+    seeds, per_seed = zip(*found, strict=True)
+    alike = list(zip(*([s for s in scores if s.seed == ALL] for scores in per_seed), strict=True))
+    values = [[score.interval.value for score in group] for group in alike]
+    spread = [float(np.std(v, ddof=1)) if len(v) > 1 else np.nan for v in values]
+    return Column(name, probe, seeds, per_seed, [_mean(group) for group in alike], spread)
+
+
+def _mean(scores: Sequence[Score]) -> Score:
+    """One pretraining's expected score: the same patients are drawn for every seed at once."""
+    sample_R = np.mean([score.sample_R for score in scores], axis=0)
+    value = np.mean([score.interval.value for score in scores])
+    return scores[0]._replace(interval=stats.interval(value, sample_R), sample_R=sample_R)
+
+
+def result_rows(plan: Plan, found: Sequence[Column]) -> list[dict]:
+    """Scores of each column: of every pretraining seed, then of all; then paired differences."""
+    cohort = str(plan.config.cohort)
+    made = []
+    for column in found:
+        of = dict(method=column.name, cohort=cohort, probe=column.probe)
+        for seed, scores in zip(column.seeds, column.per_seed, strict=True):
+            made += [_more(row, seed, np.nan) for row in rows.rows(scores, **of)]
+        averaged = rows.rows(column.mean, **of)
+        made += [_more(r, ALL, s) for r, s in zip(averaged, column.spread, strict=True)]
+    return made + difference_rows(plan, found)
+
+
+def _more(row: dict, seed: int | str, spread: float) -> dict:
+    return row | {"pretraining_seed": seed, "spread": spread}
+
+
+def difference_rows(plan: Plan, found: Sequence[Column]) -> list[dict]:
+    """Every method minus each of `against` and each baseline, on the same test patients."""
+    made = []
+    for a in (column for column in found if column.name in plan.config.methods):
+        for b in (column for column in found if column.probe == a.probe and column.name != a.name):
+            if b.name in plan.config.methods and b.name not in plan.config.against:
+                continue
+            of = dict(method=a.name + compare.MINUS + b.name, cohort=plan.config.cohort)
+            pairs = rows.differences(a.mean, b.mean, probe=a.probe, **of)
+            made += [_more(row, ALL, np.nan) for row in pairs]
+    return made + corrected(plan, made)
+
+
+def corrected(plan: Plan, differences: Sequence[dict]) -> list[dict]:
+    """Rows METRIC_p_holm: the claim's probabilities, corrected for all tasks and pairs at once.
+
+    The family is `claimed` minus `against`, the main metric of every task, of one probe and label
+    fraction.
+    """
+    claim = [
+        a + compare.MINUS + b for a in plan.config.claimed for b in plan.config.against if a != b
+    ]
+    wanted = [metric + P for metric in MAIN]
+    family: dict[tuple, list[dict]] = {}
+    for row in differences:
+        if row["method"] in claim and row["metric"] in wanted:
+            family.setdefault((row["probe"], row["fraction"]), []).append(row)
+    made = []
+    for own in family.values():
+        values = holm(np.array([row["value"] for row in own]))
+        for row, value in zip(own, values, strict=True):
+            metric = row["metric"].removesuffix(P) + HOLM
+            made.append(row | {"metric": metric, "value": float(value)})
+    return made
+
+
+def holm(p_N: np.ndarray) -> np.ndarray:
+    """Probabilities corrected for their number (Holm 1979); NaN stays NaN and does not count."""
+    made_N = np.full(len(p_N), np.nan)
+    known = np.flatnonzero(np.isfinite(p_N))
+    order = known[np.argsort(p_N[known], kind="stable")]
+    scaled = p_N[order] * (len(order) - np.arange(len(order)))
+    made_N[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
+    return made_N
+
+
+def write(path: Path, made: Sequence[dict]) -> None:
+    """results.csv: the columns of a probe's, then the seed of the pretraining and the spread."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: _text(row[k]) for k in COLUMNS} for row in made)
+    partial.replace(path)
+
+
+def _text(value: object) -> object:
+    if isinstance(value, float):
+        return "" if np.isnan(value) else repr(float(value))
+    return value

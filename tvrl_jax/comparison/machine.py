@@ -1,0 +1,45 @@
+"""What the numbers of a comparison were made with."""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tvrl_jax.comparison import record
+from tvrl_jax.comparison.plan import Plan
+from tvrl_jax.report import facts
+from tvrl_jax.report.progress import duration
+
+ASK = "import jax; d = jax.devices(); print(f'{len(d)} x {d[0].device_kind}')"
+
+
+def pairs(plan: Plan, command: str) -> list[tuple[str, str]]:
+    """Name and value, a line each."""
+    shared, seeds = plan.config.shared, plan.config.seeds
+    done = [made for cell in plan.cells if (made := record.read(cell)) and not made.code]
+    budget = f"{shared.train.steps} steps of {shared.train.batch_size} series"
+    return [
+        ("command", command),
+        ("budget", f"{budget}, the same for each method"),
+        ("model", f"{shared.model.arch}, {shared.model.image_size} pixels"),
+        ("seeds", f"pretraining {', '.join(map(str, seeds))}; probe {plan.config.probe.seeds}"),
+        ("cells", f"{len(done)} of {len(plan.cells)} done"),
+        ("time", f"{duration(sum(made.seconds for made in done))} in all cells"),
+        ("machine", f"{processor()}, {os.cpu_count()} cores; {devices()}"),
+        ("versions", facts.versions()),
+    ]
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.is_file() else None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def devices() -> str:
+    """Asked of a process of its own: here JAX would take an accelerator's memory and keep it."""
+    asked = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=False)
+    return asked.stdout.strip() or "no device"

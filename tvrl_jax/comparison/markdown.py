@@ -1,0 +1,32 @@
+"""table.md: the comparison as text, to be read as it is or put into a README."""
+
+from collections.abc import Mapping, Sequence
+
+from tvrl_jax.comparison import summary
+from tvrl_jax.comparison.plan import Plan
+from tvrl_jax.comparison.summary import Grid
+from tvrl_jax.report import compare
+
+
+def text(plan: Plan, rows: Sequence[Mapping], facts: Sequence[tuple[str, str]]) -> str:
+    """`facts`: name and value of what the numbers were made with."""
+    parts = [f"# Methods on {plan.config.cohort}"]
+    parts.append("\n".join(f"* {name}: {value}" for name, value in facts))
+    failed = summary.failures(plan)
+    if failed:
+        parts += ["## Not done", "\n".join(f"* {line}" for line in failed)]
+    for probe, fraction in summary.settings_of(rows):
+        parts.append(f"## {compare.heading(probe, fraction)}")
+        parts.append(table(summary.results(plan, rows, probe, fraction)))
+        claims = summary.claims(plan, rows, probe, fraction)
+        parts += [table(claims)] if claims.rows else []
+    parts += ["## Cost", table(summary.cost(plan))]
+    parts += ["## What differs between the methods"]
+    parts += [table(summary.differences_between_methods(plan))]
+    return "\n\n".join(parts) + "\n"
+
+
+def table(grid: Grid) -> str:
+    rows = [grid.head, ["---"] * len(grid.head), *grid.rows]
+    lines = ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows]
+    return "\n".join(lines) + (f"\n\n{grid.note}" if grid.note else "")

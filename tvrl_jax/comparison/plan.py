@@ -1,0 +1,171 @@
+"""What a comparison consists of: the configurations of its methods, and the cells to run."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from tvrl_jax import settings
+from tvrl_jax.errors import UserError, nearest
+
+TRAIN = "pretrain"  # the kind of a cell that is no probe
+NAMED = ("method", "seed")  # keys of a pretraining that name the cell, and so always differ
+
+
+class Presets(NamedTuple):
+    """What configs/ holds, by name."""
+
+    methods: Sequence[str]
+    method: Callable[[str, str], ConfigDict]  # (method, cohort) -> its own configuration
+    probes: Sequence[str]
+    probe: Callable[[str], ConfigDict]  # kind -> its configuration
+
+
+class Cell(NamedTuple):
+    """One run of train.py or probe.py."""
+
+    method: str
+    seed: int  # of the pretraining
+    kind: str  # TRAIN, or the kind of a probe
+    folder: Path  # of the run; the record and the log lie beside it
+    arguments: tuple[str, ...]  # what follows `python`
+    baselines: tuple[str, ...] = ()  # measured by this probe besides
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} seed {self.seed} {self.kind}"
+
+
+class Plan(NamedTuple):
+    config: ConfigDict
+    folder: Path
+    pretraining: dict[str, ConfigDict]  # method -> its configuration, with the first seed
+    cells: tuple[Cell, ...]  # in the order in which they run
+
+    def pretrained(self, cell: Cell) -> Cell:
+        """The cell that trains what `cell` probes."""
+        same = (cell.method, cell.seed, TRAIN)
+        return next(c for c in self.cells if (c.method, c.seed, c.kind) == same)
+
+
+def make(config: ConfigDict, folder: Path, presets: Presets) -> Plan:
+    """Raises UserError for a name that is not known, a key that is none, or nothing to do."""
+    check(config, presets)
+    trained = {m: pretraining(config, m, config.seeds[0], presets) for m in config.methods}
+    for method in config.methods:
+        settings.check(trained[method])
+    cells = []
+    for seed in config.seeds:
+        for method in config.methods:
+            cells.append(_train_cell(config, method, seed, folder, presets))
+            lends = seed == config.seeds[0] and method in lenders(trained)
+            measured = tuple(b for b in config.baselines if lends or b != "untrained")
+            own = [
+                _probe_cell(config, cells[-1], kind, measured, presets) for kind in config.probes
+            ]
+            cells += own
+    return Plan(config, folder, trained, tuple(cells))
+
+
+def check(config: ConfigDict, presets: Presets) -> None:
+    for key in ("methods", "seeds", "probes"):
+        if not config[key]:
+            raise UserError(f"config.{key} is empty: name at least one.")
+        if len(set(config[key])) < len(config[key]):
+            raise UserError(f"config.{key} = {tuple(config[key])} names one of them twice.")
+    for seed in config.seeds:
+        if not isinstance(seed, int) or seed < 0:
+            raise UserError(f"config.seeds has {seed!r}; whole numbers from 0 are right.")
+    for key in ("methods", "claimed", "against"):
+        _known(f"config.{key}", config[key], presets.methods)
+    _known("config.probes", config.probes, presets.probes)
+    _known("config.only", config.only, presets.methods)
+    _known("config.baselines", config.baselines, ("untrained", "constant"))
+
+
+def _known(key: str, names: Sequence[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise UserError(f'{key} has "{name}".{nearest(str(name), known)}')
+
+
+def pretraining(config: ConfigDict, method: str, seed: int, presets: Presets) -> ConfigDict:
+    """The method's own configuration where it is `inherent`, else `shared`; then `only`."""
+    made = presets.method(method, config.cohort)
+    shared = {k: v for k, v in settings.leaves(config.shared) if not inherent(config, k)}
+    apply(made, shared, "config.shared")
+    apply(made, dict(settings.leaves(config.only.get(method) or ConfigDict())), f"only.{method}")
+    made.seed = seed
+    return made
+
+
+def inherent(config: ConfigDict, key: str) -> bool:
+    """Whether `shared` leaves a dotted key to the method."""
+    return any(key == name or key.startswith(name + ".") for name in (*NAMED, *config.inherent))
+
+
+def apply(config: ConfigDict, changes: dict[str, Any], where: str) -> None:
+    """Sets dotted keys. UserError for one that `config` lacks, or a value of another type."""
+    known = dict(settings.leaves(config))
+    for key, value in changes.items():
+        if key not in known:
+            near = settings.similar(key, config)
+            hint = f' Did you mean "{near}"?' if near else ""
+            raise UserError(f"{where}.{key}: there is no such key.{hint}")
+        try:
+            config.update_from_flattened_dict({key: value})
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"{where}.{key} = {value!r} must be of the kind of {known[key]!r}."
+            ) from error
+
+
+def lenders(trained: dict[str, ConfigDict]) -> list[str]:
+    """The methods beside which `untrained` is measured: the first of each architecture.
+
+    One for all would not do: an encoder that is told the times may read from them, untrained, what
+    no image shows.
+    """
+    found: dict[str, str] = {}
+    for method, config in trained.items():
+        found.setdefault(str(config.model), method)
+    return list(found.values())
+
+
+def _train_cell(config, method: str, seed: int, folder: Path, presets: Presets) -> Cell:
+    made = pretraining(config, method, seed, presets)
+    flags = changed(presets.method(method, config.cohort), made)
+    place = folder / "cells" / method / f"seed{seed}" / TRAIN
+    start = ("train.py", f"--config=configs/{method}.py:{config.cohort}")
+    return Cell(method, seed, TRAIN, place, (*start, *flags, f"--workdir={place}"))
+
+
+def _probe_cell(config, trained: Cell, kind: str, baselines: tuple, presets: Presets) -> Cell:
+    start = presets.probe(kind)
+    made = presets.probe(kind)
+    apply(made, dict(settings.leaves(config.probe)), "config.probe")
+    made.baselines = baselines
+    place = trained.folder.with_name(f"probe_{kind}")
+    arguments = (
+        "probe.py",
+        f"--config=configs/probe_{kind}.py",
+        *changed(start, made),
+        f"--checkpoint={trained.folder}",
+        f"--workdir={place}",
+    )
+    return Cell(trained.method, trained.seed, kind, place, arguments, baselines)
+
+
+def changed(start: ConfigDict, made: ConfigDict) -> list[str]:
+    """The flags that turn one configuration into the other."""
+    before = dict(settings.leaves(start))
+    return [f"--config.{k}={v}" for k, v in settings.leaves(made) if before[k] != v]
+
+
+def differing(trained: dict[str, ConfigDict]) -> dict[str, list[Any]]:
+    """Dotted key -> its value for each method (None = absent), where they are not all alike."""
+    flat = [dict(settings.leaves(config)) for config in trained.values()]
+    keys = sorted({key for one in flat for key in one} - set(NAMED))
+    values = {key: [one.get(key) for one in flat] for key in keys}
+    return {key: v for key, v in values.items() if any(one != v[0] for one in v)}

@@ -1,0 +1,63 @@
+"""What became of a cell: written beside its folder when its process has ended."""
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+from typing import NamedTuple
+
+from tvrl_jax.comparison.plan import TRAIN, Cell, Plan
+
+
+class Record(NamedTuple):
+    arguments: tuple[str, ...]
+    code: int  # 0 = done
+    reason: str  # why not; one sentence
+    seconds: float  # of wall time, over all attempts of a pretraining
+    ended: float  # seconds since 1970
+
+
+def log_of(cell: Cell) -> Path:
+    return cell.folder.with_name(f"{cell.folder.name}.log")
+
+
+def place(cell: Cell) -> Path:
+    return cell.folder.with_name(f"{cell.folder.name}.json")
+
+
+def read(cell: Cell) -> Record | None:
+    """None where the cell has not been run, or its folder is gone."""
+    try:
+        held = json.loads(place(cell).read_text(encoding="utf-8"))
+        record = Record(**held | {"arguments": tuple(held["arguments"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return record if record.code or cell.folder.is_dir() else None
+
+
+def write(cell: Cell, record: Record) -> None:
+    path = place(cell)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps(record._asdict(), indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def is_done(plan: Plan, cell: Cell) -> bool:
+    """Whether the cell was finished with this command, and after what it rests on."""
+    record = read(cell)
+    if record is None or record.code or record.arguments != cell.arguments:
+        return False
+    if cell.kind == TRAIN:
+        return True
+    trained = plan.pretrained(cell)
+    return is_done(plan, trained) and read(trained).ended <= record.ended
+
+
+def reason(log: Path, code: int) -> str:
+    """The sentence with which a process ended: its error, else its last line."""
+    if code < 0:
+        return f"ended by signal {-code} ({signal.Signals(-code).name})"
+    lines = re.split(r"[\r\n]+", log.read_text(encoding="utf-8", errors="replace").strip())
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return (errors or lines)[-1].strip() or "it ended without a word"

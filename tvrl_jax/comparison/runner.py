@@ -1,0 +1,117 @@
+"""Runs the cells one after the other, each in a process of its own.
+
+A process of its own gives its memory (and an accelerator's) back, and takes no other cell with it
+when it fails.
+"""
+
+import fcntl
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tvrl_jax.comparison import record
+from tvrl_jax.comparison.board import Board
+from tvrl_jax.comparison.plan import TRAIN, Cell, Plan
+from tvrl_jax.comparison.record import Record
+from tvrl_jax.errors import UserError
+from tvrl_jax.signals import Interruption
+
+ROOT = Path(__file__).resolve().parents[2]  # where train.py and probe.py are
+POLL_S = 0.5  # between two looks at a process
+
+
+def run(plan: Plan, board: Board) -> list[Cell]:
+    """Runs what is not done yet; returns the cells that failed.
+
+    Raises:
+      SystemExit: 128 + n after signal n, which the running cell has been sent, too.
+    """
+    failed = []
+    with Interruption() as interruption:
+        for cell in plan.cells:
+            if record.is_done(plan, cell):
+                board.kept(cell)
+                continue
+            if cell.kind != TRAIN and not record.is_done(plan, plan.pretrained(cell)):
+                made = Record(cell.arguments, 1, "its pretraining failed", 0.0, time.time())
+                record.place(cell).parent.mkdir(parents=True, exist_ok=True)
+                record.write(cell, made)
+            else:
+                made = run_cell(cell, board, interruption)
+            if made.code:
+                failed.append(cell)
+            board.ended(cell, made)
+    return failed
+
+
+def run_cell(cell: Cell, board: Board, interruption: Interruption) -> Record:
+    """Runs one cell to its end and records it; a pretraining continues where it stopped."""
+    before = record.read(cell)
+    # What an earlier attempt at the same pretraining took, belongs to its cost.
+    spent = before.seconds if before and before.arguments == cell.arguments else 0.0
+    if cell.kind != TRAIN:
+        spent = 0.0
+        shutil.rmtree(cell.folder, ignore_errors=True)  # a probe has nothing to continue from
+    cell.folder.parent.mkdir(parents=True, exist_ok=True)
+    log = record.log_of(cell)
+    begun = time.time()
+    board.begun(cell, log)
+    with log.open("ab" if cell.kind == TRAIN else "wb") as file:
+        file.write(f"$ python {shlex.join(cell.arguments)}\n".encode())
+        file.flush()
+        code = _wait(_start(cell.arguments, file), board, interruption)
+    reason = record.reason(log, code) if code else ""
+    made = Record(cell.arguments, code, reason, spent + time.time() - begun, time.time())
+    record.write(cell, made)
+    if interruption:
+        board.close()
+        interruption.leave()
+    return made
+
+
+def _start(arguments: Sequence[str], log) -> subprocess.Popen:
+    script, *flags = arguments
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / script), *flags],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        # A session of its own: Ctrl-C reaches it once, through us. It also inherits the lock, so
+        # that a cell which outlives us is not started a second time.
+        start_new_session=True,
+        close_fds=False,
+    )
+
+
+def _wait(process: subprocess.Popen, board: Board, interruption: Interruption) -> int:
+    sent = False
+    while True:
+        try:
+            return process.wait(POLL_S)
+        except subprocess.TimeoutExpired:
+            board.update()
+        if interruption and not sent:
+            process.send_signal(interruption.number)
+            sent = True
+
+
+@contextmanager
+def lock(folder: Path):
+    """Only one comparison at a time in a folder. UserError while another one is at work there."""
+    file = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)
+    os.set_inheritable(file, True)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        raise UserError(f"{folder}: a comparison is running there; wait for its end.") from None
+    try:
+        yield
+    finally:
+        os.close(file)
