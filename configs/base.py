@@ -47,7 +47,7 @@ def get_config() -> ConfigDict:
     c.data.threads = 4  # reading threads
     c.data.workers = 0  # reading processes; 0 = threads only, which is right for the store
     c.data.phantom = ConfigDict()  # a synthetic cohort, written to data.root when absent there
-    c.data.phantom.kind = ""  # cardiac, or "" = real data
+    c.data.phantom.kind = ""  # cardiac or retina, or "" = real data
     c.data.phantom.subjects = 0  # how many to write
     c.data.phantom.seed = 0  # of the synthetic subjects
     c.data.phantom.size = 0  # side of the written frames, pixels
@@ -119,9 +119,9 @@ def get_config() -> ConfigDict:
     c.train.batch_size = 128  # series per step, over all devices
     c.train.sharding = "data"  # data (parameters on every device) or full (spread over the mesh)
     c.train.ema = 0.0  # decay of an averaged copy of the encoder; 0 = none
+    c.train.ema_target = False  # TVRL and causal predict the averaged encoder's features
     c.train.checkpoint_every = 1000  # steps
-    c.train.keep = 2  # newest checkpoints kept, besides the best
-    c.train.best = "loss"  # the metric that names the best checkpoint, smaller is better
+    c.train.keep = 2  # newest checkpoints kept, besides the one with the least mean loss
     c.train.on_nan = "stop"  # a non-finite loss
 
     c.log = ConfigDict()

@@ -34,6 +34,43 @@ PHANTOM_CARDIAC = {
     "model.input_std": 0.29,
 }
 
+# Retinal scans of 1 to 12 visits over years; each eye of a patient is a series.
+PHANTOM_RETINA = {
+    "data.root": "data/phantom_retina",
+    "data.csv": "cohort.csv",
+    "data.columns.time": "years",
+    "data.columns.series": "eye",
+    "data.columns.split": "split",
+    "data.columns.event": "event",
+    "data.columns.duration": "duration",
+    "data.targets": (
+        "late:classification",
+        "convert_3y:classification",
+        "convert_3y_atrophy:classification",
+        "convert_3y_neovascular:classification",
+        "va:regression",
+    ),
+    "data.time_unit": "years",
+    "data.image_size": 64,
+    "data.phantom.kind": "retina",
+    "data.phantom.subjects": 1000,
+    "data.phantom.size": 64,
+    "data.phantom.nuisance": "mild",
+    "clips.frames": 8,
+    "clips.stride": 1,
+    "clips.sampling": "newest",
+    "augment.rotation": 5.0,
+    "augment.crop": (0.1, 1.0),
+    "augment.vflip": 0.0,  # depth has a direction
+    "augment.brightness": 0.6,
+    "augment.contrast": 0.8,
+    "augment.blur_sigma": (0.1, 1.0),
+    "augment.time_jitter": 0.1,
+    "model.image_size": 64,
+    "model.input_mean": 0.25,
+    "model.input_std": 0.23,
+}
+
 # Short-axis cine MRI, 2 subjects. Every slice has its own trigger times, in a table of slices.
 SUNNYBROOK = {
     "data.csv": "slice_timing.csv",
@@ -128,6 +165,7 @@ MS_BRAIN = {
 PRESETS = {
     "own": {},
     "phantom_cardiac": PHANTOM_CARDIAC,
+    "phantom_retina": PHANTOM_RETINA,
     "sunnybrook": SUNNYBROOK,
     "sunnybrook_dicom": SUNNYBROOK_DICOM,
     "sunnybrook_npz": SUNNYBROOK_NPZ,

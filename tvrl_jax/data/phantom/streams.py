@@ -2,7 +2,9 @@
 
 import numpy as np
 
-DESIGN, PATIENT, BEATS, APPEARANCE, NOISE = range(5)  # what a stream is for
+# What a stream is for.
+DESIGN, PATIENT, BEATS, APPEARANCE, NOISE = range(5)  # of the heart
+RETINA_SPLIT, RETINA_PATIENT, RETINA_VISITS, EYE_BUILD, EYE_LOOK, EYE_SPECKLE = range(10, 16)
 
 
 def stream(seed: int, purpose: int, index: int) -> np.random.Generator:

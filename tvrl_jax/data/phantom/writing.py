@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from tvrl_jax.data.phantom import cardiac, settings, workers
+from tvrl_jax.data.phantom import cardiac, retina, settings, workers
 from tvrl_jax.data.phantom.files import replace
 
-KINDS = {"cardiac": cardiac.KIND}
+KINDS = {"cardiac": cardiac.KIND, "retina": retina.KIND}
 
 
 def write(
@@ -49,6 +49,7 @@ def write(
         for of_subject in workers.each(job, subjects, processes):
             rows += of_subject
             bar.update()
-    table = pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
+    # Objects: a whole number stays one in a column that has gaps.
+    table = pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n")
     replace(root / "cohort.csv", table.encode())
     settings.seal(root)
