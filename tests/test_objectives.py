@@ -40,8 +40,8 @@ def pico(monkeypatch):
 def config_of(method) -> ConfigDict:
     config = importlib.import_module(f"configs.{method}").get_config()
     config.model.update(arch="pico", image_size=SIDE, temporal_depth=1, temporal_heads=2)
-    # Rows of weight 0 still enter the statistics of BatchNorm in the head.
-    config.model.update(head_hidden=16, head_width=8, dropout=0.0, head_norm=False)
+    config.model.update(head_hidden=16, head_width=8, dropout=0.0)
+    config.model.head_norm = method in WITH_BATCHNORM
     config.model.update(decoder_width=12, decoder_depth=1, decoder_heads=3)
     if method == "videomae":
         config.model.patch_size = 4

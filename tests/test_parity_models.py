@@ -292,6 +292,14 @@ def seen_by_mae(params, clip, noise, *, keep):
     return bound.encode(visible, key=None), place
 
 
+def mae_loss(net, params, clip, valid, noise, *, keep, aux=False):
+    run = functools.partial(net.reconstruct, keep=keep, train=True, key=None)
+    prediction, target, counted = run(params, clip, valid, noise)
+    error = jnp.square(prediction - target).mean(-1)
+    value = (error * counted).sum() / counted.sum()
+    return (value, (prediction, counted)) if aux else value
+
+
 @both
 def test_videomae_step(parity_dir, kind):
     recording = load(parity_dir, "09a_videomae_pt1")
@@ -302,16 +310,17 @@ def test_videomae_step(parity_dir, kind):
         noise, valid = recording.array["in/noise"], np.ones((4, 8), bool)
         keep = kept_count(32, 0.9)
 
-        def loss(params):
-            run = functools.partial(net.reconstruct, keep=keep, train=True, key=None)
-            prediction, target, counted = run(params, clip, valid, noise)
-            error = jnp.square(prediction - target).mean(-1)
-            return (error * counted).sum() / counted.sum(), (prediction, counted)
-
-        (value, (pred, counted)), grad = quick(jax.value_and_grad(loss, has_aux=True))(params)
+        loss = functools.partial(mae_loss, net, keep=keep, aux=True)
+        step = quick(jax.value_and_grad(loss, has_aux=True))
+        (value, (pred, counted)), grad = step(params, clip, valid, noise)
         raw = patchify(jnp.asarray(clip), (1, 16, 16))
         outputs_meet(recording, dtype, loss=value, pred=pred, mask=counted, target=raw)
         outputs_meet(recording, dtype, loss_per_patch_mean=value)
+        short, frames = frames_last(recording.array["in/clip_t4"], dtype), np.ones((4, 4), bool)
+        of_half = quick(functools.partial(mae_loss, net, keep=kept_count(16, 0.9)))
+        outputs_meet(
+            recording, dtype, loss_last_group_only=of_half(params, short, frames, noise[:, :16])
+        )
         check(recording, "", dtype, grad=grad)
         latent, place = quick(functools.partial(seen_by_mae, keep=keep))(params, clip, noise)
         np.testing.assert_array_equal(place, recording.array["out/ids_restore"])

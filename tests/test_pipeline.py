@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from fake_store import make_store
 
-from tvrl_jax.data.pipeline import train_batches, window_batches
+from tvrl_jax.data.pipeline import train_batches
 from tvrl_jax.errors import UserError
 
 CLIPS = dict(
@@ -180,42 +180,6 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
-
-
-@pytest.mark.parametrize("batch_size", [1, 7, 64])
-def test_dense_windows_come_all_in_order_and_filler_has_no_weight(store, batch_size):
-    batches = list(
-        window_batches(
-            store, [5, 0, 3], frames=4, stride=2, batch_size=batch_size, relative_time=True
-        )
-    )
-    assert all(len(b["weight_B"]) == batch_size for b in batches)
-    real = np.concatenate([b["weight_B"] for b in batches]) == 1
-    series = np.concatenate([b["series_B"] for b in batches])[real]
-    first = np.concatenate([b["clip_BVTHWC"][:, 0, 0, 0, 0, 0] for b in batches])[real]
-    assert series.tolist() == [5] * 18 + [0] * 23 + [3]
-    assert first.tolist() == [*range(18), *range(23), 0]
-    assert np.flatnonzero(real).tolist() == list(range(42))
-    assert all(b["valid_BVT"].any(axis=2).all() for b in batches)  # filler is harmless to a model
-
-
-def test_a_limit_spreads_the_windows_evenly(store):
-    (batch,) = window_batches(
-        store, [0, 3], frames=4, stride=2, batch_size=4, relative_time=True, limit=3
-    )
-    assert batch["clip_BVTHWC"][:, 0, 0, 0, 0, 0].tolist() == [0, 11, 22, 0]
-
-
-def test_newest_takes_one_window_per_series(store):
-    (batch,) = window_batches(
-        store, [0, 3], frames=4, stride=2, batch_size=2, relative_time=True, sampling="newest"
-    )
-    assert batch["clip_BVTHWC"][:, 0, :, 0, 0, 0].tolist() == [[23, 25, 27, 29], [0, 2, 0, 0]]
-    assert batch["valid_BVT"].sum(axis=2).tolist() == [[4], [2]]
-
-
-def test_no_series_no_batch(store):
-    assert not list(window_batches(store, [], frames=4, stride=2, batch_size=2, relative_time=True))
 
 
 @pytest.mark.parametrize(

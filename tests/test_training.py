@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny
 
-from configs import tvrl
+from configs import cvrl, tvrl
 from tvrl_jax import trainer
 from tvrl_jax.checkpoint import restore_for_reading
 from tvrl_jax.errors import UserError
@@ -118,5 +118,29 @@ def test_a_loss_that_is_not_finite_stops_with_the_place(config, tmp_path):
 def test_a_batch_that_does_not_divide_is_refused(config, tmp_path):
     config.train.batch_size = 12
     with pytest.raises(UserError, match=r"batch_size = 12 .* 8 devices: use 8 or 16"):
+        trainer.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_averaged_encoder_may_give_the_target(config, tmp_path):
+    config.update_from_flattened_dict({"train.ema": 0.9, "objective.start_fraction": 0.0})
+    trainer.train(config, tmp_path / "own")
+    config.train.ema_target = True
+    trainer.train(config, tmp_path / "averaged")
+    own, averaged = _rows(tmp_path / "own"), _rows(tmp_path / "averaged")
+    assert own[0]["loss_contrastive"] == averaged[0]["loss_contrastive"]
+    assert all(
+        np.isfinite(b["loss_latent"]) and a["loss_latent"] != b["loss_latent"]
+        for a, b in zip(own, averaged, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "ema", "hint"), [("tvrl", 0.0, "train.ema"), ("cvrl", 0.9, "predicts no features")]
+)
+def test_an_averaged_target_that_cannot_be_is_refused(root, tmp_path, method, ema, hint):
+    config = tiny.shrink({"tvrl": tvrl, "cvrl": cvrl}[method].get_config(), root)
+    config.update_from_flattened_dict({"train.ema": ema, "train.ema_target": True})
+    with pytest.raises(UserError, match=hint):
         trainer.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()

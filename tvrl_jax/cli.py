@@ -12,7 +12,7 @@ from absl import flags
 from absl import logging as absl_logging
 
 from tvrl_jax import settings
-from tvrl_jax.errors import UserError, nearest
+from tvrl_jax.errors import UserError, closest, nearest
 
 FLAGS = flags.FLAGS
 OWN = ("config", "workdir", "resume", "checkpoint", "step")
@@ -96,7 +96,7 @@ def _unknown_key(error: Exception, template: str) -> str:
     for argument in given:
         key = argument.split("=")[0].split("config.", 1)[1]
         if key not in known and not key.startswith("objective."):
-            near = settings.similar(key, whole)
+            near = closest(key, known)
             return f"--config.{key}: there is no such key." + (
                 f' Did you mean "{near}"?' if near else " See --help."
             )

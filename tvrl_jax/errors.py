@@ -11,7 +11,12 @@ class UserError(Exception):
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint like ` Did you mean "lr"?`, or the list of what is known when nothing is near."""
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    close = closest(name, known)
     if close:
-        return f' Did you mean "{close[0]}"?'
+        return f' Did you mean "{close}"?'
     return f" Known: {', '.join(known)}." if known else ""
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """The one that is nearest to `name`, or an empty string."""
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.5)), "")

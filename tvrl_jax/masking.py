@@ -18,8 +18,11 @@ def frame_mask(key: jax.Array, valid_BT: jax.Array, *, ratio: float) -> jax.Arra
 
 
 def kept_count(tokens: int, ratio: float) -> int:
-    """How many of `tokens` stay when the fraction `ratio` is removed: rounded down, at least 1."""
-    return max(1, int(tokens * (1 - ratio) + 1e-9))  # 40 x (1 - 0.9) is 3.9999999999999996
+    """How many of `tokens` stay when the fraction `ratio` is removed: the nearest, at least 1.
+
+    The published masks keep 3 of 32 and 2 of 16 when nine tenths go (recording 09a).
+    """
+    return max(1, int(tokens * (1 - ratio) + 0.5))
 
 
 def random_noise(key: jax.Array, valid_BN: jax.Array) -> jax.Array:

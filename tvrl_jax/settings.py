@@ -1,6 +1,5 @@
 """Checks of a configuration before anything is read, built or written."""
 
-import difflib
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -157,10 +156,3 @@ def differences(old: ConfigDict, new: ConfigDict) -> list[str]:
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key) and not key.startswith(MAY_CHANGE)
     ]
-
-
-def similar(key: str, config: ConfigDict) -> str:
-    """The dotted key of `config` that is nearest to `key`, or an empty string."""
-    known = [name for name, _ in leaves(config)]
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    return close[0] if close else ""

@@ -41,13 +41,30 @@ def draw_views(learner: Learner, batch: dict, step) -> dict:
     return {**batch, "clip_BVTHWC": clip, "time_BVT": time, "valid_BVT": valid}
 
 
+def averaged_features(learner: Learner, state: State, views: dict) -> jax.Array:
+    """What the averaged encoder makes of each frame [B, V, T, D], by its running statistics."""
+    params = {"encoder": state.ema}
+    features = [
+        learner.network.spatial(params, state.extra, clip_BTHWC, valid_BT, train=False, key=None)[0]
+        for clip_BTHWC, valid_BT in zip(
+            jnp.moveaxis(views["clip_BVTHWC"], 1, 0),
+            jnp.moveaxis(views["valid_BVT"], 1, 0),
+            strict=True,
+        )
+    ]
+    return jnp.stack(features, axis=1)
+
+
 def _outcome(learner: Learner, params, state: State, batch: dict):
     config = learner.config
+    views = draw_views(learner, batch, state.step)
+    if config.train.ema_target:
+        views["latent_target_BVTD"] = averaged_features(learner, state, views)
     return learner.objective.loss(
         learner.network,
         params,
         state.extra,
-        draw_views(learner, batch, state.step),
+        views,
         stream(config.seed, "objective", state.step),
         state.step / config.train.steps,
         **learner.rule,

@@ -40,6 +40,7 @@ def train(config: ConfigDict, workdir: str, *, resume: bool = False) -> Path:
     """
     objective = find_objective(config)
     settings.check(config)
+    _check_target(config, objective)
     sharding.check_batch_size(config.train.batch_size)
     run_folder.refuse_other(workdir, config, resume=resume)
     make_network(config, objective, outputs=1)  # what does not fit is said before hours of packing
@@ -83,6 +84,16 @@ def make_learner(config: ConfigDict, objective: Objective, store: Store) -> step
     )
 
 
+def _check_target(config: ConfigDict, objective: Objective) -> None:
+    if config.train.ema_target and not config.train.ema:
+        raise UserError("config.train.ema_target = True needs config.train.ema, such as 0.996.")
+    if config.train.ema_target and "token" not in objective.parts:
+        raise UserError(
+            f'config.train.ema_target = True: method "{config.method}" predicts no features; '
+            "only tvrl and causal do."
+        )
+
+
 class Run(NamedTuple):
     """What the loop works with."""
 
@@ -106,9 +117,7 @@ def _run(learner: step.Learner, store: Store, folder: Path) -> None:
         mesh=mesh,
         kind=config.train.sharding,
     )
-    with Checkpoints(
-        folder / "checkpoints", keep=config.train.keep, best=config.train.best
-    ) as checkpoints:
+    with Checkpoints(folder / "checkpoints", keep=config.train.keep, best="loss") as checkpoints:
         state, start, losses = _resume(checkpoints, state)
         if start >= config.train.steps:
             LOG.info("%s: all %d steps are done already.", folder, start)

@@ -75,37 +75,6 @@ def train_batches(
     return iter(_prefetch(mine.map(read), threads=threads, workers=workers))
 
 
-def window_batches(
-    store,
-    series: Sequence[int],
-    *,
-    frames: int,
-    stride: int,
-    batch_size: int,
-    relative_time: bool,
-    limit: int | None = None,
-    sampling: str = "random",
-    threads: int = 2,
-) -> Iterator[Batch]:
-    """Every dense window of the given series, in order, as batches with V = 1.
-
-    `limit` takes at most that many windows of each series, evenly spread. Sampling "newest", for
-    visits, takes the one window that ends with the newest frame. The last batch is filled with
-    repeats of its last row, of weight 0.
-    """
-    cut.check(frames=frames, stride=stride, sampling=sampling, windows=1, interval="constant")
-    plans = [
-        Plan(int(i), index_T[None], valid_T[None])
-        for i in series
-        for index_T, valid_T in _windows(store.series[i].frames, frames, stride, limit, sampling)
-    ]
-    chunks = [plans[at : at + batch_size] for at in range(0, len(plans), batch_size)]
-    read = partial(read_batch, store, relative_time=relative_time, batch_size=batch_size)
-    if not chunks:
-        return iter(())
-    return iter(_prefetch(grain.MapDataset.source(chunks).map(read), threads=threads, workers=0))
-
-
 def _shuffled(series: np.ndarray, seed: int, position: int, _) -> int:
     """The series at a position of the endless order, which runs through them anew each epoch."""
     # Grain's own shuffle tries about 2^16 / n numbers for an element of n: a millisecond for 50.
@@ -120,16 +89,6 @@ def _order(count: int, seed: int, epoch: int) -> np.ndarray:
 
 def _plan(frames_of: Sequence[int], draw: dict, series: int, rng: np.random.Generator) -> Plan:
     return Plan(int(series), *cut.draw_clip(rng, frames_of[series], **draw))
-
-
-def _windows(total: int, frames: int, stride: int, limit: int | None, sampling: str):
-    if sampling == "newest":
-        return [cut.window(0, total, frames=frames, stride=stride, sampling=sampling)]
-    index_NT, valid_NT = cut.dense_windows(total, frames=frames, stride=stride)
-    chosen = range(len(index_NT))
-    if limit and limit < len(index_NT):
-        chosen = np.linspace(0, len(index_NT) - 1, limit).round().astype(int)
-    return [(index_NT[n], valid_NT[n]) for n in chosen]
 
 
 def _series_of(store, split: str) -> np.ndarray:

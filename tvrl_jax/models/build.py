@@ -29,7 +29,7 @@ class Network(NamedTuple):
     temporal: Callable  # (params, x_BND, key_mask_BT, *, train, key, causal=False)
     #                     -> (cls_BD, token_BND); causal: no CLS, and no row sees later ones
     keys: Callable  # valid_BT -> valid_BN: which rows of token_BND are not padding
-    project: Callable  # (params, extra, cls_BD, *, train) -> (embedding_BE, extra)
+    project: Callable  # (params, extra, cls_BD, counted_B=None, *, train) -> (embedding_BE, extra)
     predict: Callable  # (params, token_BTD) -> prediction_BTD
     mask_token: Callable  # params -> [D]
     shift: Callable  # (params, feature_BD, dt_B) -> feature_BD
@@ -84,8 +84,8 @@ def _heads(m, width: int, parts, outputs: int) -> dict[str, Part]:
 
 
 def _head_functions(built: dict[str, Part]) -> dict[str, Callable]:
-    def project(params, extra, cls_BD, *, train):
-        return apply(built["projection"], params, extra, cls_BD, train=train)
+    def project(params, extra, cls_BD, counted_B=None, *, train):
+        return apply(built["projection"], params, extra, cls_BD, counted_B, train=train)
 
     def predict(params, token_BTD):
         return apply(built["token"], params, {}, token_BTD)[0]
@@ -112,12 +112,12 @@ def _absent(name: str) -> Callable:
 def _decoder(m, grid) -> Part:
     N, values = math.prod(grid), m.tubelet * m.patch_size**2 * m.channels
     module = videomae.Decoder(
-        m.decoder_width, m.decoder_depth, m.decoder_heads, N, values, m.remat,
+        m.decoder_width, m.decoder_depth, m.decoder_heads, grid, values, m.remat,
         sizes.DTYPES[m.dtype],
     )  # fmt: skip
     width = sizes.SIZES[m.arch].width
     example = (jnp.zeros((1, 2, width)), jnp.zeros((1, N), jnp.int32), jnp.ones((1, N), bool))
-    return Part(("mae",), module, example, {"key": None})
+    return Part(("mae",), module, example, {"size": grid, "key": None})
 
 
 def _reconstruct(stack, decoder: Part, m) -> Callable:
@@ -129,9 +129,10 @@ def _reconstruct(stack, decoder: Part, m) -> Callable:
         visible_BKD = jnp.take_along_axis(token_BND, ids_BK[..., None], axis=1)
         seen_BK = jnp.take_along_axis(valid_BN, ids_BK, axis=1)
         latent_BKD = stack.encode(params, visible_BKD, seen_BK, train=train, key=key)
-        out, _ = apply(decoder, params, {}, latent_BKD, place_BN, valid_BN, key=None)
-        clip = (clip_BTHWC - m.input_mean) / m.input_std
-        target = videomae.normalised_patches(clip, (m.tubelet, m.patch_size, m.patch_size))
+        patch = (m.tubelet, m.patch_size, m.patch_size)
+        size = tuple(n // p for n, p in zip(clip_BTHWC.shape[1:4], patch, strict=True))
+        out, _ = apply(decoder, params, {}, latent_BKD, place_BN, valid_BN, size=size, key=None)
+        target = videomae.normalised_patches((clip_BTHWC - m.input_mean) / m.input_std, patch)
         return out, target, (place_BN >= keep) & valid_BN
 
     return reconstruct

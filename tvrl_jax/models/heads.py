@@ -21,13 +21,15 @@ class Projection(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, cls_BD, *, train: bool):
+    def __call__(self, cls_BD, counted_B=None, *, train: bool):
         bias = not self.norm  # BatchNorm brings its own
         x = layers.linear(self.hidden, "in", self.dtype, bias)(cls_BD)
         if self.norm:
-            x = layers.BatchNorm(self.dtype, name="norm_in")(x, train=train)
+            x = layers.BatchNorm(self.dtype, name="norm_in")(x, counted_B, train=train)
         x = layers.linear(self.width, "out", self.dtype, bias)(nn.relu(x))
-        return layers.BatchNorm(self.dtype, name="norm_out")(x, train=train) if self.norm else x
+        if not self.norm:
+            return x
+        return layers.BatchNorm(self.dtype, name="norm_out")(x, counted_B, train=train)
 
 
 class TokenHead(nn.Module):

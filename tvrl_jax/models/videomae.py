@@ -3,6 +3,7 @@
 Tong et al. 2022 (VideoMAE), Feichtenhofer et al. 2022.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -10,10 +11,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.nn.initializers import zeros
 
-from tvrl_jax.models import layers, vit
+from tvrl_jax.models import layers, positions, vit
+from tvrl_jax.models.positions import Grid
 from tvrl_jax.models.stem import patchify
-
-Grid = tuple[int, int, int]  # tokens along time, rows, columns
 
 
 def split(noise_BN, valid_BN, keep: int):
@@ -25,7 +25,7 @@ def split(noise_BN, valid_BN, keep: int):
     return order_BN[:, :keep], jnp.argsort(order_BN, axis=1)
 
 
-def normalised_patches(clip_BTHWC, patch: Grid):
+def normalised_patches(clip_BTHWC, patch: tuple[int, int, int]):
     """The target: patches with mean 0 and variance 1 each (unbiased variance + 1e-6)."""
     patch_BNP = patchify(clip_BTHWC, patch)
     mean = patch_BNP.mean(-1, keepdims=True)
@@ -35,27 +35,29 @@ def normalised_patches(clip_BTHWC, patch: Grid):
 class Decoder(nn.Module):
     """Visible features and mask tokens at their places -> the values of every patch.
 
-    No final norm, as published.
+    `grid` is how many tokens the learned positions are for; for a clip of another `size`, they are
+    interpolated. No final norm, as published.
     """
 
     width: int
     depth: int
     heads: int
-    tokens: int
+    grid: Grid
     values: int
     remat: bool
     dtype: Any
 
     @nn.compact
-    def __call__(self, latent_BKD, place_BN, valid_BN, *, key):
+    def __call__(self, latent_BKD, place_BN, valid_BN, *, size: Grid, key):
         width = (self.width,)
-        shape = (1 + self.tokens, *width)
+        shape = (1 + math.prod(self.grid), *width)
         mask_token = self.param("mask", zeros, width, jnp.float32)
-        positions = self.param("positions", zeros, shape, jnp.float32)
+        position = self.param("positions", zeros, shape, jnp.float32)
+        position_ND = positions.resize(position[1:], self.grid, size)
         x = layers.linear(self.width, "mid", self.dtype)(latent_BKD)
-        token_BND = put_back(x[:, 1:], mask_token.astype(x.dtype), place_BN) + positions[1:]
+        token_BND = put_back(x[:, 1:], mask_token.astype(x.dtype), place_BN) + position_ND
         blocks = vit.Blocks(self.depth, self.heads, 0.0, 0.0, self.remat, self.dtype, name="blocks")
-        cls_B1D = x[:, :1] + positions[0]
+        cls_B1D = x[:, :1] + position[0]
         x = vit.run(blocks, cls_B1D, token_BND, valid_BN, key=key)
         return layers.linear(self.values, "out", self.dtype)(x[:, 1:])
 

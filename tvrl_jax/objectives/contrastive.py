@@ -31,9 +31,9 @@ def summarise(network: Network, params, feature_BVTD, batch, key) -> jax.Array:
 
 def compare(network: Network, params, extra, cls_BVD, batch, *, temperature: float) -> Outcome:
     """Projects both views, one after the other as BatchNorm wants it, and compares them."""
-    first_BE, extra = network.project(params, extra, cls_BVD[:, 0], train=True)
-    second_BE, extra = network.project(params, extra, cls_BVD[:, 1], train=True)
     valid_B = views.counted(batch)
+    first_BE, extra = network.project(params, extra, cls_BVD[:, 0], valid_B, train=True)
+    second_BE, extra = network.project(params, extra, cls_BVD[:, 1], valid_B, train=True)
     valid_N = jnp.tile(valid_B, 2)
     each = info_nce(first_BE, second_BE, valid_B, temperature=temperature)
     value = masked_mean(each.loss, valid_N)
