@@ -10,7 +10,7 @@ import numpy as np
 
 from tvrl_jax.comparison import record
 from tvrl_jax.comparison.plan import TRAIN, Plan
-from tvrl_jax.probing import paired, rows, stats
+from tvrl_jax.probing import paired, rows
 from tvrl_jax.probing.rows import ALL, Score
 from tvrl_jax.report import compare, tables
 
@@ -68,18 +68,12 @@ def names(plan: Plan) -> list[str]:
 
 
 def _column(name: str, probe: str, found: Sequence[tuple[int, list[Score]]]) -> Column:
+    """Over pretraining seeds: the expected score of one pretraining, not of an ensemble."""
     seeds, per_seed = zip(*found, strict=True)
     alike = list(zip(*([s for s in scores if s.seed == ALL] for scores in per_seed), strict=True))
     values = [[score.interval.value for score in group] for group in alike]
     spread = [float(np.std(v, ddof=1)) if len(v) > 1 else np.nan for v in values]
-    return Column(name, probe, seeds, per_seed, [_mean(group) for group in alike], spread)
-
-
-def _mean(scores: Sequence[Score]) -> Score:
-    """One pretraining's expected score: the same patients are drawn for every seed at once."""
-    sample_R = np.mean([score.sample_R for score in scores], axis=0)
-    value = np.mean([score.interval.value for score in scores])
-    return scores[0]._replace(interval=stats.interval(value, sample_R), sample_R=sample_R)
+    return Column(name, probe, seeds, per_seed, [rows.mean(group) for group in alike], spread)
 
 
 def result_rows(plan: Plan, found: Sequence[Column]) -> list[dict]:
@@ -92,6 +86,7 @@ def result_rows(plan: Plan, found: Sequence[Column]) -> list[dict]:
             made += [_more(row, seed, np.nan) for row in rows.rows(scores, **of)]
         averaged = rows.rows(column.mean, **of)
         made += [_more(r, ALL, s) for r, s in zip(averaged, column.spread, strict=True)]
+        made += [_more(r, ALL, np.nan) for r in rows.class_rows(column.mean, **of)]
     return made + difference_rows(plan, found)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from tvrl_jax import run_folder, settings
-from tvrl_jax.comparison import collect, machine, markdown, plan, runner, summary
+from tvrl_jax.comparison import collect, machine, markdown, page, plan, runner, summary
 from tvrl_jax.comparison.board import Board
 from tvrl_jax.comparison.plan import Cell, Plan, Presets
 
@@ -34,7 +34,7 @@ def compare(
         write(planned, command)
     for line in summary.failures(planned):
         print(line)
-    print(f"table: {folder / 'table.md'}")
+    print(f"table: {folder / 'table.md'}\nreport: {folder / 'report.html'}")
     return failed
 
 
@@ -46,10 +46,13 @@ def identity(config: ConfigDict) -> ConfigDict:
 
 
 def write(planned: Plan, command: str) -> None:
-    """results.csv and table.md, of the cells that are done."""
+    """results.csv, table.md and report.html, of the cells that are done."""
     rows = collect.result_rows(planned, collect.columns(planned))
     collect.write(planned.folder / "results.csv", rows)
-    text = markdown.text(planned, rows, machine.pairs(planned, command))
+    facts = machine.pairs(planned, command)
+    results = summary.gather(rows)
+    text = markdown.text(planned, results, facts)
     partial = planned.folder / f".table.md.{os.getpid()}"
     partial.write_text(text, encoding="utf-8")
     partial.replace(planned.folder / "table.md")
+    page.write(planned.folder / "report.html", planned, results, facts)

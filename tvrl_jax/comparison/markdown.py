@@ -1,24 +1,24 @@
 """table.md: the comparison as text, to be read as it is or put into a README."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from tvrl_jax.comparison import summary
 from tvrl_jax.comparison.plan import Plan
-from tvrl_jax.comparison.summary import Grid
+from tvrl_jax.comparison.summary import Grid, Results
 from tvrl_jax.report import compare
 
 
-def text(plan: Plan, rows: Sequence[Mapping], facts: Sequence[tuple[str, str]]) -> str:
+def text(plan: Plan, results: Results, facts: Sequence[tuple[str, str]]) -> str:
     """`facts`: name and value of what the numbers were made with."""
     parts = [f"# Methods on {plan.config.cohort}"]
     parts.append("\n".join(f"* {name}: {value}" for name, value in facts))
     failed = summary.failures(plan)
     if failed:
         parts += ["## Not done", "\n".join(f"* {line}" for line in failed)]
-    for probe, fraction in summary.settings_of(rows):
-        parts.append(f"## {compare.heading(probe, fraction)}")
-        parts.append(table(summary.results(plan, rows, probe, fraction)))
-        claims = summary.claims(plan, rows, probe, fraction)
+    for at in summary.settings_of(results):
+        parts.append(f"## {compare.heading(*at)}")
+        parts.append(table(summary.scores(plan, results, at)))
+        claims = summary.claims(plan, results, at)
         parts += [table(claims)] if claims.rows else []
     parts += ["## Cost", table(summary.cost(plan))]
     parts += ["## What differs between the methods"]

@@ -11,7 +11,6 @@ from tvrl_jax.report import compare
 from tvrl_jax.report.metricslog import FILE, read_metrics
 from tvrl_jax.report.progress import duration
 from tvrl_jax.report.scalars import is_number
-from tvrl_jax.report.tables import COLUMNS
 
 BEYOND_CHANCE = 0.05
 
@@ -24,42 +23,68 @@ class Grid(NamedTuple):
     note: str = ""
 
 
-def settings_of(rows: Sequence[Mapping]) -> list[tuple[str, float]]:
-    """(probe, label fraction) of each table, most labels first."""
-    return compare.settings_of(rows) if rows else []
+class Results(NamedTuple):
+    """The rows of a comparison, and those over all seeds by what they measure."""
+
+    rows: Sequence[Mapping]
+    by_key: dict[tuple, Mapping]  # (method, task, probe, fraction, metric) -> row
+
+    def find(self, method: str, task: str, at: "Setting", metric: str) -> Mapping | None:
+        return self.by_key.get((method, task, *at, metric))
 
 
-def tasks_of(rows: Sequence[Mapping], probe: str) -> list[tuple[str, str]]:
+class Setting(NamedTuple):
+    """What one table is about."""
+
+    probe: str
+    fraction: float  # of the labels
+
+
+def gather(rows: Sequence[Mapping]) -> Results:
+    over = [row for row in rows if row["seed"] == ALL and row["pretraining_seed"] == ALL]
+    names = ("method", "task", "probe", "fraction", "metric")
+    return Results(rows, {tuple(row[name] for name in names): row for row in over})
+
+
+def settings_of(results: Results) -> list[Setting]:
+    """Of each table; most labels first."""
+    return [Setting(*pair) for pair in compare.settings_of(results.rows)] if results.rows else []
+
+
+def tasks_of(results: Results, probe: str) -> list[tuple[str, str]]:
     """(task, its main metric), in the order of the rows."""
-    pairs = dict.fromkeys(
-        (row["task"], row["metric"])
-        for row in rows
-        if row["probe"] == probe and compare.MINUS not in row["method"]
-    )
     main: dict[str, str] = {}
-    for task, metric in pairs:
-        if metric in collect.MAIN:
+    for method, task, of, _, metric in results.by_key:
+        if of == probe and metric in collect.MAIN and compare.MINUS not in method:
             main.setdefault(task, metric)
     return list(main.items())
 
 
-def find(rows: Sequence[Mapping], **wanted) -> Mapping | None:
-    """The row over all seeds with these values."""
-    wanted |= {"seed": ALL, "pretraining_seed": ALL}
-    return next((row for row in rows if all(row[k] == v for k, v in wanted.items())), None)
+def methods_of(plan: Plan, results: Results, at: Setting) -> list[str]:
+    """The columns that were measured, in the order of the table."""
+    there = {key[0] for key in results.by_key if key[2:4] == at}
+    return [name for name in collect.names(plan) if name in there]
 
 
-def results(plan: Plan, rows: Sequence[Mapping], probe: str, fraction: float) -> Grid:
+def heading(results: Results, task: str, metric: str) -> str:
+    """A task and its metric, marked where a class has few test patients."""
+    mark = compare.SMALL if task in compare.small(results.rows) else ""
+    return f"{task}{mark} ({compare.NAMES.get(metric, metric)})"
+
+
+def scores(plan: Plan, results: Results, at: Setting) -> Grid:
     """method x task: the main metric with its interval; the spread over pretraining seeds, too."""
-    tasks = tasks_of(rows, probe)
-    head = ["method", *(f"{task} ({compare.NAMES.get(metric, metric)})" for task, metric in tasks)]
+    tasks = tasks_of(results, at.probe)
+    head = ["method", *(heading(results, task, metric) for task, metric in tasks)]
     body = []
-    for name in collect.names(plan):
-        wanted = dict(method=name, probe=probe, fraction=fraction)
-        found = [find(rows, task=task, metric=metric, **wanted) for task, metric in tasks]
-        if any(found):
-            body.append([compare.LABELS.get(name, name), *map(_score, found)])
-    return Grid(head, body, _note(plan, rows))
+    for name in methods_of(plan, results, at):
+        found = [results.find(name, task, at, metric) for task, metric in tasks]
+        body.append([label(name), *map(_score, found)])
+    return Grid(head, body, _note(plan, results))
+
+
+def label(name: str) -> str:
+    return compare.LABELS.get(name, name)
 
 
 def _score(row: Mapping | None) -> str:
@@ -69,38 +94,46 @@ def _score(row: Mapping | None) -> str:
     return text if math.isnan(row["spread"]) else f"{text} ± {row['spread']:.2f}"
 
 
-def _note(plan: Plan, rows: Sequence[Mapping]) -> str:
-    n = sorted({row["n"] for row in rows if row["n"]})
-    span = f"{n[0]}" if n[:1] == n[-1:] else f"{n[0]} to {n[-1]}"
-    seeds = ", ".join(map(str, plan.config.seeds))
-    text = (
-        f"{span} test patients; [95 % interval over patients]; mean of {plan.config.probe.seeds} "
-        f"draws of labels; pretraining seed{'s' * (len(plan.config.seeds) > 1)} {seeds}"
-    )
-    if len(plan.config.seeds) > 1:
-        return text + ", ± standard deviation over them."
-    return text + ": how much another one would change is not known."
+def _note(plan: Plan, results: Results) -> str:
+    n = sorted({row["n"] for row in results.rows if row["n"]})
+    seeds = plan.config.seeds
+    parts = [
+        f"{n[0]} test patients" if n[:1] == n[-1:] else f"{n[0]} to {n[-1]} test patients",
+        "[95 % interval over patients]",
+        f"mean of {plan.config.probe.seeds} draws of labels",
+        f"pretraining seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}",
+    ]
+    if len(seeds) > 1:
+        parts.append("± standard deviation over them")
+    else:
+        parts.append("how far another one would move the numbers is not known")
+    parts += [compare.SMALL_NOTE] if compare.small(results.rows) else []
+    return "; ".join(parts) + "."
 
 
-def claims(plan: Plan, rows: Sequence[Mapping], probe: str, fraction: float) -> Grid:
+def claims(plan: Plan, results: Results, at: Setting) -> Grid:
     """claimed minus against, task by task: difference, interval, p and corrected p."""
     body = []
-    for task, metric in tasks_of(rows, probe):
+    for task, metric in tasks_of(results, at.probe):
         for a in plan.config.claimed:
             for b in plan.config.against:
-                of = dict(method=a + compare.MINUS + b, task=task, probe=probe, fraction=fraction)
-                gap, p, holm = (
-                    find(rows, metric=metric + end, **of) for end in ("", collect.P, collect.HOLM)
-                )
-                if gap and p and holm:
-                    texts = (_probability(row["value"]) for row in (p, holm))
-                    body.append([task, a, b, _gap(gap), *texts, _word(gap, holm["value"])])
+                found = [
+                    results.find(a + compare.MINUS + b, task, at, metric + end)
+                    for end in ("", collect.P, collect.HOLM)
+                ]
+                if all(found):
+                    body.append([task, label(a), label(b), *_claim(*found)])
     note = (
-        f"p: two-sided, paired bootstrap of patients. Corrected: Holm, over these {len(body)} "
-        "differences."
+        "p: two-sided, paired bootstrap of the test patients. Corrected: Holm, over these "
+        f"{len(body)} differences. Verdict at a corrected p below {BEYOND_CHANCE}."
     )
     head = ["task", "method", "minus", "difference", "p", "corrected p", "verdict"]
     return Grid(head, body, note)
+
+
+def _claim(gap: Mapping, p: Mapping, holm: Mapping) -> list[str]:
+    texts = [_probability(row["value"]) for row in (p, holm)]
+    return [_gap(gap), *texts, _word(gap, holm["value"])]
 
 
 def _gap(row: Mapping) -> str:
@@ -164,8 +197,3 @@ def differences_between_methods(plan: Plan) -> Grid:
     ]
     note = "Every other key of the configuration is the same for all methods."
     return Grid(["key", *plan.pretraining], body, note)
-
-
-def plain(rows: Sequence[Mapping]) -> list[dict]:
-    """The rows over all pretraining seeds with the columns of a probe's results.csv."""
-    return [{k: row[k] for k in COLUMNS} for row in rows if row["pretraining_seed"] == ALL]

@@ -12,9 +12,10 @@ BLUE, RED, GREEN, PINK, SKY, INK = (
     "#56B4E9",
     "#333333",
 )
+ORANGE = "#E69F00"
 GREY = "#999999"
-COLOURS = (BLUE, RED, GREEN, PINK, SKY, INK)
-MARKERS = ("o", "s", "D", "^", "v", "P")
+COLOURS = (BLUE, RED, GREEN, PINK, SKY, INK, ORANGE)
+MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 STYLE = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # comes with Matplotlib, so figures are alike everywhere

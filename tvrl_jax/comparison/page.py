@@ -1,0 +1,139 @@
+"""report.html of a comparison: the answer first, then what it rests on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tvrl_jax.comparison import figures, summary
+from tvrl_jax.comparison.plan import TRAIN, Plan
+from tvrl_jax.comparison.summary import Grid, Results, Setting
+from tvrl_jax.report import alarms, compare, verdict
+from tvrl_jax.report import facts as settings_facts
+from tvrl_jax.report.metricslog import FILE, read_metrics
+from tvrl_jax.report.page import (
+    Alarm,
+    Bullets,
+    Facts,
+    Fold,
+    Picture,
+    Section,
+    Strong,
+    Table,
+    write_report,
+)
+
+STRONG = ("ahead", "behind")
+NOTES = (
+    "Methods differ in the keys listed above and in no other: size, budget, augmentation, clip "
+    "range and head are the same.",
+    "Intervals are 95 % percentile bootstrap intervals over test patients. Differences are of the "
+    "same resampled patients.",
+    "The best baseline of a task is chosen on the test patients, which favours the baseline.",
+    "An untrained encoder has the architecture of the method in brackets, and of all methods with "
+    "the same.",
+)
+
+
+def write(path: Path, plan: Plan, results: Results, facts: Sequence[tuple[str, str]]) -> None:
+    """`facts`: name and value of what the numbers were made with."""
+    write_report(path, sections(plan, results, facts), title=f"Methods on {plan.config.cohort}")
+
+
+def sections(plan: Plan, results: Results, facts: Sequence[tuple[str, str]]) -> list[Section]:
+    made = [
+        Section("", _head(plan, facts)),
+        *_results(plan, results),
+        _efficiency(plan, results),
+        _training(plan),
+        Section("Cost", [_table(summary.cost(plan), left=3)]),
+        _methods(plan),
+        Section("Notes", [Bullets(NOTES)]),
+    ]
+    return [section for section in made if section.parts]
+
+
+def _head(plan: Plan, facts: Sequence[tuple[str, str]]) -> list:
+    raised = [f"Not done: {line}." for line in summary.failures(plan)] + _alarms(plan)
+    return [Facts(facts), *([Alarm(raised)] if raised else [])]
+
+
+def _alarms(plan: Plan) -> list[str]:
+    """What the pretrainings' own checks say."""
+    found = []
+    for cell in plan.cells:
+        path = cell.folder / FILE
+        if cell.kind == TRAIN and path.is_file():
+            checks = alarms.check_run(read_metrics(path), plan.config.shared.train.batch_size)
+            found += [f"{cell.method}, seed {cell.seed}: {c.alarm}" for c in checks if c.alarm]
+    return found
+
+
+def _results(plan: Plan, results: Results) -> list[Section]:
+    """The most labels of each probe at once, fewer labels folded."""
+    made = []
+    for probe in plan.config.probes:
+        settings = [at for at in summary.settings_of(results) if at.probe == probe]
+        if not settings:
+            continue
+        parts = _at(plan, results, settings[0])
+        parts += [Fold(compare.heading(*at), _at(plan, results, at)) for at in settings[1:]]
+        made.append(Section(compare.heading(*settings[0]).capitalize(), parts))
+    return made
+
+
+def _at(plan: Plan, results: Results, at: Setting) -> list:
+    parts = [_table(summary.scores(plan, results, at))]
+    figure = figures.forest(plan, results, at)
+    if figure:
+        caption = (
+            "Each method minus the best baseline of the task (in the title), with 95 % intervals. "
+            "Right of the line is better; filled: the interval does not hold 0, uncorrected."
+        )
+        parts.append(Picture(figure, "Differences to the best baseline", caption))
+    claims = summary.claims(plan, results, at)
+    parts += [_table(claims, left=3)] if claims.rows else []
+    names = summary.methods_of(plan, results, at)
+    rows = [row for row in results.by_key.values() if row["probe"] == at.probe]
+    lines = compare.compare(rows, names, at.fraction, probe=at.probe)
+    parts.append(Fold("All metrics", [verdict.table(lines, names)]))
+    return parts
+
+
+def _efficiency(plan: Plan, results: Results) -> Section:
+    parts = []
+    for probe in plan.config.probes:
+        figure = figures.label_efficiency(plan, results, probe)
+        if figure:
+            caption = (
+                f"{probe} probe: score against the share of labelled training patients. Bands: "
+                "95 % intervals of the claimed methods. What is far below chance leaves the frame."
+            )
+            parts.append(Picture(figure, f"Label efficiency, {probe} probe", caption))
+    return Section("How many labels it takes", parts)
+
+
+def _training(plan: Plan) -> Section:
+    figure = figures.training(plan)
+    if not figure:
+        return Section("Training", [])
+    caption = (
+        f"Running means, pretraining seed {plan.config.seeds[0]}. The losses are of different "
+        "things and cannot be compared between methods."
+    )
+    return Section("Training", [Picture(figure, "Training curves of each method", caption)])
+
+
+def _methods(plan: Plan) -> Section:
+    shared = settings_facts.flat(plan.config.to_dict()["shared"])
+    rows = [[key, value] for key, value in shared.items()]
+    return Section(
+        "What differs between the methods",
+        [
+            _table(summary.differences_between_methods(plan), left=1 + len(plan.pretraining)),
+            Fold("What they share", [Table(("key", "value"), rows, left=2)]),
+        ],
+    )
+
+
+def _table(grid: Grid, left: int = 1) -> Table:
+    rows = [[Strong(cell) if cell in STRONG else cell for cell in row] for row in grid.rows]
+    return Table(grid.head, rows, note=grid.note, left=left)
