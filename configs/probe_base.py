@@ -15,6 +15,7 @@ def get_config() -> ConfigDict:
     c.kind = "linear"  # linear, cls, knn, finetune or supervised
     c.fractions = (0.01, 0.1, 1.0)  # shares of the labelled training patients, nested
     c.seeds = 5  # numbered 0, 1, ...: each draws its own patients and its own initial head
+    c.restarts = 1  # fits of a draw, each from its own start; 2 or more split the spread over seeds
     c.baselines = ("untrained", "constant")  # compared with; () = none
     c.untrained_seed = 0  # of the parameters of the untrained encoder (and of `supervised`)
 

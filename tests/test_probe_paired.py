@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics as sk
 
 from tvrl_jax.errors import UserError
-from tvrl_jax.probing import cache, paired, predictions, rows, stats
+from tvrl_jax.probing import cache, paired, predictions, stats, tasks
 from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.sampling import Draw
 from tvrl_jax.probing.tasks import Task
@@ -201,4 +201,4 @@ def test_labels_of_several_numbers_need_no_other_code(tmp_path, monkeypatch):
         sides.append(paired.load(tmp_path / folder, "cox"))
     row = paired.differences(*sides, **BOOTSTRAP)[0]
     assert row["value"] == pytest.approx(0.75, abs=1e-5) and row["metric"] == "gap"
-    assert (rows.labelled(value_N2) == (np.arange(N) != 3)).all()
+    assert (tasks.labelled(value_N2) == (np.arange(N) != 3)).all()

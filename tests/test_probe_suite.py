@@ -133,13 +133,50 @@ def test_every_prediction_is_kept(encoder, store, config, tmp_path):
     assert (drawn_NK == saved["output/untrained/large"][m[0]]).all() and drawn_NK.shape == (8, 2)
 
 
+def test_restarts_split_the_spread_and_change_nothing_else(encoder, store, config, tmp_path):
+    config.baselines, config.fractions = (), (0.5,)
+    alone = pd.DataFrame(suite.run(encoder, store, config, tmp_path / "alone", quiet).rows)
+    assert not alone.metric.str.contains("_sd_").any()
+    config.restarts = 3
+    results = suite.run(encoder, store, config, tmp_path / "again", quiet)
+    table = pd.DataFrame(results.rows)
+    assert not table.duplicated(list(tables.KEY)).any()
+    kept = predictions.read(tmp_path / "again", "linear")
+    first = kept["restart/tvrl/radius"] == 0
+    assert kept["restart/tvrl/radius"].tolist() == [0, 1, 2] * 2
+    before = predictions.read(tmp_path / "alone", "linear")["output/tvrl/radius"]
+    np.testing.assert_allclose(kept["output/tvrl/radius"][first], before, rtol=1e-4)
+    score = np.abs(kept["output/tvrl/radius"][..., 0] - kept["label/radius"]).mean(1).reshape(2, 3)
+    value = table.set_index(["task", "seed", "metric"]).value
+    assert value["radius", "all", "mae"] == pytest.approx(score.mean())
+    assert value["radius", 1, "mae"] == pytest.approx(score[1].mean())
+    start = value["radius", "all", "mae_sd_optimisation"]
+    assert start == pytest.approx(np.sqrt(score.var(1, ddof=1).mean())) and start > 0
+    assert {"mae_sd_draw", "auroc_sd_draw", "auroc_sd_optimisation"} <= set(table.metric)
+    assert "_sd_" not in tables.comparison(results.rows)
+
+
+@pytest.mark.parametrize("kind", ["knn", "cls", "finetune"])
+def test_only_probes_with_a_random_start_vary_among_restarts(
+    encoder, store, config, tmp_path, kind
+):
+    changes = dict(kind=kind, restarts=2, seeds=1, fractions=(1.0,), baselines=("constant",))
+    config.update(changes)
+    config.data.targets = ("radius:regression",)
+    table = pd.DataFrame(suite.run(encoder, store, config, tmp_path, quiet).rows)
+    value = table.set_index(["method", "metric"]).value
+    assert value["constant", "mae_sd_optimisation"] == 0
+    assert (value["tvrl", "mae_sd_optimisation"] == 0) == (kind == "knn")
+    assert not table.metric.str.endswith("_sd_draw").any()  # one draw tells nothing about draws
+
+
 def test_a_comparison_from_the_files_gives_the_rows_of_the_suite(encoder, store, config, tmp_path):
     config.kind = "knn"
     results = suite.run(encoder, store, config, tmp_path, quiet)
     ours, untrained = (paired.load(tmp_path, "knn", method=m) for m in ("", "untrained"))
     made = paired.differences(ours, untrained, **config.bootstrap)
     expected = [row for row in results.rows if row["method"] == "tvrl - untrained"]
-    assert pd.DataFrame(made).equals(pd.DataFrame(expected)) and len(made) == 16
+    assert pd.DataFrame(made).equals(pd.DataFrame(expected)) and len(made) == 18  # with 2 of DeLong
 
 
 @pytest.mark.parametrize("kind", ["cls", "finetune", "supervised"])
@@ -159,6 +196,7 @@ def test_the_probes_that_learn_in_steps_run_and_leave_the_encoder_alone(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"restarts": 0}, ["config.restarts", "at least 1"]),
         ({"kind": "lineer"}, ['"lineer"', '"linear"']),
         ({"baselines": ("untrianed",)}, ['"untrained"']),
         ({"fractions": (0.01,)}, ["smallest usable fraction"]),

@@ -279,6 +279,23 @@ def test_a_task_with_few_test_patients_of_a_class_is_marked_in_the_table(style):
     assert compare.SMALL_NOTE not in table(rows + counts[1:])
 
 
+def test_the_spread_among_fits_has_a_table_of_its_own():
+    rows = [_row(), _row(metric="r2_sd_draw", value=0.08, half=0.03)]
+    assert verdict.spread(rows[:1]) == []
+    (table,) = verdict.spread([*rows, _row(metric="r2_sd_optimisation", value=0.01, half=0.005)])
+    (line,) = table.rows
+    assert line == [
+        "TVRL",
+        "LVEF",
+        "linear, 100 %",
+        "R2",
+        "0.08 [0.05, 0.11]",
+        "0.01 [0.005, 0.015]",
+    ]
+    assert [line.metric for line in compare.compare(rows, ("tvrl",), 1.0)] == ["r2"]
+    assert verdict.spread(rows)[0].rows[0][-1] == "-"
+
+
 def test_columns_of_the_text_table_are_aligned():
     rows = [_row(value=0.5), _row("untrained", value=-12.0), _row(task="a long task")]
     lines = tables.comparison_table(rows, ("tvrl", "untrained"), 1.0).splitlines()

@@ -31,6 +31,7 @@ def config(c) -> None:
 def _whole(c):
     """Key and value of every count."""
     yield "seeds", c.seeds
+    yield "restarts", c.restarts
     yield "bootstrap.samples", c.bootstrap.samples
     for name in ("batch_size", "every", "settle_batches", "settle_size"):
         yield f"features.{name}", c.features[name]

@@ -84,10 +84,10 @@ def _ids(table: Windows, problem: Problem, members, *, batch_size: int, **steps)
 
 
 def _shown(table: Windows, draw: Draw, steps: int, batch_size: int) -> np.ndarray:
-    row = passes.order(draw.used_N, steps=steps, batch_size=batch_size, seed=draw.seed)
+    row = passes.order(draw.used_N, steps=steps, batch_size=batch_size, seed=draw.start)
     count_N = np.bincount(table.series_W, minlength=len(draw.used_N))
     first_N = np.cumsum(count_N) - count_N
-    uniform = np.random.default_rng(draw.seed + 1).random(row.shape)
+    uniform = np.random.default_rng(draw.start + 1).random(row.shape)
     return (first_N[row] + (uniform * count_N[row]).astype(int)).astype(np.int32)
 
 

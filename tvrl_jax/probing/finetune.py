@@ -75,7 +75,7 @@ def fit(
         runs = []
         for rate, decay in itertools.product(learning_rates, weight_decays):
             fresh = finetune_program.start(
-                encoder, outputs=problem.outputs, seed=draw.seed, clip_norm=clip_norm
+                encoder, outputs=problem.outputs, seed=draw.start, clip_norm=clip_norm
             )
             rates = [_rate(rate, s, len(job.rows_SB), warmup_fraction) for s in _steps(job)]
             choice = {"learning_rate": rate, "weight_decay": decay}
@@ -89,7 +89,7 @@ def fit(
 
 def _rows(draw: Draw, *, batch_size: int, **steps) -> np.ndarray:
     count = passes.steps(int(draw.used_N.sum()), batch_size=batch_size, **steps)
-    return passes.order(draw.used_N, steps=count, batch_size=batch_size, seed=draw.seed)
+    return passes.order(draw.used_N, steps=count, batch_size=batch_size, seed=draw.start)
 
 
 def _steps(job: Job) -> range:
@@ -107,9 +107,9 @@ def _rate(peak: float, step: int, steps: int, warmup_fraction: float) -> float:
 def _train(job: Job, network: Network, rates: list[float], choice: dict) -> dict:
     """The network with the least validation loss, that loss, and what was chosen."""
     draw = job.problem.draws[job.m]
-    key, rng = jax.random.key(draw.seed), np.random.default_rng(draw.seed)
+    key, rng = jax.random.key(draw.start), np.random.default_rng(draw.start)
     rate, decay = choice["learning_rate"], choice["weight_decay"]
-    title = f"{draw.task.column} {draw.fraction:g} seed {draw.seed} lr {rate:g}"
+    title = f"{draw.task.column} {draw.fraction:g} seed {draw.seed}.{draw.restart} lr {rate:g}"
     best = {"loss": math.inf}
     every = len(job.rows_SB) // job.evaluations
     for number in tqdm(_steps(job), title, unit="step", leave=False, disable=None):

@@ -58,13 +58,11 @@ def _task(arrays, name: str) -> Task:
 
 
 def _predictions(arrays, method: str, name: str, task: Task) -> list[Prediction]:
-    output_MNK, fraction_M, seed_M = (
-        arrays[f"{what}/{method}/{name}"] for what in ("output", "fraction", "seed")
-    )
+    output_MNK, *fits = (arrays[f"{what}/{method}/{name}"] for what in ("output", *predictions.FIT))
     unknown_N = np.zeros(0, bool)  # the training rows are not kept
     return [
-        Prediction(Draw(task, float(fraction), int(seed), unknown_N), output_NK, {})
-        for output_NK, fraction, seed in zip(output_MNK, fraction_M, seed_M, strict=True)
+        Prediction(Draw(task, float(fraction), int(seed), unknown_N, int(restart)), output_NK, {})
+        for output_NK, fraction, seed, restart in zip(output_MNK, *fits, strict=True)
     ]
 
 

@@ -24,7 +24,7 @@ class Problem(NamedTuple):
     val_weight_MJ: np.ndarray
     centre_M: np.ndarray  # of the targets, in their unit; 0 for classes
     spread_M: np.ndarray  # 1 for classes
-    seed_M: np.ndarray  # int32
+    seed_M: np.ndarray  # int32, of the start; see sampling.Draw.start
 
 
 class Prediction(NamedTuple):
@@ -65,7 +65,7 @@ def _stack(kind: str, outputs: int, draws: list[Draw], series) -> Problem:
         val_weight_MJ=np.isfinite(val_MJ).astype(np.float32),
         centre_M=centre_M,
         spread_M=spread_M,
-        seed_M=np.asarray([draw.seed for draw in draws], np.int32),
+        seed_M=np.asarray([draw.start for draw in draws], np.int32),
     )
 
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tvrl_jax.probing import delong, stats
+from tvrl_jax.probing import delong, stats, variance
 from tvrl_jax.probing.problem import Prediction
-from tvrl_jax.probing.tasks import Task
+from tvrl_jax.probing.tasks import Task, labelled
 
 ALL = "all"  # seed of the row that averages over the seeds
 FEW = 10  # test patients per class; fewer earn a warning
@@ -26,6 +26,7 @@ class Score(NamedTuple):
     patients: int
     per_class: float  # test patients of the smallest class; NaN where there are no classes
     components: delong.Components | None  # of an AUROC of two classes, one series per patient
+    fits_SR: np.ndarray  # the metric of each fit behind this score: draws x restarts
 
 
 def evaluate(
@@ -33,9 +34,10 @@ def evaluate(
 ) -> list[Score]:
     """Scores of all predictions of one method; the resamples depend on the task and `seed` only.
 
-    series_N and subject_N are those of the test split. After the seeds of a fraction comes the
-    row `all`: the mean over seeds, and the same patients resampled for every seed at once. Its
-    interval is that of the expected result of one training run, not of an ensemble.
+    series_N and subject_N are those of the test split. The score of a seed is the mean over its
+    restarts. After the seeds of a fraction comes the row `all`: the mean over seeds, and the same
+    patients resampled for every seed at once. Its interval is that of the expected result of one
+    training run, not of an ensemble.
     """
     scores = []
     for task in dict.fromkeys(p.draw.task.column for p in predictions):
@@ -46,19 +48,19 @@ def evaluate(
         weight_RN = stats.resample(patient_N, samples=samples, seed=seed)
         counts = len(np.unique(patient_N)), _smallest(own[0].draw.task, value_N, subject_N)
         for fraction in dict.fromkeys(p.draw.fraction for p in own):
-            per_seed = [
-                _score(p, value_N[labelled_N], p.test_NK[labelled_N], weight_RN, counts)
-                for p in own
-                if p.draw.fraction == fraction
-            ]
-            scores += [score for one in per_seed for score in one]
-            scores += [mean(of_metric) for of_metric in zip(*per_seed, strict=True)]
+            per_seed = {}
+            for p in (p for p in own if p.draw.fraction == fraction):
+                made = _score(p, value_N[labelled_N], p.test_NK[labelled_N], weight_RN, counts)
+                per_seed.setdefault(p.draw.seed, []).append(made)
+            draws = [_over_restarts(fits) for fits in per_seed.values()]
+            scores += [score for draw in draws for score in draw]
+            scores += [mean(of_metric) for of_metric in zip(*draws, strict=True)]
     return scores
 
 
-def labelled(value_N: np.ndarray) -> np.ndarray:
-    """Bool [N]: the series whose label is whole; a label may be several numbers, [N, L]."""
-    return np.isfinite(value_N).reshape(len(value_N), -1).all(1)
+def _over_restarts(fits: Sequence[Sequence[Score]]) -> list[Score]:
+    """One score per metric for one draw."""
+    return [mean(alike, axis=1)._replace(seed=alike[0].seed) for alike in zip(*fits, strict=True)]
 
 
 def per_class(task: Task, value_N, subject_N) -> dict[str, int]:
@@ -82,7 +84,8 @@ def _score(prediction: Prediction, label_N, output_NK, weight_RN, counts) -> lis
         of_auroc = name == "auroc" and counts[0] == len(label_N)
         parts = _components(draw.task, label_N, output_NK) if of_auroc else None
         key = draw.task, draw.fraction, draw.seed, name
-        scores.append(Score(*key, made, sample_R, *counts, parts))
+        fits_SR = np.full((1, 1), value)
+        scores.append(Score(*key, made, sample_R, *counts, parts, fits_SR))
     return scores
 
 
@@ -93,8 +96,11 @@ def _components(task: Task, label_N, output_NK) -> delong.Components | None:
     return delong.components(label_N == 1, output_NK[:, 1])
 
 
-def mean(scores: Sequence[Score]) -> Score:
-    """The expected score of one fit: the same patients are drawn for every fit at once."""
+def mean(scores: Sequence[Score], axis: int = 0) -> Score:
+    """The expected score of one fit: the same patients are drawn for every fit at once.
+
+    axis: of `fits_SR`, along which the scores lie: 0 = draws, 1 = restarts.
+    """
     value = np.mean([score.interval.value for score in scores])
     sample_R = np.mean([score.sample_R for score in scores], axis=0)
     components = [score.components for score in scores]
@@ -103,6 +109,7 @@ def mean(scores: Sequence[Score]) -> Score:
         interval=stats.interval(value, sample_R),
         sample_R=sample_R,
         components=None if any(c is None for c in components) else delong.mean(components),
+        fits_SR=np.concatenate([score.fits_SR for score in scores], axis),
     )
 
 
@@ -119,6 +126,20 @@ def class_rows(scores: Sequence[Score], *, method: str, cohort: str, probe: str)
         key = score.task.column, score.fraction
         made[key] = _row(score, method, cohort, probe, PER_CLASS, count)
     return list(made.values())
+
+
+def spread_rows(scores: Sequence[Score], *, method: str, cohort: str, probe: str) -> list[dict]:
+    """METRIC_sd_draw and METRIC_sd_optimisation of every metric with restarts; see `variance`.
+
+    The first needs two seeds. A probe without a random start (knn) has 0 for the second.
+    """
+    made = []
+    for score in (s for s in scores if s.seed == ALL and s.fits_SR.shape[1] > 1):
+        for name, found in variance.split(score.fits_SR)._asdict().items():
+            if np.isfinite(found.value):
+                metric = f"{score.metric}_sd_{name}"
+                made.append(_row(score, method, cohort, probe, metric, found))
+    return made
 
 
 def differences(

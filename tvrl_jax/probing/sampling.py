@@ -8,21 +8,34 @@ import numpy as np
 from tvrl_jax.errors import UserError
 from tvrl_jax.probing.tasks import Task
 
+RESTART = 100_000  # between the start seeds of two restarts of a draw; more than draws there are
+
 
 class Draw(NamedTuple):
     task: Task
     fraction: float
     seed: int
     used_N: np.ndarray  # bool over the training series
+    restart: int = 0  # the same patients, learnt from once more
+
+    @property
+    def start(self) -> int:
+        """Seed of all that is random in a fit: initial head, order of rows, windows, dropout.
+
+        No two (seed, restart) share one, so restarts are nested in draws.
+        """
+        return self.seed + RESTART * self.restart
 
 
-def draws(tasks, series_N, subject_N, *, fractions, seeds: int) -> list[Draw]:
-    """Every (task, fraction, seed); series_N and subject_N are those of the training split."""
+def draws(tasks, series_N, subject_N, *, fractions, seeds: int, restarts: int = 1) -> list[Draw]:
+    """Every (task, fraction, seed, restart); series_N and subject_N are of the training split."""
     return [
-        Draw(task, fraction, seed, draw(task, series_N, subject_N, fraction=fraction, seed=seed))
+        Draw(task, fraction, seed, used_N, restart)
         for task in tasks
         for fraction in fractions
         for seed in range(seeds)
+        for used_N in [draw(task, series_N, subject_N, fraction=fraction, seed=seed)]
+        for restart in range(restarts)
     ]
 
 

@@ -70,6 +70,8 @@ def run(encoder: Encoder, store, config, out_dir, say: Callable[[str], None] = p
     for name in config.baselines:
         pair = f"{method} - {name}"
         made += rows.differences(scores[method], scores[name], method=pair, **names)
+    for name, of_method in scores.items():
+        made += rows.spread_rows(of_method, method=name, **names)
     notes = _notes(study, scores[method])
     for note in notes:
         say(note)
@@ -85,9 +87,8 @@ def plan(encoder: Encoder, store, config, say) -> Study:
     asked = tasks.load(store, config.data.targets or encoder.config.data.targets)
     series = {split: np.asarray(store.split(split)) for split in tasks.SPLITS}
     subject = {split: np.asarray(store.subject_index)[i] for split, i in series.items()}
-    draws = sampling.draws(
-        asked, series["train"], subject["train"], fractions=config.fractions, seeds=config.seeds
-    )
+    counts = dict(fractions=config.fractions, seeds=config.seeds, restarts=config.restarts)
+    draws = sampling.draws(asked, series["train"], subject["train"], **counts)
     settings = window_settings(encoder.config, config.features)
     problems = problem.group(draws, series)
     return Study(store, config, settings, series, subject, asked, problems, say)

@@ -58,8 +58,13 @@ def outputs(task: Task) -> int:
     return len(task.classes) or 1
 
 
+def labelled(value_N: np.ndarray) -> np.ndarray:
+    """Bool [N]: the series whose label is whole; a label may be several numbers, [N, L]."""
+    return np.isfinite(value_N).reshape(len(value_N), -1).all(1)
+
+
 def missing(task: Task) -> int:
-    return int(np.isnan(task.value_N).sum())
+    return int(np.sum(~labelled(task.value_N)))
 
 
 def scale(value_N: np.ndarray, used_N: np.ndarray) -> tuple[float, float]:

@@ -18,6 +18,7 @@ BASELINES = ("untrained", "constant")  # shown last
 ALL_SEEDS = "all"  # the seed of a row whose interval already is one over seeds
 BEST = " *"
 MISSING = "-"
+SPREAD = ("_sd_draw", "_sd_optimisation")  # ends of a metric's name: a deviation among its fits
 PER_CLASS = "patients_per_class"  # metric of a row that counts the test patients of a class
 FEW = 10  # of them; a task with fewer is marked
 SMALL = " !"  # after its name
@@ -92,8 +93,8 @@ def compare(
 
 
 def is_score(row: Mapping) -> bool:
-    """Whether a row holds a metric of predictions, and not a count, a deviation or a p."""
-    return row["metric"] != PER_CLASS
+    """Whether a row holds a metric of predictions, and not a count or a deviation among fits."""
+    return row["metric"] != PER_CLASS and not row["metric"].endswith(SPREAD)
 
 
 def small(rows: Iterable[Mapping]) -> set[str]:

@@ -6,6 +6,7 @@ from tvrl_jax.report import compare, plots
 from tvrl_jax.report.page import Fold, Picture, Section, Strong, Table, Text
 from tvrl_jax.report.tables import COLUMNS
 
+SPREAD = "How much a score depends on the draw of labels and on the start of the fit"
 NO_SKILL = {"r2": 0.0, "auroc": 0.5}  # the metrics that compare across tasks, for the figure
 
 
@@ -23,6 +24,7 @@ def section(results: Sequence[Mapping]) -> Section:
             *_figures(lines, methods),
         ]
         parts += shown if index == 0 else [Fold(compare.heading(probe, fraction), shown[1:])]
+    parts += [Fold(SPREAD, [made]) for made in spread(results)]
     parts.append(Fold(f"All {len(results)} rows of results.csv", [_all_rows(results)]))
     return Section("Results on the test patients", parts)
 
@@ -39,6 +41,34 @@ def table(lines: Sequence[compare.Line], methods: Sequence[str]) -> Table:
     head, body = compare.grid(lines, methods, compare.LABELS)
     rows = [[Strong(cell) if cell.endswith(compare.BEST) else cell for cell in row] for row in body]
     return Table(head, rows, note=compare.note(lines), left=2)
+
+
+def spread(results: Sequence[Mapping]) -> list[Table]:
+    """The deviations among the fits of each method, task and label fraction; [] without any."""
+    rows = [row for row in results if row["metric"].endswith(compare.SPREAD)]
+    found: dict[tuple, dict[str, str]] = {}
+    for row in rows:
+        metric, part = row["metric"].rsplit("_sd_", 1)
+        key = (row["method"], row["task"], row["probe"], row["fraction"], metric)
+        text = f"{row['value']:.2g} [{row['ci_low']:.2g}, {row['ci_high']:.2g}]"
+        found.setdefault(key, {})[part] = text
+    parts = [name.removeprefix("_sd_") for name in compare.SPREAD]
+    body = [
+        [
+            compare.LABELS.get(method, method),
+            task,
+            f"{probe}, {100 * fraction:g} %",
+            compare.NAMES.get(metric, metric),
+            *(texts.get(part, compare.MISSING) for part in parts),
+        ]
+        for (method, task, probe, fraction, metric), texts in found.items()
+    ]
+    head = ("method", "task", "probe, labels", "metric", "label draw", "optimisation")
+    note = (
+        "Standard deviation of the score of one fit [95 % interval over fits]: among draws of the "
+        "labelled patients, and among random starts from one draw."
+    )
+    return [Table(head, body, note=note, left=4)] if body else []
 
 
 def _figures(lines: Sequence[compare.Line], methods: Sequence[str]) -> list[Picture]:
