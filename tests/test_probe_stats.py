@@ -1,9 +1,12 @@
 """Metrics and intervals against scikit-learn, a naive loop and known truths."""
 
+import functools
+
 import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from tvrl_jax.errors import UserError
 from tvrl_jax.probing import sampling, stats, tasks
 
 
@@ -124,6 +127,22 @@ def _unequal_patients(rng, classes: int):
     subject_N = rng.permutation(np.repeat(patient_P, rng.integers(1, 5, size=1200)))
     code_of = dict(zip(patient_P, code_P, strict=True))
     return subject_N, np.array([code_of[p] for p in subject_N], np.float32)
+
+
+def test_a_patient_with_series_of_both_classes_counts_for_the_rarer():
+    subject_N = np.repeat(np.arange(40), 2)
+    value_N = np.zeros(80, np.float32)
+    value_N[1:8:2] = 1  # the second eye of patients 0 to 3
+    task = tasks.Task("late", "classification", ("no", "yes"), value_N)
+    draw = functools.partial(sampling.draw, task, np.arange(80), subject_N)
+    for seed in range(5):
+        used_N = draw(fraction=0.25, seed=seed)
+        assert value_N[used_N].sum() == 1 and used_N.sum() == 2 * (1 + 9)
+        assert (draw(fraction=0.125, seed=seed) <= used_N).all()
+    with pytest.raises(UserError, match='"yes".*smallest usable fraction is 0.125'):
+        draw(fraction=0.1, seed=0)
+    both = task._replace(value_N=np.arange(80, dtype=np.float32) % 2)  # nobody is only "no"
+    assert sampling.draw(both, np.arange(80), subject_N, fraction=0.1, seed=0).sum() == 8
 
 
 @pytest.mark.parametrize("classes", [0, 2, 3])
