@@ -39,7 +39,7 @@ def fit(
         epochs=epochs,
         chunk=chunk or len(problem.draws),
     )
-    test_MNK = _predict(fitted["head"], feature["test"], problem)
+    test_MNK = predict(fitted["head"], feature["test"], problem)
     return [
         Prediction(
             draw,
@@ -126,7 +126,7 @@ def unscale(head, mean_D, std_D):
     return {"kernel": kernel, "bias": head["bias"] - mean_D @ kernel}
 
 
-def _predict(head_M, test_ND, problem: Problem):
+def predict(head_M, test_ND, problem: Problem):
     output_MNK = jax.vmap(heads.apply, (0, None))(head_M, test_ND)
     decode = functools.partial(heads.decode, problem.kind)
     return np.asarray(jax.vmap(decode)(output_MNK, problem.centre_M, problem.spread_M))
