@@ -117,6 +117,10 @@ def get_config() -> ConfigDict:
     c.train = ConfigDict()
     c.train.steps = 20_000  # updates of the whole run
     c.train.batch_size = 128  # series per step, over all devices
+    # Visits: encode only frames that are there, packed to the smallest of so many lengths that holds
+    # a batch's (each is compiled once); 0 = padding is encoded too, of which cine has hardly any.
+    # VideoMAE encodes none in any case.
+    c.train.capacities = 0
     c.train.sharding = "data"  # data (parameters on every device) or full (spread over the mesh)
     c.train.ema = 0.0  # decay of an averaged copy of the encoder; 0 = none
     c.train.ema_target = False  # TVRL and causal predict the averaged encoder's features

@@ -11,6 +11,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import base
+from tvrl_jax.data.packing import Packing, capacity, places
 from tvrl_jax.errors import UserError
 from tvrl_jax.models import encoder
 from tvrl_jax.models.build import build
@@ -137,6 +138,19 @@ def test_padding_changes_neither_loss_nor_gradient(method):
     np.testing.assert_allclose(outcome.loss, outcome_spoilt.loss, rtol=1e-6)
     assert_same(grads, grads_spoilt, atol=1e-5 * largest(grads))
     assert largest(grads) > 0
+
+
+@pytest.mark.parametrize("method", [rule for rule in RULES if rule != "videomae"])
+def test_packed_frames_give_the_padded_loss_gradient_and_statistics(method):
+    batch = batch_of(OBJECTIVES[method].views)
+    batch["valid_BVT"][3, -1, 1:] = False  # views need not be of one length
+    packing = Packing(groups=2, capacities=4)
+    length = capacity(batch["valid_BVT"], packing)
+    packed = batch | {"packed_GVC": places(batch["valid_BVT"], packing.groups, length)}
+    (grads, outcome), (grads_packed, outcome_packed) = run(method, batch), run(method, packed)
+    np.testing.assert_allclose(outcome.loss, outcome_packed.loss, rtol=1e-5)
+    assert_same(grads, grads_packed, atol=1e-5 * largest(grads))
+    assert_same(outcome.extra, outcome_packed.extra, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("method", RULES)

@@ -35,6 +35,7 @@ NOT_NEGATIVE = """
     seed data.frame_interval data.split_seed data.pixel_mm data.workers data.phantom.subjects
     data.phantom.seed data.phantom.size augment.rotation augment.brightness augment.contrast
     augment.time_shift augment.time_jitter model.temporal_width optim.weight_decay optim.clip_norm
+    train.capacities
 """.split()
 FRACTIONS = """
     augment.hflip augment.vflip augment.jitter_probability augment.blur_probability

@@ -12,6 +12,7 @@ from tvrl_jax import metrics as measures
 from tvrl_jax.augment import augment
 from tvrl_jax.models.build import Network
 from tvrl_jax.objectives import Objective
+from tvrl_jax.objectives.views import packed
 from tvrl_jax.state import State, stream
 
 
@@ -44,14 +45,11 @@ def draw_views(learner: Learner, batch: dict, step) -> dict:
 def averaged_features(learner: Learner, state: State, views: dict) -> jax.Array:
     """What the averaged encoder makes of each frame [B, V, T, D], by its running statistics."""
     params = {"encoder": state.ema}
-    features = [
-        learner.network.spatial(params, state.extra, clip_BTHWC, valid_BT, train=False, key=None)[0]
-        for clip_BTHWC, valid_BT in zip(
-            jnp.moveaxis(views["clip_BVTHWC"], 1, 0),
-            jnp.moveaxis(views["valid_BVT"], 1, 0),
-            strict=True,
-        )
-    ]
+    features = []
+    for v in range(views["clip_BVTHWC"].shape[1]):
+        arrays = (views["clip_BVTHWC"][:, v], views["valid_BVT"][:, v], packed(views, v))
+        feature, _ = learner.network.spatial(params, state.extra, *arrays, train=False, key=None)
+        features.append(feature)
     return jnp.stack(features, axis=1)
 
 

@@ -15,6 +15,7 @@ from tvrl_jax import state as states
 from tvrl_jax.checkpoint import Checkpoints
 from tvrl_jax.data import opening
 from tvrl_jax.data.pack import Store
+from tvrl_jax.data.packing import Packing
 from tvrl_jax.data.pipeline import train_batches
 from tvrl_jax.errors import UserError, nearest
 from tvrl_jax.models.build import Network, build
@@ -41,6 +42,7 @@ def train(config: ConfigDict, workdir: str, *, resume: bool = False) -> Path:
     objective = find_objective(config)
     settings.check(config)
     _check_target(config, objective)
+    _check_packing(config)
     sharding.check_batch_size(config.train.batch_size)
     run_folder.refuse_other(workdir, config, resume=resume)
     make_network(config, objective, outputs=1)  # what does not fit is said before hours of packing
@@ -82,6 +84,14 @@ def make_learner(config: ConfigDict, objective: Objective, store: Store) -> step
     return step.Learner(
         network, objective, FrozenConfigDict(rule), tx, schedule, FrozenConfigDict(config)
     )
+
+
+def _check_packing(config: ConfigDict) -> None:
+    if config.train.capacities and config.model.batchnorm_padding:
+        raise UserError(
+            "config.train.capacities leaves padding out, which model.batchnorm_padding = True "
+            "wants counted: choose one of the two."
+        )
 
 
 def _check_target(config: ConfigDict, objective: Objective) -> None:
@@ -194,7 +204,15 @@ def _batches(run: Run, start: int):
         threads=config.data.threads,
         workers=config.data.workers,
         targets=_targets(run.learner, run.store),
+        packing=_packing(run.learner),
     )
+
+
+def _packing(learner: step.Learner) -> Packing | None:
+    lengths = learner.config.train.capacities
+    if not lengths or "mae" in learner.objective.parts:
+        return None
+    return Packing(jax.device_count(), lengths)
 
 
 def _targets(learner: step.Learner, store: Store) -> np.ndarray | None:

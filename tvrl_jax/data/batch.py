@@ -6,6 +6,8 @@ A batch is a dict of numpy arrays:
     subject_B, series_B int32 (into store.subjects, store.series)   weight_B float32
     target_BK float32, NaN where unknown, when targets are given
 
+and, when frames are packed, packed_GVC int32 (data/packing.py), G devices of this process
+
 V is clips.windows. Padding (right): image 0, time 0, valid False. `start_BV` is the time of a
 window's first frame since the first frame of its series.
 """

@@ -21,6 +21,7 @@ from absl import flags
 
 from tvrl_jax.data import clips as cut
 from tvrl_jax.data.batch import Batch, Plan, read_batch
+from tvrl_jax.data.packing import Packing, capacity, places
 from tvrl_jax.errors import UserError, nearest
 
 AHEAD = 2  # batches that each reading thread or process may be ahead of training
@@ -39,6 +40,7 @@ def train_batches(
     threads: int,
     workers: int,
     targets: np.ndarray | None = None,
+    packing: Packing | None = None,
 ) -> Iterator[Batch]:
     """Endless batches of randomly drawn clips, from `start_step` on: this process's rows.
 
@@ -51,6 +53,7 @@ def train_batches(
       workers: reading processes, which end with this one. The store must pickle, and the main
         module needs its `if __name__ == "__main__"` guard.
       targets: one row per series of the store, [n_series, K].
+      packing: list the real frames in packed_GVC; None = the batch has no such array.
 
     Returns an iterator with a close(). Raises UserError for an unknown or empty split, a value of
     config.clips that names nothing, and a batch that does not divide among the processes.
@@ -66,13 +69,28 @@ def train_batches(
         .map_with_index(partial(_shuffled, _series_of(store, split), seed))
         .random_map(partial(_plan, [info.frames for info in store.series], draw))
     )
-    # The generator of random_map is keyed by the position in the global order. A block of rows is
-    # batched first and then every process_count-th block taken: contiguous rows, on any host.
-    blocks = plans.batch(rows, drop_remainder=True, batch_fn=list)
-    first = start_step * process_count + process_index
-    mine = blocks.slice(slice(first, None, process_count))
     read = partial(read_batch, store, relative_time=relative, targets=targets)
-    return iter(_prefetch(mine.map(read), threads=threads, workers=workers))
+    # The generator of random_map is keyed by the position in the global order, so that a process
+    # may take its contiguous rows of each batch after it.
+    if packing:
+        batches = plans.batch(batch_size, drop_remainder=True, batch_fn=list)
+        mine = slice(process_index * rows, (process_index + 1) * rows)
+        groups = packing.groups // process_count
+        made = batches.slice(slice(start_step, None)).map(
+            partial(_read_packed, read, mine, groups, packing)
+        )
+    else:
+        blocks = plans.batch(rows, drop_remainder=True, batch_fn=list)
+        first = start_step * process_count + process_index
+        made = blocks.slice(slice(first, None, process_count)).map(read)
+    return iter(_prefetch(made, threads=threads, workers=workers))
+
+
+def _read_packed(read, mine: slice, groups: int, packing: Packing, plans: list[Plan]) -> Batch:
+    """This process's rows of a global batch, and where their real frames are."""
+    valid_BVT = np.stack([plan.valid_VT for plan in plans])
+    length = capacity(valid_BVT, packing)
+    return read(plans[mine]) | {"packed_GVC": places(valid_BVT[mine], groups, length)}
 
 
 def _shuffled(series: np.ndarray, seed: int, position: int, _) -> int:

@@ -23,8 +23,9 @@ class Network(NamedTuple):
     """
 
     init: Callable  # key -> (params, extra)
-    spatial: Callable  # (params, extra, clip_BTHWC in [0,1], valid_BT, *, train, key)
-    #                    -> (feature_BND, extra); N = T, or for a joint encoder its tubelets
+    spatial: Callable  # (params, extra, clip_BTHWC in [0,1], valid_BT, packed_GC=None, *,
+    #                    train, key) -> (feature_BND, extra); N = T, or for a joint encoder its
+    #                    tubelets; with packed_GC (models/packing.py) only those frames are computed
     embed_time: Callable  # (params, feature_BND, time_BT) -> x_BND
     temporal: Callable  # (params, x_BND, key_mask_BT, *, train, key, causal=False)
     #                     -> (cls_BD, token_BND); causal: no CLS, and no row sees later ones

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from tvrl_jax.errors import UserError
-from tvrl_jax.models import spatiotemporal, vit
+from tvrl_jax.models import packing, spatiotemporal, vit
 from tvrl_jax.models.part import Part, apply
 from tvrl_jax.models.sizes import DTYPES, SIZES, Settings, Size, check_divides, width
 
@@ -72,15 +72,24 @@ def factorised(m: Settings) -> Stack:
     side = m.image_size // m.patch_size
     parts = per_frame, embedding, over_time = _factorised_parts(m)
 
-    def spatial(params, extra, clip_BTHWC, valid_BT, *, train, key):
+    def encode_frames(params, extra, frame_NHWC, counted_N, *, train, key):
+        counted_N = None if m.batchnorm_padding else counted_N
+        key = key if train else None
+        return apply(per_frame, params, extra, frame_NHWC, counted_N, train=train, key=key)
+
+    def spatial(params, extra, clip_BTHWC, valid_BT, packed_GC=None, *, train, key):
         _check_clip(clip_BTHWC, m)
         B, T = clip_BTHWC.shape[:2]
         frame_NHWC = _standardise(clip_BTHWC, m).reshape(B * T, *clip_BTHWC.shape[2:])
-        counted_N = None if m.batchnorm_padding else valid_BT.reshape(-1)
-        key = key if train else None
-        feature_ND, extra = apply(
-            per_frame, params, extra, frame_NHWC, counted_N, train=train, key=key
+        counted_N = valid_BT.reshape(-1)
+        if packed_GC is not None:
+            frame_NHWC = packing.gather(frame_NHWC, packed_GC)
+            counted_N = packing.gather(counted_N, packed_GC) & (packed_GC.reshape(-1) >= 0)
+        feature_ND, extra = encode_frames(
+            params, extra, frame_NHWC, counted_N, train=train, key=key
         )
+        if packed_GC is not None:
+            feature_ND = packing.scatter(feature_ND, packed_GC, B * T)
         return feature_ND.reshape(B, T, -1), extra
 
     def embed_time(params, feature_BTD, time_BT):
@@ -108,7 +117,7 @@ def joint(m: Settings) -> Stack:
     clip = jnp.zeros((1, m.frames, m.image_size, m.image_size, m.channels))
     part = Part(("encoder", "vit"), module, (clip,), dict(train=False, key=None))
 
-    def spatial(params, extra, clip_BTHWC, valid_BT, *, train, key):
+    def spatial(params, extra, clip_BTHWC, valid_BT, packed_GC=None, *, train, key):
         _check_clip(clip_BTHWC, m)
         return apply(part, params, extra, _standardise(clip_BTHWC, m), train=train, method="embed")
 

@@ -26,11 +26,18 @@ def frame_features(network: Network, params, extra, batch: dict, key):
     seen_BVT = batch["valid_BVT"] & counted(batch)[:, None, None]
     features = []
     for v, key_v in enumerate(keys(key, clip_BVTHWC.shape[1])):
-        feature_BTD, extra = network.spatial(
-            params, extra, clip_BVTHWC[:, v], seen_BVT[:, v], train=True, key=key_v
-        )
+        arrays = (clip_BVTHWC[:, v], seen_BVT[:, v], packed(batch, v))
+        feature_BTD, extra = network.spatial(params, extra, *arrays, train=True, key=key_v)
         features.append(feature_BTD)
     return jnp.stack(features, axis=1), extra
+
+
+def packed(batch: dict, view: int) -> jax.Array | None:
+    """Where the real frames of a view are, when the batch says; views may share one window."""
+    if "packed_GVC" not in batch:
+        return None
+    packed_GVC = batch["packed_GVC"]
+    return packed_GVC[:, min(view, packed_GVC.shape[1] - 1)]
 
 
 def embed_time(network: Network, params, feature_BVTD, time_BVT) -> jax.Array:
