@@ -58,9 +58,6 @@ def get_config(cohort: str = "own") -> ConfigDict:
     c.bootstrap = ConfigDict()  # of the test patients, the same draws for all methods
     c.bootstrap.samples = 10_000  # so many that a probability survives being corrected
     c.bootstrap.seed = 0
-
-    if cohort == "phantom_retina":
-        c.probes = ("linear", "cox")
     return c
 
 

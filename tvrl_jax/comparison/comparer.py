@@ -30,7 +30,7 @@ def compare(
     folder = run_folder.prepare(workdir, record, CONFIG)
     with runner.lock(folder):
         board = Board(planned.cells)
-        failed = runner.run(planned, board)
+        failed = runner.run(planned, board, resume=resume)
         write(planned, command)
     for line in summary.failures(planned):
         print(line)

@@ -61,6 +61,8 @@ def forest(plan: Plan, results: Results, at: Setting) -> bytes | None:
     for axis, (task, metric, best) in zip(axes, shown, strict=True):
         axis.axvline(0, color=GREY, lw=1)
         for place, name in enumerate(names):
+            if name == best:
+                axis.plot(0, place, "o", color=GREY, ms=4)
             row = results.find(name + compare.MINUS + best, task, at, metric)
             if row:
                 _interval(axis, place, row, look(plan, name))

@@ -19,7 +19,7 @@ def text(plan: Plan, results: Results, facts: Sequence[tuple[str, str]]) -> str:
         parts.append(f"## {compare.heading(*at)}")
         parts.append(table(summary.scores(plan, results, at)))
         claims = summary.claims(plan, results, at)
-        parts += [table(claims)] if claims.rows else []
+        parts += [summary.verdict(claims, at), table(claims)] if claims.rows else []
     parts += ["## Cost", table(summary.cost(plan))]
     parts += ["## What differs between the methods"]
     parts += [table(summary.differences_between_methods(plan))]

@@ -6,7 +6,7 @@ from pathlib import Path
 from tvrl_jax.comparison import figures, summary
 from tvrl_jax.comparison.plan import TRAIN, Plan
 from tvrl_jax.comparison.summary import Grid, Results, Setting
-from tvrl_jax.report import alarms, compare, verdict
+from tvrl_jax.report import alarms, compare
 from tvrl_jax.report import facts as settings_facts
 from tvrl_jax.report.metricslog import FILE, read_metrics
 from tvrl_jax.report.page import (
@@ -18,10 +18,11 @@ from tvrl_jax.report.page import (
     Section,
     Strong,
     Table,
+    Text,
     write_report,
 )
 
-STRONG = ("ahead", "behind")
+STRONG = (summary.AHEAD, summary.BEHIND)
 NOTES = (
     "Methods differ in the keys listed above and in no other: size, budget, augmentation, clip "
     "range and head are the same.",
@@ -90,12 +91,18 @@ def _at(plan: Plan, results: Results, at: Setting) -> list:
         )
         parts.append(Picture(figure, "Differences to the best baseline", caption))
     claims = summary.claims(plan, results, at)
-    parts += [_table(claims, left=3)] if claims.rows else []
+    if claims.rows:
+        parts += [Text(summary.verdict(claims, at)), _table(claims, left=3)]
+    parts.append(Fold("All metrics", [_all_metrics(plan, results, at)]))
+    return parts
+
+
+def _all_metrics(plan: Plan, results: Results, at: Setting) -> Table:
     names = summary.methods_of(plan, results, at)
     rows = [row for row in results.by_key.values() if row["probe"] == at.probe]
     lines = compare.compare(rows, names, at.fraction, probe=at.probe)
-    parts.append(Fold("All metrics", [verdict.table(lines, names)]))
-    return parts
+    head, body = compare.grid(lines, names, summary.LABELS)
+    return Table(head, body, note=compare.note(lines), left=2)
 
 
 def _efficiency(plan: Plan, results: Results) -> Section:

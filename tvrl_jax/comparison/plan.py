@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from tvrl_jax import settings
-from tvrl_jax.errors import UserError, nearest
+from tvrl_jax.errors import UserError, closest, nearest
 
 TRAIN = "pretrain"  # the kind of a cell that is no probe
 NAMED = ("method", "seed")  # keys of a pretraining that name the cell, and so always differ
@@ -110,7 +110,7 @@ def apply(config: ConfigDict, changes: dict[str, Any], where: str) -> None:
     known = dict(settings.leaves(config))
     for key, value in changes.items():
         if key not in known:
-            near = settings.similar(key, config)
+            near = closest(key, known)
             hint = f' Did you mean "{near}"?' if near else ""
             raise UserError(f"{where}.{key}: there is no such key.{hint}")
         try:

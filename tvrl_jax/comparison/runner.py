@@ -26,8 +26,10 @@ ROOT = Path(__file__).resolve().parents[2]  # where train.py and probe.py are
 POLL_S = 0.5  # between two looks at a process
 
 
-def run(plan: Plan, board: Board) -> list[Cell]:
+def run(plan: Plan, board: Board, *, resume: bool = False) -> list[Cell]:
     """Runs what is not done yet; returns the cells that failed.
+
+    With `resume`, a pretraining that was begun with other settings is continued, too.
 
     Raises:
       SystemExit: 128 + n after signal n, which the running cell has been sent, too.
@@ -43,14 +45,14 @@ def run(plan: Plan, board: Board) -> list[Cell]:
                 record.place(cell).parent.mkdir(parents=True, exist_ok=True)
                 record.write(cell, made)
             else:
-                made = run_cell(cell, board, interruption)
+                made = run_cell(cell, board, interruption, resume)
             if made.code:
                 failed.append(cell)
             board.ended(cell, made)
     return failed
 
 
-def run_cell(cell: Cell, board: Board, interruption: Interruption) -> Record:
+def run_cell(cell: Cell, board: Board, interruption: Interruption, resume: bool) -> Record:
     """Runs one cell to its end and records it; a pretraining continues where it stopped."""
     before = record.read(cell)
     # What an earlier attempt at the same pretraining took, belongs to its cost.
@@ -62,10 +64,11 @@ def run_cell(cell: Cell, board: Board, interruption: Interruption) -> Record:
     log = record.log_of(cell)
     begun = time.time()
     board.begun(cell, log)
+    arguments = (*cell.arguments, *["--resume"] * (resume and cell.kind == TRAIN))
     with log.open("ab" if cell.kind == TRAIN else "wb") as file:
-        file.write(f"$ python {shlex.join(cell.arguments)}\n".encode())
+        file.write(f"$ python {shlex.join(arguments)}\n".encode())
         file.flush()
-        code = _wait(_start(cell.arguments, file), board, interruption)
+        code = _wait(_start(arguments, file), board, interruption)
     reason = record.reason(log, code) if code else ""
     made = Record(cell.arguments, code, reason, spent + time.time() - begun, time.time())
     record.write(cell, made)

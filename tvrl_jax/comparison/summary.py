@@ -13,6 +13,14 @@ from tvrl_jax.report.progress import duration
 from tvrl_jax.report.scalars import is_number
 
 BEYOND_CHANCE = 0.05
+LABELS = compare.LABELS | {
+    "cvrl": "CVRL",
+    "ltn": "LTN",
+    "videomae": "VideoMAE",
+    "csimclr": "cSimCLR",
+    "csimclr_te": "cSimCLR-TE",
+}
+AHEAD, BEHIND, OPEN = "ahead", "behind", "not shown to differ"
 
 
 class Grid(NamedTuple):
@@ -84,7 +92,7 @@ def scores(plan: Plan, results: Results, at: Setting) -> Grid:
 
 
 def label(name: str) -> str:
-    return compare.LABELS.get(name, name)
+    return LABELS.get(name, name)
 
 
 def _score(row: Mapping | None) -> str:
@@ -148,8 +156,18 @@ def _probability(p: float) -> str:
 
 def _word(gap: Mapping, p: float) -> str:
     if not p < BEYOND_CHANCE:
-        return "not shown to differ"
-    return "ahead" if gap["value"] > 0 else "behind"
+        return OPEN
+    return AHEAD if gap["value"] > 0 else BEHIND
+
+
+def verdict(claims: Grid, at: Setting) -> str:
+    """One sentence on a table of claims."""
+    words = [row[-1] for row in claims.rows]
+    return (
+        f"{compare.heading(*at).capitalize()}: of {len(words)} claimed differences "
+        f"{words.count(AHEAD)} are ahead and {words.count(BEHIND)} behind beyond chance, "
+        f"corrected; {words.count(OPEN)} are not shown to differ."
+    )
 
 
 def cost(plan: Plan) -> Grid:

@@ -1,0 +1,500 @@
+"""Methods differ in what makes them alone, cells fail alone, and nothing is run twice."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from configs import cohorts
+from configs import compare as presets
+from tests import tiny
+from tvrl_jax import compare as command
+from tvrl_jax import run_folder, settings
+from tvrl_jax.comparison import (
+    board,
+    collect,
+    figures,
+    markdown,
+    page,
+    plan,
+    record,
+    runner,
+    summary,
+)
+from tvrl_jax.comparison.plan import TRAIN, Cell, Plan
+from tvrl_jax.comparison.record import Record
+from tvrl_jax.errors import UserError
+from tvrl_jax.probing import cache, paired, predictions
+from tvrl_jax.probing.problem import Prediction
+from tvrl_jax.probing.rows import ALL
+from tvrl_jax.probing.sampling import Draw
+from tvrl_jax.probing.tasks import Task
+from tvrl_jax.report import tables
+
+
+@pytest.fixture(scope="module")
+def known():
+    return command.presets()
+
+
+def small_plan(config, folder, known) -> Plan:
+    return plan.make(config, Path(folder), known)
+
+
+# What a method's configuration is
+
+
+@pytest.mark.parametrize("cohort", sorted(cohorts.PRESETS))
+def test_methods_differ_only_in_what_makes_them(cohort, known, tmp_path):
+    config = presets.get_config(cohort)
+    trained = small_plan(config, tmp_path, known).pretraining
+    allowed = {key for only in config.only.values() for key, _ in settings.leaves(only)}
+    for key in plan.differing(trained):
+        assert plan.inherent(config, key) or key in allowed, key
+    assert set(trained) == set(config.methods) and len(trained) == 7
+    for key in ("augment", "optim", "train", "data", "log"):
+        assert len({str(one[key]) for one in trained.values()}) == 1, key
+
+
+def test_each_method_keeps_what_makes_it(known, tmp_path):
+    config = presets.get_config("phantom_cardiac")
+    trained = small_plan(config, tmp_path, known).pretraining
+    for name, one in trained.items():
+        own = known.method(name, "phantom_cardiac")
+        assert one.objective == own.objective and one.method == name
+        assert one.clips.windows == own.clips.windows == (2 if name in ("cvrl", "ltn") else 1)
+        assert one.model.time_embedding == own.model.time_embedding
+        assert one.model.arch == "micro" and one.train.steps == config.shared.train.steps
+    assert trained["videomae"].model.stem == "patch"
+    assert trained["videomae"].model.patch_size == 8 and trained["tvrl"].model.patch_size == 16
+
+
+def test_flags_are_the_whole_difference_from_the_methods_own_file(known, tmp_path):
+    planned = small_plan(presets.get_config("phantom_cardiac"), tmp_path, known)
+    cell = next(c for c in planned.cells if c.method == "videomae" and c.kind == TRAIN)
+    made = dict(settings.leaves(known.method("videomae", "phantom_cardiac")))
+    for flag in cell.arguments[2:-1]:
+        key, value = flag.removeprefix("--config.").split("=", 1)
+        assert str(made[key]) != value
+        made[key] = value
+    wanted = dict(settings.leaves(planned.pretraining["videomae"]))
+    assert {k: str(v) for k, v in made.items()} == {k: str(v) for k, v in wanted.items()}
+
+
+def test_untrained_is_measured_once_for_each_architecture(known, tmp_path):
+    config = presets.get_config("phantom_cardiac")
+    config.seeds = (3, 4)
+    planned = small_plan(config, tmp_path, known)
+    lent = [(c.method, c.seed) for c in planned.cells if "untrained" in c.baselines]
+    assert lent == [("cvrl", 3), ("videomae", 3), ("csimclr_te", 3)]
+    assert collect.names(planned)[-4:] == [
+        "untrained (cvrl)",
+        "untrained (videomae)",
+        "untrained (csimclr_te)",
+        "constant",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda c: c.update(methods=("cvlr",)), ["config.methods", "cvlr", "cvrl"]),
+        (lambda c: c.update(methods=()), ["config.methods", "empty"]),
+        (lambda c: c.update(methods=("cvrl", "cvrl")), ["twice"]),
+        (lambda c: c.update(seeds=()), ["config.seeds", "empty"]),
+        (lambda c: c.update(seeds=(-1,)), ["config.seeds", "-1"]),
+        (lambda c: c.update(probes=("liner",)), ["config.probes", "liner", "linear"]),
+        (lambda c: c.update(baselines=("chance",)), ["config.baselines", "chance"]),
+        (lambda c: c.only.update({"tvlr": {}}), ["config.only", "tvlr", "tvrl"]),
+        (lambda c: c.only.update({"tvrl": {"optim": {"lrr": 1.0}}}), ["only.tvrl", "optim.lr"]),
+        (lambda c: c.only.update({"tvrl": {"optim": {"lr": "x"}}}), ["only.tvrl.optim.lr", "'x'"]),
+        (lambda c: c.only.update({"tvrl": {"optim": {"lr": float("nan")}}}), ["optim.lr"]),
+        (lambda c: c.probe.update({"fraction": (1.0,)}), ["config.probe", "fractions"]),
+        (lambda c: c.shared.optim.update(lr=-1.0), ["optim.lr", "greater than 0"]),
+    ],
+)
+def test_mistakes_are_found_before_anything_runs(change, words, known, tmp_path):
+    config = presets.get_config("phantom_cardiac").unlock()
+    change(config)
+    with pytest.raises(UserError) as caught:
+        small_plan(config, tmp_path / "x", known)
+    for word in words:
+        assert word in str(caught.value), caught.value
+    assert not (tmp_path / "x").exists()
+
+
+# Running cells: the scripts stand for train.py and probe.py
+
+
+def scripted(folder: Path, scripts: dict[str, tuple[str, str]]) -> Plan:
+    """A plan of two cells per method; a script is Python that finds its folder in `argv[1]`."""
+    folder.mkdir(exist_ok=True)
+    cells = []
+    for method, pair in scripts.items():
+        for kind, text in zip((TRAIN, "linear"), pair, strict=True):
+            script = folder / f"{method}_{kind}.py"
+            script.write_text(
+                "import os, signal, sys, time\n"
+                "def make():\n"
+                "    os.makedirs(sys.argv[1], exist_ok=True)\n"
+                "    open(sys.argv[1] + '/ran', 'a').write('x')\n" + text
+            )
+            place = folder / "cells" / method / "seed0" / (TRAIN if kind == TRAIN else "probe")
+            cells.append(Cell(method, 0, kind, place, (str(script), str(place))))
+    return Plan(presets.get_config(), folder, {}, tuple(cells))
+
+
+def run(planned: Plan) -> tuple[list[str], str]:
+    """Names of the cells that failed, and what was said."""
+    said = io.StringIO()
+    failed = runner.run(planned, board.Board(planned.cells, stream=said))
+    return [cell.name for cell in failed], said.getvalue()
+
+
+def ran(planned: Plan) -> list[int]:
+    return [len((c.folder / "ran").read_text()) for c in planned.cells if c.folder.is_dir()]
+
+
+def test_a_failed_cell_stops_its_own_probe_alone_and_is_tried_again(tmp_path):
+    broken = "print('step 1')\nprint('error: the rate is too high.', file=sys.stderr)\nsys.exit(2)"
+    planned = scripted(tmp_path, {"a": (broken, "make()"), "b": ("make()", "make()")})
+    failed, said = run(planned)
+    assert failed == ["a seed 0 pretrain", "a seed 0 linear"] and ran(planned) == [1, 1]
+    assert "failed: the rate is too high." in said and "[4/4] b seed 0 linear: done in" in said
+    lines = summary.failures(planned)
+    assert len(lines) == 2 and "the rate is too high" in lines[0] and "pretraining" in lines[1]
+
+    Path(planned.cells[0].arguments[0]).write_text(
+        "import os, sys\nos.makedirs(sys.argv[1])\nopen(sys.argv[1] + '/ran', 'a').write('x')"
+    )
+    failed, said = run(planned)
+    assert not failed and ran(planned) == [1, 1, 1, 1]
+    assert said.count("done before") == 2 and not summary.failures(planned)
+
+
+def test_a_finished_comparison_runs_nothing_and_a_new_pretraining_is_probed_anew(tmp_path):
+    planned = scripted(tmp_path, {"a": ("make()", "make()"), "b": ("make()", "make()")})
+    assert run(planned)[0] == []
+    assert run(planned)[1].count("done before") == 4 and ran(planned) == [1, 1, 1, 1]
+    record.place(planned.cells[0]).unlink()
+    assert run(planned)[1].count("done before") == 2
+    assert ran(planned) == [2, 1, 1, 1]  # the pretraining went on in its folder; the probe is new
+    other = planned.cells[3]._replace(arguments=(*planned.cells[3].arguments, "--more"))
+    changed = planned._replace(cells=(*planned.cells[:3], other))
+    assert run(changed)[1].count("done before") == 3
+
+
+def test_a_killed_process_and_a_crash_are_named_as_what_they_are(tmp_path):
+    killed = "os.kill(os.getpid(), signal.SIGKILL)"
+    planned = scripted(tmp_path, {"a": (killed, ""), "b": ("raise ValueError('seven')", "")})
+    _, said = run(planned)
+    assert "ended by signal 9 (SIGKILL)" in said and "ValueError: seven" in said
+
+
+def test_a_signal_reaches_the_running_cell_and_the_rest_waits(tmp_path):
+    sleeper = (
+        "def stop(number, frame):\n"
+        "    open(sys.argv[1] + '/saved', 'w').close()\n"
+        "    sys.exit(128 + number)\n"
+        "signal.signal(signal.SIGINT, stop)\n"
+        "make()\n"
+        "while True: time.sleep(0.05)\n"
+    )
+    planned = scripted(tmp_path, {"a": (sleeper, "make()"), "b": ("make()", "make()")})
+    running = planned.cells[0].folder
+
+    def interrupt():
+        while not (running / "ran").exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(SystemExit) as caught:
+        run(planned)
+    thread.join()
+    assert caught.value.code == 128 + signal.SIGINT
+    assert (running / "saved").exists() and ran(planned) == [1]
+    assert record.read(planned.cells[0]).code == 130 and not record.is_done(
+        planned, planned.cells[0]
+    )
+
+
+def test_two_comparisons_do_not_share_a_folder(tmp_path):
+    with (
+        runner.lock(tmp_path),
+        pytest.raises(UserError, match="a comparison is running there"),
+        runner.lock(tmp_path),
+    ):
+        pass
+    with runner.lock(tmp_path):
+        pass
+
+
+def test_the_remaining_time_is_that_of_the_like(tmp_path):
+    planned = scripted(tmp_path, {name: ("", "") for name in "abc"})
+    now = [0.0]
+    shown = board.Board(planned.cells, stream=io.StringIO(), clock=lambda: now[0])
+    assert shown.remaining() is None
+    for cell, seconds in zip(planned.cells, (100, 10, 300), strict=False):
+        cell.folder.parent.mkdir(parents=True, exist_ok=True)
+        shown.begun(cell, record.log_of(cell))
+        now[0] += seconds
+        shown.ended(cell, Record(cell.arguments, 0, "", seconds, now[0]))
+    assert shown.remaining() == 10 + 200 + 10  # mean pretraining 200, mean probe 10
+    shown.begun(planned.cells[3], record.log_of(planned.cells[3]))
+    now[0] += 4
+    assert shown.remaining() == 216
+
+
+# Collecting
+
+
+TASKS = (
+    Task("ef", "regression", (), np.float32([50, 60, 55, 40, 70, 65, 45, 58])),
+    Task("cad", "classification", ("no", "yes"), np.float32([0, 1, 0, 1, 1, 0, 0, 1])),
+)
+
+
+def leave_predictions(cell: Cell, rng: np.random.Generator) -> None:
+    """What a finished probe with two seeds would leave, and its record."""
+    arrays = {"probe": "linear", "method": cell.method, "cohort": "x"}
+    arrays = {name: np.array(text) for name, text in arrays.items()}
+    arrays["series"] = arrays["patient"] = np.array([f"p{i}" for i in range(8)])
+    arrays |= predictions.of_tasks(TASKS, np.arange(8))
+    for method in (cell.method, *cell.baselines):
+        made = [_prediction(task, seed, rng) for task in TASKS for seed in (0, 1)]
+        arrays |= predictions.of_method(method, made)
+    cache.write(predictions.place(cell.folder, "linear"), arrays)
+    record.write(cell, Record(cell.arguments, 0, "", 1.0, time.time()))
+
+
+def _prediction(task: Task, seed: int, rng: np.random.Generator) -> Prediction:
+    value_N = task.value_N + rng.normal(0, 5 if not task.classes else 0.7, 8)
+    output_NK = value_N[:, None] if not task.classes else np.stack([1 - value_N, value_N], 1)
+    return Prediction(Draw(task, 1.0, seed, np.zeros(0, bool)), output_NK.astype(np.float32), {})
+
+
+@pytest.fixture(scope="module")
+def collected(known, tmp_path_factory):
+    config = presets.get_config("phantom_cardiac")
+    config.methods, config.seeds = ("cvrl", "ltn", "tvrl"), (0, 1)
+    config.bootstrap.samples = 300
+    planned = small_plan(config, tmp_path_factory.mktemp("collected"), known)
+    rng = np.random.default_rng(0)
+    for cell in planned.cells:
+        cell.folder.mkdir(parents=True)
+        if cell.kind == TRAIN:
+            record.write(cell, Record(cell.arguments, 0, "", 60.0, 0.0))
+            log = [json.dumps({"step": s, "loss": 1.0, "steps_per_second": 2.0}) for s in range(3)]
+            (cell.folder / "metrics.jsonl").write_text("\n".join(log) + "\n")
+        else:
+            leave_predictions(cell, rng)
+    return planned, collect.result_rows(planned, collect.columns(planned))
+
+
+def cells_of(planned: Plan, method: str) -> list[Cell]:
+    return [c for c in planned.cells if c.method == method and c.kind == "linear"]
+
+
+def test_a_score_is_the_mean_over_pretraining_seeds_and_its_spread_is_shown(collected):
+    planned, made = collected
+    wanted = [
+        next(
+            s.interval.value
+            for s in paired.scores(paired.load(c.folder, "linear"), samples=9, seed=0)
+            if (s.task.column, s.metric, s.seed) == ("ef", "r2", ALL)
+        )
+        for c in cells_of(planned, "tvrl")
+    ]
+    row = summary.gather(made).find("tvrl", "ef", summary.Setting("linear", 1.0), "r2")
+    assert row["value"] == pytest.approx(np.mean(wanted))
+    assert row["spread"] == pytest.approx(np.std(wanted, ddof=1)) and row["spread"] > 0
+    assert row["ci_low"] < row["value"] < row["ci_high"] and row["n"] == 8
+    single = [r for r in made if r["method"] == "tvrl" and r["pretraining_seed"] == 1]
+    assert {r["seed"] for r in single} == {0, 1, ALL}
+    assert not {r["method"] for r in made if r["pretraining_seed"] == 1} & {"constant"}
+
+
+def test_differences_are_those_of_the_means_on_the_same_patients(collected):
+    planned, made = collected
+    per_method = {}
+    for method in ("tvrl", "ltn"):
+        per_seed = [
+            paired.scores(paired.load(c.folder, "linear"), **planned.config.bootstrap)
+            for c in cells_of(planned, method)
+        ]
+        alike = zip(*per_seed, strict=True)
+        own = next(g for g in alike if (g[0].metric, g[0].seed) == ("auroc", ALL))
+        per_method[method] = np.mean([s.sample_R for s in own], 0)
+    gap_R = per_method["tvrl"] - per_method["ltn"]
+    at = summary.Setting("linear", 1.0)
+    row = summary.gather(made).find("tvrl - ltn", "cad", at, "auroc")
+    low, high = np.percentile(gap_R[np.isfinite(gap_R)], (2.5, 97.5))
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high))
+    pairs = {r["method"] for r in made if " - " in r["method"]}
+    assert {"tvrl - cvrl", "ltn - cvrl", "tvrl - constant", "cvrl - untrained (tvrl)"} <= pairs
+    assert not any(name.endswith("- tvrl") for name in pairs)
+
+
+def test_holm_is_the_largest_of_all_smaller_ones_times_what_is_left():
+    p_N = np.array([0.01, 0.04, np.nan, 0.03, 0.005, 0.9])
+    known_N = sorted(p for p in p_N if p == p)
+    slow = {p: min(1, max((5 - i) * q for i, q in enumerate(known_N) if q <= p)) for p in known_N}
+    made = collect.holm(p_N)
+    assert np.isnan(made[2])
+    np.testing.assert_allclose(np.delete(made, 2), [slow[p] for p in p_N if p == p])
+    assert len(collect.holm(np.array([]))) == 0
+
+
+def test_corrected_probabilities_are_of_the_claim_alone(collected):
+    _, made = collected
+    rows = [row for row in made if row["metric"].endswith(collect.HOLM)]
+    assert {row["method"] for row in rows} == {"tvrl - cvrl", "tvrl - ltn"}
+    assert {row["metric"] for row in rows} == {"r2_p_holm", "auroc_p_holm"} and len(rows) == 4
+    plain = {
+        (r["method"], r["task"]): r["value"] for r in made if r["metric"] in ("r2_p", "auroc_p")
+    }
+    for row in rows:
+        before = plain[row["method"], row["task"]]
+        assert before <= row["value"] <= min(1, 4 * before) + 1e-12
+
+
+def test_results_csv_is_that_of_a_probe_with_two_more_columns(collected, tmp_path):
+    _, made = collected
+    collect.write(tmp_path / "results.csv", made)
+    header = (tmp_path / "results.csv").read_text().splitlines()[0].split(",")
+    assert tuple(header) == (*tables.COLUMNS, "pretraining_seed", "spread")
+    assert len(tables.read_results(tmp_path / "results.csv")) == len(made)
+
+
+def test_the_table_and_the_page_say_what_was_measured(collected, tmp_path):
+    planned, made = collected
+    results = summary.gather(made)
+    text = markdown.text(planned, results, [("command", "python")])
+    for words in ("| TVRL |", "untrained (tvrl)", "cad ! (AUROC)", "±", "| 2 | - |"):
+        assert words in text, words
+    assert "of 4 claimed differences" in text and "clips.windows | 2 | 2 | 1" in text
+    page.write(tmp_path / "report.html", planned, results, [("command", "python")])
+    html = (tmp_path / "report.html").read_text()
+    assert html.count("<img") == 2 and "http" not in html.replace("http-equiv", "")
+    assert figures.label_efficiency(planned, results, "linear") is None  # one fraction: no curve
+
+
+def test_a_comparison_without_any_result_still_has_a_table(known, tmp_path):
+    planned = small_plan(presets.get_config("phantom_cardiac"), tmp_path, known)
+    results = summary.gather(collect.result_rows(planned, collect.columns(planned)))
+    text = markdown.text(planned, results, [("command", "python")])
+    assert text.count("not run yet") == 14 and "% of the labels" not in text
+    page.write(tmp_path / "report.html", planned, results, [("command", "python")])
+
+
+# From the command line
+
+
+def call(*arguments: str) -> subprocess.CompletedProcess:
+    flags = "--xla_backend_optimization_level=0"
+    return subprocess.run(
+        [sys.executable, "-m", "tvrl_jax.compare", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+
+
+CONFIG = """
+from pathlib import Path
+from configs import compare
+from tests import tiny
+
+def get_config(root):
+    c = compare.get_config("own")
+    tiny.shrink(c.shared, Path(root))
+    c.methods = ("tvrl", "cvrl", "csimclr")
+    c.only.tvrl = {"model": {"temporal_heads": 5}}
+    c.against = ("cvrl",)
+    c.claimed = ("csimclr",)
+    c.baselines = ("constant",)
+    c.probe.fractions = (0.5, 1.0)
+    c.probe.seeds = 2
+    c.probe.features.cache = root + "/features"
+    c.bootstrap.samples = 50
+    return c
+"""
+
+
+def test_methods_are_compared_one_fails_and_nothing_is_done_twice(tmp_path, known):
+    tiny.write_cohort(tmp_path / "data", subjects=32)
+    (tmp_path / "own.py").write_text(CONFIG)
+    out = tmp_path / "out"
+    flags = (f"--config={tmp_path}/own.py:{tmp_path}/data", f"--workdir={out}")
+    result = call(*flags)
+    assert result.returncode == 1, result.stderr
+    assert "tvrl seed 0 pretrain: model.temporal_heads = 5 does not divide" in result.stdout
+    assert "tvrl seed 0 linear: its pretraining failed" in result.stdout
+    text = (out / "table.md").read_text()
+    assert "| CVRL |" in text and "| cSimCLR |" in text and "| constant predictor |" in text
+    assert "temporal_heads = 5" in text and (out / "report.html").is_file()
+    rows = tables.read_results(out / "results.csv")
+    assert {"cvrl", "csimclr", "constant", "csimclr - cvrl"} <= {row["method"] for row in rows}
+
+    # What ran is what was planned.
+    spec = {}
+    exec(CONFIG, spec)
+    planned = small_plan(spec["get_config"](str(tmp_path / "data")), out, known)
+    cell = next(c for c in planned.cells if (c.method, c.kind) == ("cvrl", TRAIN))
+    held = run_folder.read(cell.folder)
+    assert settings.to_json(held) == settings.to_json(planned.pretraining["cvrl"])
+
+    files = [path for path in (out / "cells" / "cvrl").rglob("*") if path.is_file()]
+    before = {path: path.stat().st_mtime_ns for path in files}
+    assert any("checkpoints" in str(path) for path in before)
+    result = call(*flags, "--config.methods=('cvrl','csimclr')")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("done before") == 4
+    files = [path for path in (out / "cells" / "cvrl").rglob("*") if path.is_file()]
+    assert {path: path.stat().st_mtime_ns for path in files} == before
+
+    result = call(*flags, "--config.shared.optim.lr=1e-3")
+    assert result.returncode == 2 and "holds a run with optim.lr" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), ["--config is missing"]),
+        (
+            ("--config=configs/compare.py:phantom_cardiacs",),
+            ["phantom_cardiacs", "phantom_cardiac"],
+        ),
+        (("--config=configs/compare.py", "--config.shared.optim.lrr=1"), ["shared.optim.lr"]),
+        (("--config=configs/compare.py", "--config.methods=('tvlr',)"), ["tvlr", "tvrl"]),
+    ],
+)
+def test_mistakes_are_answered_with_a_sentence(arguments, words, tmp_path):
+    if arguments:
+        arguments = (*arguments, f"--workdir={tmp_path}/x")
+    result = call(*arguments)
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert result.returncode == 2 and len(lines) == 1 and "Traceback" not in result.stderr
+    for word in words:
+        assert word in lines[0], lines[0]
+    assert not (tmp_path / "x").exists()
+
+
+def test_help_reads_like_help():
+    result = call("--help")
+    assert result.returncode == 0 and "Traceback" not in result.stderr
+    for word in ("--workdir", "--config.methods=", "--config.shared.", "--config.probe.fractions="):
+        assert word in result.stdout
