@@ -34,7 +34,7 @@ def encode(image_HW: np.ndarray) -> bytes:
 
 
 KIND = Kind(
-    version=1,
+    version=2,
     nuisances=tuple(STRENGTHS),
     folders=("images",),
     write_subject=write_subject,

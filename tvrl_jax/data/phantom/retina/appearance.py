@@ -21,7 +21,7 @@ class Strength(NamedTuple):
     centre: float  # mm, of the fovea from the middle of the picture
     scale: float  # of the width of the scan, uniform in 1 -+ this
     contrast: float  # 1 = the scanners' differences in full, and 10 % of each layer
-    brightness: float  # relative
+    brightness: float  # relative, uniform in 1 -+ 1.5 times this
     vessels: int  # largest number of shadows
     grain: float  # of the choroid's texture, relative
     looks: tuple[float, float]  # averaged frames: range; none = no speckle at all
@@ -36,11 +36,11 @@ STRENGTHS = {
     "none": Strength(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, (0, 0), 0, 0, 0, 0, 0),
     "mild": Strength(
         0.07, 0.25, 0.006, 0.02, 0.05, 0.25, 0.04, 1, 0.12, 4, 0.12, (5, 16),
-        0.06, 0.03, 0.008, 0.025, 0.07,
+        0.06, 0.02, 0.008, 0.025, 0.07,
     ),
     "strong": Strength(
         0.12, 0.40, 0.012, 0.05, 0.09, 0.50, 0.12, 2, 0.25, 8, 0.25, (2, 10),
-        0.15, 0.06, 0.02, 0.05, 0.15,
+        0.15, 0.05, 0.02, 0.05, 0.15,
     ),
 }  # fmt: skip
 
@@ -73,10 +73,11 @@ def draw_appearance(
     normal = lambda *shape: np.clip(rng.standard_normal(shape), -2, 2)  # noqa: E731
     scanner = "ABC"[rng.integers(3)] if s.contrast else "A"
     contrast, brightness, frames = (1 + s.contrast * (v - 1) for v in SCANNERS[scanner])
-    own, looks = normal(6), rng.uniform(*s.looks) * max(frames, 0.3)
+    own, looks = normal(6), rng.uniform(*s.looks) * max(frames, 0.5)
     scale, layer = rng.uniform(-1, 1), 0.10 * s.contrast * normal(layers)
     vessels = _vessels(rng, s.vessels)
     grain = np.maximum(1 + s.grain * normal(*GRAIN), 0.2)
+    brightness *= 1 + s.brightness * rng.uniform(-1.5, 1.5)
     bright, shift, plane, tilt, depth = normal(5, visits)  # last: more visits change nothing else
     return Appearance(
         scanner=scanner,
@@ -93,11 +94,10 @@ def draw_appearance(
         plane_V=s.visit_plane * plane,
         tilt_V=s.tilt * own[4] + s.visit_tilt * tilt,
         depth_V=s.depth * own[5] + s.visit_depth * depth,
-        brightness_V=brightness * (1 + s.brightness * rng.uniform(-1.5, 1.5))
-        * (1 + s.visit_brightness * bright),
-    )  # fmt: skip
+        brightness_V=brightness * (1 + s.visit_brightness * bright),
+    )
 
 
 def _vessels(rng: np.random.Generator, most: int) -> np.ndarray:
     count = int(rng.integers(most // 2, most + 1)) if most else 0
-    return rng.uniform((-2.9, 0.03, 0.3), (2.9, 0.08, 0.7), (count, 3))
+    return rng.uniform((-2.9, 0.04, 0.2), (2.9, 0.11, 0.5), (count, 3))

@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-RATE, RATE_SPREAD = 14.0, 0.65  # um per year: median, and standard deviation of its logarithm
-HEIGHT, HEIGHT_SPREAD = 85.0, 0.60  # um at the last visit
+RATE, RATE_SPREAD = 15.0, 0.72  # um per year: median, and standard deviation of its logarithm
+HEIGHT, HEIGHT_SPREAD = 76.0, 0.62  # um at the last visit
 FARTHEST = 1.8  # standard deviations from the median
-BY_AGE = 0.02  # of the logarithm of the height, per year of age
+BY_AGE = 0.01  # of the logarithm of the height, per year of age
 LIKE = {"rate": 0.7, "height": 0.6, "trait": 0.7}  # correlation of the two eyes of a patient
 # Hazard per year of an eye at the medians, and its powers of the present height and of the rate.
-HAZARD, BY_HEIGHT, BY_RATE = 0.042, 2.5, 1.2
-RECENT = 3.0  # years: eyes that converted longer before their last visit are not in the cohort
+HAZARD, BY_HEIGHT, BY_RATE = 0.026, 3.0, 1.2
+RECENT = 5.0  # years: eyes that converted longer before their last visit are not in the cohort
 BY_TRAIT = 1.3  # log odds of neovascular against atrophic conversion, per unit of the trait
 
 

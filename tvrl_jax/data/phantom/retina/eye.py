@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-NARROWEST, WIDEST = 0.16, 0.50  # half widths of a druse
+NARROWEST, WIDEST = 0.20, 0.55  # half widths of a druse
 REACH = 2.2  # drusen lie within this of the fovea, either side
 
 
 class Eye(NamedTuple):
+    nasal: int  # 1 where the optic disc is on the right of the scan (right eyes), else -1
     pit_width: float
     pit_depth: float  # 1 = the inner layers vanish at the fovea
     druse_x: np.ndarray  # [D], centres, from the fovea
@@ -22,18 +23,19 @@ class Eye(NamedTuple):
     cysts: np.ndarray  # [C, 3]: centre from the lesion's, height in the retina (0 to 1), radius
 
 
-def draw_eye(rng: np.random.Generator, trait: float) -> Eye:
+def draw_eye(rng: np.random.Generator, trait: float, nasal: int) -> Eye:
     """`trait` of the disease makes drusen broad and few, or narrow and many with bright foci."""
     count = int(np.clip(np.rint(9 * np.exp(-0.25 * trait) + 1.2 * rng.standard_normal()), 4, 14))
     edges = np.linspace(-REACH, REACH, count + 1)
     x = (edges[:-1] + edges[1:]) / 2 + rng.uniform(-0.3, 0.3, count) * (2 * REACH / count)
-    width = 0.27 * np.exp(0.3 * trait) * np.exp(0.2 * rng.standard_normal(count))
+    width = 0.30 * np.exp(0.25 * trait) * np.exp(0.2 * rng.standard_normal(count))
     width = np.clip(width, NARROWEST, WIDEST)
-    share = np.exp(0.3 * rng.standard_normal(count)) * (1.2 - 0.3 * np.abs(x) / REACH)
+    share = np.exp(0.25 * rng.standard_normal(count)) * width * (1.2 - 0.3 * np.abs(x) / REACH)
     share = share / share.mean()
     foci = int(rng.poisson(np.clip(2.5 - 2.2 * trait, 0.1, 6)))
     central = np.argsort(np.abs(x))[: max(count // 2, 2)]
     return Eye(
+        nasal=nasal,
         pit_width=float(np.clip(rng.normal(0.75, 0.1), 0.5, 1.0)),
         pit_depth=float(np.clip(rng.normal(0.9, 0.06), 0.7, 1.0)),
         druse_x=x,
@@ -53,14 +55,19 @@ def bump(u2):
     return np.maximum(1 - u2, 0) ** 2
 
 
-def druse_profile(eye: Eye, x_VW: np.ndarray, plane_V: np.ndarray) -> np.ndarray:
+def druse_profile(
+    eye: Eye, x_VW: np.ndarray, plane_V: np.ndarray, spread: float = 0.0
+) -> np.ndarray:
     """Elevation of the pigment epithelium for a mean height of 1 [V, W].
 
     `x_VW` counts from the fovea. A scan `plane_V` mm beside its nominal plane cuts every druse
-    elsewhere; in the nominal plane a peak is druse_share high.
+    elsewhere; in the nominal plane a peak is druse_share high. `spread` mm make each dome wider
+    and lower, with the same area: how softer layers feel it.
     """
-    width = eye.druse_width[:, None, None]
-    across = lambda plane: bump(((plane - eye.druse_plane[:, None]) / width[:, :, 0]) ** 2)  # noqa: E731
-    cut_DV = across(plane_V[None, :]) / across(np.zeros((1, 1)))
-    dome = bump(((x_VW[None] - eye.druse_x[:, None, None]) / width) ** 2)
-    return (eye.druse_share[:, None, None] * cut_DV[:, :, None] * dome).sum(axis=0)
+    width_D, plane_DV = eye.druse_width, plane_V[None, :] - eye.druse_plane[:, None]
+    cut_DV = bump((plane_DV / width_D[:, None]) ** 2)
+    nominal_D = bump((eye.druse_plane / width_D) ** 2)
+    wide_D = width_D + spread
+    peak_DV = cut_DV * (eye.druse_share * width_D / (wide_D * nominal_D))[:, None]
+    dome_DVW = bump(((x_VW[None] - eye.druse_x[:, None, None]) / wide_D[:, None, None]) ** 2)
+    return (peak_DV[:, :, None] * dome_DVW).sum(axis=0)

@@ -9,12 +9,14 @@ from tvrl_jax.data.phantom.retina.eye import Eye, bump
 
 FIRST = 0.32  # mm, half width of atrophy on the day of conversion
 RIM = 0.15  # mm over which atrophy fades
+SAG = 0.5  # mm beyond it over which drusen have collapsed too
 
 
 class Late(NamedTuple):
     """Per visit and column, [V, W] each; all zero before conversion."""
 
     atrophy: np.ndarray  # 1 = no pigment epithelium, no photoreceptors
+    collapse: np.ndarray  # 1 = drusen are gone
     detachment: np.ndarray  # mm, of the pigment epithelium by new vessels
     fluid: np.ndarray  # mm, beneath the neuroretina
     scar: np.ndarray  # mm, of bright tissue in place of the pigment epithelium
@@ -37,7 +39,8 @@ def late_disease(disease: Disease, eye: Eye, x_VW: np.ndarray, time_V: np.ndarra
     if not disease.neovascular:
         half = FIRST + eye.lesion_growth * np.maximum(since_V, 0)[:, None]
         atrophy = on_V1 * (1 - ramp(np.abs(off_VW), half - RIM / 2, half + RIM / 2))
-        return Late(atrophy, none, none, none, none, np.zeros_like(since_V))
+        collapse = on_V1 * (1 - ramp(np.abs(off_VW), half - RIM / 2, half + SAG))
+        return Late(atrophy, collapse, none, none, none, none, np.zeros_like(since_V))
     # Fluid at once and at its most within months, gone in two years, while the scar forms.
     active_V1 = (
         on_V1 * ((0.7 + 0.3 * ramp(since_V, 0, 0.3)) * (1 - ramp(since_V, 0.8, 2.0)))[:, None]
@@ -49,6 +52,7 @@ def late_disease(disease: Disease, eye: Eye, x_VW: np.ndarray, time_V: np.ndarra
     disc = 1 - ramp(np.abs(off_VW), 0.75 * size, 1.0 * size)
     return Late(
         none,
+        collapse=np.maximum(0.6 * on_V1 * detached, 0.85 * old_V1 * disc),
         detachment=0.13 * size * on_V1 * (1 - 0.6 * old_V1) * detached,
         fluid=0.17 * size * active_V1 * lens,
         scar=0.09 * size * old_V1 * disc,

@@ -10,6 +10,7 @@ from tvrl_jax.data.phantom.retina.eye import Eye, druse_profile
 from tvrl_jax.data.phantom.retina.late import Late, late_disease
 
 BRUCH_MM = 0.80  # depth of Bruch's membrane in the middle of the picture
+SPREAD_MM, FELT = 0.30, 0.7  # how the inner retina feels a druse: more widely, and less
 # From Bruch's membrane upwards; what lies between two borders.
 LAYERS = (
     "drusen", "detachment", "scar", "epithelium", "fluid", "interdigitation", "ellipsoid",
@@ -32,6 +33,7 @@ class Scans(NamedTuple):
     x_VW: np.ndarray  # mm from the fovea, of each column
     z_H: np.ndarray  # mm, of each row; downwards
     border_KVW: np.ndarray  # mm: Bruch's membrane, then the upper border of each layer
+    grown_V: np.ndarray  # how far what comes with drusen is there, 0 to 1
     late: Late
 
 
@@ -42,35 +44,40 @@ def scans(disease: Disease, eye: Eye, look: Appearance, time_V: np.ndarray, size
     bruch_VW = BRUCH_MM + look.depth_V[:, None] + look.tilt_V[:, None] * column_W
     bruch_VW = bruch_VW - look.curvature * column_W**2
     late = late_disease(disease, eye, x_VW, time_V)
-    drusen = height_at(disease, time_V)[:, None] / 1000 * druse_profile(eye, x_VW, look.plane_V)
-    thick = thicknesses(eye, look, x_VW, drusen, late)
+    height_V1 = height_at(disease, time_V)[:, None] / 1000
+    drusen = height_V1 * druse_profile(eye, x_VW, look.plane_V)
+    felt = FELT * height_V1 * druse_profile(eye, x_VW, look.plane_V, SPREAD_MM)
+    thick = thicknesses(eye, look, x_VW, drusen, felt, late)
     up = np.cumsum(np.stack([thick[name] for name in LAYERS]), axis=0)
     border_KVW = np.concatenate([bruch_VW[None], bruch_VW - up])
-    return Scans(x_VW, (np.arange(size) + 0.5) * (DEPTH_MM / size), border_KVW, late)
+    z_H = (np.arange(size) + 0.5) * (DEPTH_MM / size)
+    return Scans(x_VW, z_H, border_KVW, np.minimum(height_V1[:, 0] / 0.05, 1), late)
 
 
-def thicknesses(eye: Eye, look: Appearance, x_VW, drusen_VW, late: Late) -> dict[str, np.ndarray]:
-    """mm [V, W] of each of LAYERS.
+def thicknesses(eye: Eye, look: Appearance, x_VW, drusen, felt, late: Late) -> dict:
+    """mm [V, W] of each of LAYERS, by name.
 
-    What lifts the pigment epithelium thins the outer nuclear layer above it, so that the inner
-    surface rises by half. Atrophy and scar take the photoreceptors and what feeds them.
+    The outer nuclear layer gives way to what lifts the pigment epithelium (`drusen`), so that the
+    inner retina rises by the softer `felt` as long as there is room. Atrophy and scar take the
+    photoreceptors and what feeds them, and drusen collapse there.
     """
+    nasal = np.clip(eye.nasal * x_VW, -2.5, 2.5)
     u2 = (x_VW / eye.pit_width) ** 2
     pit = eye.pit_depth / (1 + u2) ** 2
     rim = 4 * u2 / (1 + u2) ** 2
-    drusen = drusen_VW * (1 - late.atrophy) * (1 - 0.7 * late.scarred)
+    drusen, felt = drusen * (1 - late.collapse), felt * (1 - 0.6 * late.collapse)
     kept = (1 - late.atrophy) * (1 - 0.9 * late.scarred)
-    outer = (0.075 + 0.035 * pit) * look.thickness
-    squeezed = np.maximum(outer - 0.5 * (drusen + late.detachment), 0.3 * outer)
+    outer = (0.075 + 0.035 * pit) * look.thickness * (0.25 + 0.75 * kept)
+    squeezed = np.maximum(outer + felt - drusen - 0.5 * late.detachment, 0.25 * outer)
     retina = {
         "interdigitation": 0.018 * kept,
         "ellipsoid": 0.020 * kept,
         "myoid": 0.024 * kept,
-        "outer_nuclear": squeezed * (0.25 + 0.75 * kept),
+        "outer_nuclear": squeezed,
         "outer_plexiform": 0.030 * look.thickness * (1 - 0.8 * pit),
         "inner_nuclear": 0.038 * look.thickness * (1 - 0.95 * pit),
         "ganglion": look.thickness * (0.065 * (1 - pit) + 0.035 * rim),
-        "nerve_fibre": look.thickness * (1 - pit) * (0.028 + 0.006 * np.clip(x_VW, -2.5, 2.5)),
+        "nerve_fibre": look.thickness * (1 - pit) * (0.028 + 0.006 * nasal),
     }
     return retina | {
         "drusen": drusen,

@@ -75,7 +75,7 @@ def _spots(image, s: Scans, eye: Eye, z) -> None:
     top = s.border_KVW[1 + LAYERS.index("epithelium")]
     inner = s.border_KVW[-1]
     for x, up in eye.foci.tolist():
-        _dot(image, s, z, x, _at(s, top, x) - up, 0.06, 0.022, np.ones(len(image)), FOCUS)
+        _dot(image, s, z, x, _at(s, top, x) - up, 0.06, 0.022, s.grown_V, FOCUS)
     if s.late.active.any():
         outer = s.border_KVW[1 + LAYERS.index("myoid")]
         for off, height, radius in eye.cysts.tolist():
@@ -104,7 +104,7 @@ def _shadows(s: Scans, look: Appearance, z) -> np.ndarray:
     under = cover(s.border_KVW[-3][:, None].astype(np.float32) - z, 0.03)
     for x, half, dark in look.vessels.tolist():
         column = np.clip(1.5 - np.abs(s.x_VW - x) / half, 0, 1).astype(np.float32)[:, None]
-        light -= light * under * column * np.float32(dark * 0.6)
+        light -= light * under * column * np.float32(dark)
     return light
 
 

@@ -69,7 +69,7 @@ def split(seed: int, index: int) -> str:
 
 
 def _series(seed, number, disease: Disease, visits: Visits, age, luck, nuisance) -> Series:
-    eye = draw_eye(stream(seed, EYE_BUILD, number), disease.trait)
+    eye = draw_eye(stream(seed, EYE_BUILD, number), disease.trait, nasal=1 - 2 * (number % 2))
     look = draw_appearance(stream(seed, EYE_LOOK, number), len(visits.years), len(LAYERS), nuisance)
     return Series(number, disease, eye, look, acuity(disease, eye, age, luck))
 

@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 
 MOST, LONGEST = 12, 8.0  # visits, years
-PACE, PACE_SPREAD = 0.75, 0.6  # years between a patient's planned visits: median, sd of log
+PACE, PACE_SPREAD = 0.9, 0.8  # years between a patient's planned visits: median, sd of log
 UNEVEN = 0.35  # sd of the logarithm of a single interval
 MISSED = 0.15  # probability that a planned visit does not take place
-STAY = (1.3, 0.2)  # shape and success probability of the number of further visits
-FOLLOW_UP = (0.3, 12.0)  # years without images behind the last visit: uniform
+STAY = (1.3, 0.21)  # shape and success probability of the number of further visits
+FOLLOW_UP = (0.3, 11.0)  # years without images behind the last visit: uniform
 
 
 class Visits(NamedTuple):
