@@ -6,7 +6,11 @@
 
 Kinds: linear, cls (the published protocol), knn, finetune, supervised (from fresh parameters).
 Model, clips and cohort come from the checkpoint; --config.data.* names another cohort. Writes
-results.csv and report.html into --workdir and prints a table.
+results.csv, report.html and every prediction into --workdir and prints a table. Another probe of
+the same kind and test patients is compared with, patient by patient:
+
+  python probe.py --config=configs/probe_linear.py --checkpoint=runs/x --workdir=runs/x-probe \\
+    --config.against="('runs/y-probe',)"
 """
 
 from absl import flags

@@ -17,6 +17,7 @@ def get_config() -> ConfigDict:
     c.seeds = 5  # numbered 0, 1, ...: each draws its own patients and its own initial head
     c.restarts = 1  # fits of a draw, each from its own start; 2 or more split the spread over seeds
     c.baselines = ("untrained", "constant")  # compared with; () = none
+    c.against = ()  # folders of other probes of this kind and these test patients; () = none
     c.untrained_seed = 0  # of the parameters of the untrained encoder (and of `supervised`)
 
     c.data = ConfigDict()  # another cohort than that of pretraining
@@ -28,9 +29,6 @@ def get_config() -> ConfigDict:
     c.data.image_size = 0  # side of a stored frame, pixels: must be that of pretraining; 0 = it is
     c.data.channels = 0  # must be those of pretraining; 0 = they are
     c.data.frame_interval = 0.0  # for files that carry no times; 0 = as in pretraining
-    c.data.time_unit = ""  # checked against the checkpoint's; "" = as in pretraining
-    c.data.image_size = 0  # checked against the checkpoint's; 0 = as in pretraining
-    c.data.channels = 0  # checked against the checkpoint's; 0 = as in pretraining
     c.data.targets = ()  # "COLUMN:regression", "COLUMN:classification"; () = as in pretraining
     c.data.columns = ConfigDict()  # our noun -> the CSV's column; "" = as in pretraining
     c.data.columns.subject = ""

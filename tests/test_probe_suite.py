@@ -133,6 +133,36 @@ def test_every_prediction_is_kept(encoder, store, config, tmp_path):
     assert (drawn_NK == saved["output/untrained/large"][m[0]]).all() and drawn_NK.shape == (8, 2)
 
 
+def test_another_probe_of_the_same_patients_gets_a_column(encoder, store, config, tmp_path):
+    config.update_from_flattened_dict({"kind": "knn", "baselines": (), "fractions": (1.0,)})
+    suite.run(encoder, store, config, tmp_path / "a", quiet)
+    config.knn.feature, config.against = "token", (str(tmp_path / "a"),)
+    results = suite.run(encoder, store, config, tmp_path / "b", quiet)
+    other = f"tvrl ({tmp_path / 'a'})"
+    table = pd.DataFrame(results.rows)
+    assert set(table.method) == {"tvrl", other, f"tvrl - {other}"}
+    a, b = (paired.load(tmp_path / name, "knn") for name in "ab")
+    expected = paired.differences(b, a, **config.bootstrap)
+    found = table[table.method == f"tvrl - {other}"]
+    assert found.value.tolist() == pd.DataFrame(expected).value.tolist()
+    assert other in tables.comparison(results.rows)
+
+
+def test_a_probe_of_other_patients_is_refused_before_any_feature(encoder, store, config, tmp_path):
+    config.kind, config.baselines = "knn", ()
+    kept = dict(suite.run(encoder, store, config, tmp_path, quiet).arrays)
+    last = kept["patient"][-1]
+    kept["patient"] = np.where(kept["patient"] == last, "other", kept["patient"])
+    np.savez(predictions.place(tmp_path, "knn"), **kept)
+    config.against, said = (str(tmp_path),), []
+    with pytest.raises(UserError, match=f'^Test patient "{last}" of this probe'):
+        suite.run(encoder, store, config, "/nowhere", said.append)
+    config.against = (str(tmp_path / "absent"),)
+    with pytest.raises(UserError, match='no "knn" probe'):
+        suite.run(encoder, store, config, "/nowhere", said.append)
+    assert not said
+
+
 def test_restarts_split_the_spread_and_change_nothing_else(encoder, store, config, tmp_path):
     config.baselines, config.fractions = (), (0.5,)
     alone = pd.DataFrame(suite.run(encoder, store, config, tmp_path / "alone", quiet).rows)

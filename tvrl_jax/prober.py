@@ -41,7 +41,10 @@ def probe(
     name = f"probe_{config.kind}.json"
     run_folder.refuse_other(workdir, record, resume=resume, name=name)
     store = opening.open_cohort(data)
+    if pretraining.model.time_embedding and data.on_equal_times == "stop":
+        store.require_times()
     encoder = restore_encoder(restored, pretraining)
+    suite.plan(encoder, store, config, LOG.info)  # what is wrong is said before anything is written
     LOG.info("probing step %d of %s", restored.step, checkpoint)
     folder = run_folder.prepare(workdir, record, name)
     results = suite.run(encoder, store, config, folder)

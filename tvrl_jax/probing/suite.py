@@ -13,6 +13,7 @@ from tvrl_jax.probing import (
     finetune,
     knn,
     linear,
+    paired,
     predictions,
     problem,
     rows,
@@ -44,6 +45,7 @@ class Study(NamedTuple):
     subject: dict[str, np.ndarray]
     tasks: tuple[Task, ...]
     problems: list[Problem]
+    others: list[paired.Measured]  # other probes to compare with
     say: Callable[[str], None]
 
 
@@ -65,19 +67,30 @@ def run(encoder: Encoder, store, config, out_dir, say: Callable[[str], None] = p
         features |= {} if found is None else {name: found}
     scores = {name: _evaluate(p, study) for name, p in made_by.items()}
     names = dict(cohort=config.data.cohort or encoder.config.data.cohort, probe=config.kind)
-    made = [row for name, s in scores.items() for row in rows.rows(s, method=name, **names)]
-    made += rows.class_rows(scores[method], method=method, **names)
-    for name in config.baselines:
-        pair = f"{method} - {name}"
-        made += rows.differences(scores[method], scores[name], method=pair, **names)
-    for name, of_method in scores.items():
-        made += rows.spread_rows(of_method, method=name, **names)
+    made = _rows(study, method, scores, names)
     notes = _notes(study, scores[method])
     for note in notes:
         say(note)
     kept = arrays(study, made_by, features, method=method, **names)
     cache.write(predictions.place(out_dir, config.kind), kept)
     return Results(made, notes, kept)
+
+
+def _rows(study: Study, method: str, scores: dict, names: dict) -> list[dict]:
+    """Scores of every method, then the differences of `method` to every other."""
+    bootstrap = study.config.bootstrap
+    given = {other.name: paired.scores(other, **bootstrap) for other in study.others}
+    made = [
+        row for name, s in (scores | given).items() for row in rows.rows(s, method=name, **names)
+    ]
+    made += rows.class_rows(scores[method], method=method, **names)
+    for name, other in (scores | given).items():
+        if name != method:
+            pair = f"{method} - {name}"
+            made += rows.differences(scores[method], other, method=pair, **names)
+    for name, of_method in scores.items():
+        made += rows.spread_rows(of_method, method=name, **names)
+    return made
 
 
 def plan(encoder: Encoder, store, config, say) -> Study:
@@ -91,7 +104,19 @@ def plan(encoder: Encoder, store, config, say) -> Study:
     draws = sampling.draws(asked, series["train"], subject["train"], **counts)
     settings = window_settings(encoder.config, config.features)
     problems = problem.group(draws, series)
-    return Study(store, config, settings, series, subject, asked, problems, say)
+    others = _others(store, series["test"], draws, config)
+    return Study(store, config, settings, series, subject, asked, problems, others, say)
+
+
+def _others(store, test, draws, config) -> list[paired.Measured]:
+    """Other probes, named METHOD (FOLDER), on exactly the test series of this one."""
+    info = [store.series[i] for i in test]
+    names = (np.array([one.id for one in info]), np.array([one.subject for one in info]))
+    asked = {d.task.column: d.task._replace(value_N=d.task.value_N[test]) for d in draws}
+    fits = [Prediction(draw, np.zeros(0), {}) for draw in draws]
+    mine = paired.Measured("to be", "this probe", "", config.kind, *names, asked, fits)
+    found = [paired.aligned(mine, paired.load(f, config.kind)) for f in config.against]
+    return [other._replace(name=f"{other.name} ({other.folder})") for other in found]
 
 
 def _predict(name: str, encoder: Encoder, study: Study):
