@@ -43,6 +43,8 @@ def get_config() -> ConfigDict:
     c.data.fit = "pad"  # to a square: pad (nothing lost), crop (centre), stretch
     c.data.percentiles = (0.5, 99.5)  # of a series: scaled to 0 and 255
     c.data.on_bad = "stop"  # a file that cannot be read: stop, or skip (counted and listed)
+    # Series of several frames that all carry one time, with a method that uses times: stop, or keep.
+    c.data.on_equal_times = "stop"
     c.data.store = "~/.cache/tvrl_jax/store"  # decoded frames, shared by all runs
     c.data.threads = 4  # reading threads
     c.data.workers = 0  # reading processes; 0 = threads only, which is right for the store

@@ -136,9 +136,12 @@ HANNOVER_CXR = {
     "data.columns.subject": "patient_id",
     "data.columns.path": "image",
     "data.columns.time": "day",
+    "data.targets": ("sex:classification",),
     "data.time_unit": "days",
+    "data.on_equal_times": "keep",  # two images of one day, and no others, are a patient's visit
     "clips.sampling": "newest",
     "clips.stride": 1,
+    "train.capacities": 4,
     "augment.vflip": 0.0,
     "augment.time_jitter": 0.1,
     "model.input_mean": 0.62,

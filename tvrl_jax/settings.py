@@ -15,6 +15,7 @@ CHOICES = {
     "data.column_unit": ("", *TIME_UNITS),
     "data.fit": ("pad", "crop", "stretch"),
     "data.on_bad": ("stop", "skip"),
+    "data.on_equal_times": ("stop", "keep"),
     "data.channels": (1, 3),
     "clips.sampling": ("random", "newest"),
     "clips.windows": (1, 2),

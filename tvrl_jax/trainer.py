@@ -47,6 +47,8 @@ def train(config: ConfigDict, workdir: str, *, resume: bool = False) -> Path:
     run_folder.refuse_other(workdir, config, resume=resume)
     make_network(config, objective, outputs=1)  # what does not fit is said before hours of packing
     store = opening.open_cohort(config.data)
+    if uses_times(config, objective) and config.data.on_equal_times == "stop":
+        store.require_times()
     folder = run_folder.prepare(workdir, config)
     _run(make_learner(config, objective, store), store, folder)
     return folder
@@ -57,6 +59,10 @@ def find_objective(config: ConfigDict) -> Objective:
         hint = nearest(config.method, OBJECTIVES)
         raise UserError(f'method = "{config.method}" is not known.{hint}')
     return OBJECTIVES[config.method]
+
+
+def uses_times(config: ConfigDict, objective: Objective) -> bool:
+    return config.model.time_embedding or "ltn" in objective.parts
 
 
 def make_network(config: ConfigDict, objective: Objective, outputs: int) -> Network:

@@ -135,6 +135,16 @@ class Store:
         )
         return outcomes(event_N, duration_N, self.where).astype(np.float32)
 
+    def require_times(self) -> None:
+        """UserError for a series of several frames that all carry the same time."""
+        for info in self.series:
+            if info.frames > 1 and info.time_T[0] == info.time_T[-1]:
+                raise UserError(
+                    f'{self.where}, row {info.row}: all {info.frames} frames of series "{info.id}" '
+                    f"have the time {info.time_T[0]:g} and the method uses times; correct them, or "
+                    'set data.on_equal_times="keep".'
+                )
+
     def require_classes(self, column: str, names: Sequence[str] = SPLITS) -> None:
         """UserError unless each of these splits holds at least two classes of the column."""
         known, code_N = self.classes(column), self._target(column)

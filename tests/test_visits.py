@@ -1,0 +1,157 @@
+"""Series of dated images: what becomes of ties, negative days, single and missing visits."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+from PIL import Image
+
+from configs import base, ltn, tvrl
+from tvrl_jax import trainer
+from tvrl_jax.data import opening
+from tvrl_jax.data.pipeline import train_batches
+from tvrl_jax.errors import UserError
+
+# patient, eye, day, brightness of the image
+VISITS = [
+    ("a", "OD", 30, 3),
+    ("a", "OD", -400, 1),  # before the day that counting starts from, and not in order
+    ("a", "OD", -10, 2),
+    ("a", "OS", 5, 4),  # one visit
+    ("b", "OD", 7, 5),  # two images of one day: the table's order stays
+    ("b", "OD", 7, 6),
+    ("b", "OD", 9, 7),
+    ("c", "OD", 0, 8),  # both of one day
+    ("c", "OD", 0, 9),
+]
+
+
+@pytest.fixture
+def root(tmp_path):
+    rows = []
+    for k, (patient, eye, day, grey) in enumerate(VISITS):
+        image = np.full((tiny.SIZE, tiny.SIZE), 20 * grey, np.uint8)
+        image[0, :2] = 0, 255  # intensity is scaled per series: one range for all
+        Image.fromarray(image).save(tmp_path / f"{k}.png")
+        rows.append(dict(subject=patient, eye=eye, path=f"{k}.png", day=day, split="train"))
+    pd.DataFrame(rows).to_csv(tmp_path / "visits.csv", index=False)
+    return tmp_path
+
+
+def settings(root, **changes):
+    config = base.get_config()
+    config.update_from_flattened_dict(
+        {
+            "data.root": str(root),
+            "data.csv": "visits.csv",
+            "data.columns.time": "day",
+            "data.columns.series": "eye",
+            "data.columns.split": "split",
+            "data.time_unit": "days",
+            "data.image_size": tiny.SIZE,
+            "data.percentiles": (0.0, 100.0),
+            "data.store": str(root / "store"),
+            **changes,
+        }
+    )
+    return config.data
+
+
+def greys(store, i):
+    frames = store.frames(i, np.arange(store.series[i].frames))
+    return (frames[:, 5, 5, 0] / 20).round().astype(int).tolist()
+
+
+def test_visits_are_sorted_by_day_and_ties_keep_the_tables_order(root):
+    store = opening.open_cohort(settings(root))
+    found = {
+        info.id: (info.time_T.tolist(), greys(store, i)) for i, info in enumerate(store.series)
+    }
+    assert found == {
+        "a/OD": ([-400, -10, 30], [1, 2, 3]),
+        "a/OS": ([5], [4]),
+        "b/OD": ([7, 7, 9], [5, 6, 7]),
+        "c/OD": ([0, 0], [8, 9]),
+    }
+
+
+def test_days_become_years_exactly(root):
+    data = settings(root, **{"data.time_unit": "years", "data.column_unit": "days"})
+    store = opening.open_cohort(data)
+    np.testing.assert_allclose(store.series[0].time_T * 365.25, [-400, -10, 30], rtol=1e-12)
+
+
+def clips(root, **changes):
+    store = opening.open_cohort(settings(root))
+    cut = dict(
+        frames=2, stride=1, sampling="newest", windows=1, interval="constant", relative_time=True
+    )
+    batches = train_batches(
+        store, split="train", clips=cut | changes, batch_size=4, seed=0, start_step=0,
+        process_index=0, process_count=1, threads=1, workers=0,
+    )  # fmt: skip
+    batch = next(batches)
+    batches.close()
+    return {store.series[i].id: k for k, i in enumerate(batch["series_B"])}, batch
+
+
+def test_a_window_ends_with_the_newest_visit_and_counts_from_its_own_first(root):
+    row, batch = clips(root)
+    time, valid = batch["time_BVT"][:, 0], batch["valid_BVT"][:, 0]
+    assert time[row["a/OD"]].tolist() == [0, 40] and valid[row["a/OD"]].all()
+    assert time[row["b/OD"]].tolist() == [0, 2]
+    assert valid[row["a/OS"]].tolist() == [True, False]  # one visit: the rest is padding
+    assert batch["clip_BVTHWC"][row["a/OS"], 0, 1].max() == 0
+    assert batch["start_BV"][row["a/OD"], 0] == 390  # since the first visit of the series
+
+
+def test_random_windows_take_older_visits_too(root):
+    starts = set()
+    for seed in range(12):
+        store = opening.open_cohort(settings(root))
+        cut = dict(
+            frames=2, stride=1, sampling="random", windows=2, interval="linear_decrease",
+            relative_time=True,
+        )  # fmt: skip
+        batches = train_batches(
+            store, split="train", clips=cut, batch_size=4, seed=seed, start_step=0,
+            process_index=0, process_count=1, threads=1, workers=0,
+        )  # fmt: skip
+        batch = next(batches)
+        batches.close()
+        row = [store.series[i].id for i in batch["series_B"]].index("a/OD")
+        first, second = batch["start_BV"][row]
+        assert first != second
+        starts |= {float(first), float(second)}
+    assert starts == {0.0, 390.0}
+
+
+def test_a_missing_visit_is_named_or_left_out_and_counted(root):
+    (root / "2.png").unlink()
+    with pytest.raises(UserError, match=r"row 4, .*2\.png does not exist"):
+        opening.open_cohort(settings(root))
+    store = opening.open_cohort(settings(root, **{"data.on_bad": "skip"}))
+    assert store.series[0].time_T.tolist() == [-400, 30]
+    assert [(skipped.row, skipped.reason) for skipped in store.skipped] == [
+        (4, "the file does not exist")
+    ]
+
+
+@pytest.mark.parametrize("method", [tvrl, ltn])
+def test_a_method_that_needs_time_refuses_a_series_without_any(root, tmp_path, method):
+    config = tiny.shrink(method.get_config(), root)
+    config.data = settings(root)
+    with pytest.raises(UserError, match=r'row 9: all 2 frames of series "c/OD" have the time 0'):
+        trainer.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_equal_times_may_be_kept(root, tmp_path):
+    config = tiny.shrink(tvrl.get_config(), root)
+    config.data = settings(root, **{"data.on_equal_times": "keep"})
+    config.update_from_flattened_dict({"train.steps": 1, "clips.sampling": "newest"})
+    trainer.train(config, tmp_path / "run")
+    (row,) = [json.loads(r) for r in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert np.isfinite(row["loss"])
