@@ -409,7 +409,7 @@ def call(*arguments: str) -> subprocess.CompletedProcess:
         env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=550,
     )
 
 
@@ -434,6 +434,7 @@ def get_config(root):
 """
 
 
+@pytest.mark.timeout(600)
 def test_methods_are_compared_one_fails_and_nothing_is_done_twice(tmp_path, known):
     tiny.write_cohort(tmp_path / "data", subjects=32)
     (tmp_path / "own.py").write_text(CONFIG)
