@@ -81,16 +81,140 @@ def test_resampling_draws_whole_patients_as_a_naive_loop_does():
         assert fast_R[r] == pytest.approx(np.abs(output_NK[rows, 0] - label_N[rows]).mean())
 
 
-def test_an_interval_covers_the_truth_about_as_often_as_it_says():
-    rng, covered, runs = np.random.default_rng(2), 0, 200
+def _naive_mae(label, output):
+    return sum(abs(o[0] - y) for y, o in zip(label, output, strict=True)) / len(label)
+
+
+def _naive_r2(label, output):
+    mean = sum(label) / len(label)
+    lost = sum((y - o[0]) ** 2 for y, o in zip(label, output, strict=True))
+    return 1 - lost / sum((y - mean) ** 2 for y in label)
+
+
+def _naive_auroc(label, output):
+    """Share of pairs in the right order, one class against the rest, mean over the classes."""
+    classes = [1] if len(output[0]) == 2 else sorted(set(map(int, label)))
+    shares = []
+    for k in classes:
+        high = [o[k] for y, o in zip(label, output, strict=True) if y == k]
+        low = [o[k] for y, o in zip(label, output, strict=True) if y != k]
+        right = sum((a > b) + 0.5 * (a == b) for a in high for b in low)
+        shares.append(right / len(high) / len(low))
+    return sum(shares) / len(shares)
+
+
+def _naive_average_precision(label, output):
+    """At every threshold in turn: precision times the recall that it adds."""
+    classes = [1] if len(output[0]) == 2 else sorted(set(map(int, label)))
+    areas = []
+    for k in classes:
+        area, recall = 0.0, 0.0
+        for threshold in sorted({o[k] for o in output}, reverse=True):
+            called = [y == k for y, o in zip(label, output, strict=True) if o[k] >= threshold]
+            now = sum(called) / sum(y == k for y in label)
+            area, recall = area + sum(called) / len(called) * (now - recall), now
+        areas.append(area)
+    return sum(areas) / len(areas)
+
+
+def _sk_auroc(label_N, output_NK):
+    score = output_NK[:, 1] if output_NK.shape[1] == 2 else output_NK
+    return sk.roc_auc_score(label_N, score, multi_class="ovr")
+
+
+def _sk_average_precision(label_N, output_NK):
+    if output_NK.shape[1] == 2:
+        return sk.average_precision_score(label_N, output_NK[:, 1])
+    return sk.average_precision_score(np.eye(output_NK.shape[1])[label_N.astype(int)], output_NK)
+
+
+def _sk_first(metric):
+    return lambda label_N, output_NK: metric(label_N, output_NK[:, 0])
+
+
+TWINS = {
+    "mae": (_naive_mae, _sk_first(sk.mean_absolute_error)),
+    "r2": (_naive_r2, _sk_first(sk.r2_score)),
+    "auroc": (_naive_auroc, _sk_auroc),
+    "average_precision": (_naive_average_precision, _sk_average_precision),
+}
+
+
+def _outputs(rng, label_N, classes: int):
+    """Guesses, or probabilities of classes with ties among them."""
+    if not classes:
+        return rng.normal(size=(len(label_N), 1)) + label_N[:, None]
+    score_NK = np.exp(
+        rng.normal(size=(len(label_N), classes)) + np.eye(classes)[label_N.astype(int)]
+    )
+    output_NK = np.round(score_NK / score_NK.sum(1, keepdims=True), 2)
+    output_NK[:, 0] = 1 - output_NK[:, 1:].sum(1)
+    return output_NK
+
+
+@pytest.mark.parametrize("classes", [0, 2, 3])
+def test_every_metric_of_a_resample_is_that_of_a_loop_over_the_drawn_patients(classes):
+    """Patients are drawn one by one, their rows listed, and the metric taken of the list."""
+    rng = np.random.default_rng(classes)
+    subject_N = rng.permutation(np.repeat(np.arange(20), rng.integers(1, 4, size=20)))
+    count, samples = len(subject_N), 25
+    label_N = (np.arange(count) % classes if classes else rng.normal(size=count)).astype(float)
+    output_NK = _outputs(rng, label_N, classes)
+    weight_RN = stats.resample(subject_N, samples=samples, seed=5)
+    drawn_RP = np.random.default_rng(5).integers(20, size=(samples, 20))
+    kind = "classification" if classes else "regression"
+    for name, metric in stats.metrics(kind).items():
+        fast_R = metric(label_N, output_NK, weight_RN)
+        for drawn_P, fast in zip(drawn_RP, fast_R, strict=True):
+            rows = [i for patient in drawn_P for i in np.flatnonzero(subject_N == patient)]
+            naive, reference = TWINS[name]
+            assert fast == pytest.approx(naive(label_N[rows], output_NK[rows].tolist()), abs=1e-9)
+            assert fast == pytest.approx(reference(label_N[rows], output_NK[rows]), abs=1e-9)
+
+
+def _clustered(rng, patients: int, of_each: int = 3):
+    """Errors of patients whose series are alike, and whose series belongs to whom."""
+    effect_P = rng.normal(size=patients)
+    error_N = np.repeat(effect_P, of_each) + 0.3 * rng.normal(size=patients * of_each)
+    return error_N, np.repeat(np.arange(patients), of_each)
+
+
+def _coverage(truth: float, patients: int, runs: int, cluster: bool) -> float:
+    rng, covered = np.random.default_rng(2), 0
     for run in range(runs):
-        effect_P = rng.normal(size=40)  # 40 patients with three correlated series each
-        label_N, subject_N = np.zeros(120), np.repeat(np.arange(40), 3)
-        error_N = np.repeat(effect_P, 3) + 0.1 * rng.normal(size=120)
-        weight_RN = stats.resample(subject_N, samples=300, seed=run)
-        made = stats.interval(0.0, stats.mae(label_N, error_N[:, None], weight_RN))
-        covered += made.low <= np.sqrt(2 * 1.01 / np.pi) <= made.high
-    assert 0.86 <= covered / runs <= 0.99  # series-wise resampling covers about 0.7
+        error_N, subject_N = _clustered(rng, patients)
+        unit_N = subject_N if cluster else np.arange(len(subject_N))
+        weight_RN = stats.resample(unit_N, samples=300, seed=run)
+        mae_R = stats.mae(np.zeros(len(error_N)), error_N[:, None], weight_RN)
+        made = stats.interval(0.0, mae_R)
+        covered += made.low <= truth <= made.high
+    return covered / runs
+
+
+def test_an_interval_covers_the_truth_as_often_as_it_says():
+    """95 % of 400 intervals, within four standard errors; series taken for patients do not."""
+    truth, error = np.sqrt(2 * 1.09 / np.pi), np.sqrt(0.95 * 0.05 / 400)
+    assert abs(_coverage(truth, 100, 400, cluster=True) - 0.95) < 4 * error
+    assert _coverage(truth, 100, 100, cluster=False) < 0.95 - 8 * error
+
+
+def test_p_of_two_equal_encoders_is_uniform():
+    """1,000 pairs of equally good ones: p is below a level as often as the level says."""
+    rng, p_S = np.random.default_rng(4), []
+    for run in range(1000):
+        subject_N = np.repeat(np.arange(60), 2)
+        shared_N = np.repeat(rng.normal(size=60), 2)
+        output_2N = shared_N + rng.normal(size=(2, 120))
+        weight_RN = stats.resample(subject_N, samples=199, seed=run)
+        one = stats.once(120)
+        value, resampled = [], []
+        for output_N in output_2N:
+            value.append(stats.mae(np.zeros(120), output_N[:, None], one)[0])
+            resampled.append(stats.mae(np.zeros(120), output_N[:, None], weight_RN))
+        p_S.append(stats.difference(value[0] - value[1], *resampled).p)
+    for level in (0.05, 0.2, 0.5):
+        error = np.sqrt(level * (1 - level) / 1000)
+        assert abs(np.mean(np.array(p_S) <= level) - level) < 4 * error
 
 
 def test_resamples_of_one_class_are_left_out_and_counted():
