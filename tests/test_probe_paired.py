@@ -186,10 +186,12 @@ def test_labels_of_several_numbers_need_no_other_code(tmp_path, monkeypatch):
         return weight_RN @ (output_NK[:, 0] - label_N2.sum(1)) / weight_RN.sum(1)
 
     known = stats.metrics
-    monkeypatch.setattr(stats, "metrics", lambda k: {"gap": gap} if k == "survival" else known(k))
+    monkeypatch.setattr(
+        stats, "metrics", lambda k, *more: {"gap": gap} if k == "pair" else known(k, *more)
+    )
     value_N2 = np.random.default_rng(2).random((N, 2)).astype(np.float32)
     value_N2[3, 1] = np.nan
-    task = Task("death", "survival", (), value_N2)
+    task = Task("death", "pair", (), value_N2)
     sides = []
     for folder, shift in (("a", 1.0), ("b", 0.25)):
         output_NK = np.nan_to_num(value_N2.sum(1, keepdims=True), nan=1e9) + shift
