@@ -17,6 +17,7 @@ from tvrl_jax.report import (
     curves,
     evidence,
     html,
+    naming,
     page,
     pictures,
     plots,
@@ -222,6 +223,14 @@ def test_a_paired_difference_decides_before_the_intervals():
 
 def test_of_errors_the_smaller_is_better():
     rows = [_row(metric="mae", value=5.0), _row("untrained", metric="mae", value=9.0)]
+    assert _best(rows) == [[True, False]]
+
+
+def test_a_metric_at_a_horizon_is_judged_and_named_like_its_kind():
+    assert naming.lower_is_better("brier_2.5") and not naming.lower_is_better("auc_3")
+    names = [naming.metric_text(m) for m in ("brier_2.5", "auc_3", "c_index_ipcw", "r2", "odd_x")]
+    assert names == ["Brier score at 2.5", "AUC at 3", "C-index (IPCW)", "R2", "odd_x"]
+    rows = [_row(metric="brier_3", value=0.1, half=0.01), _row("untrained", metric="brier_3")]
     assert _best(rows) == [[True, False]]
 
 

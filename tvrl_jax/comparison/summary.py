@@ -9,6 +9,7 @@ from tvrl_jax.comparison.plan import TRAIN, Plan, differing
 from tvrl_jax.probing.rows import ALL
 from tvrl_jax.report import compare
 from tvrl_jax.report.metricslog import FILE, read_metrics
+from tvrl_jax.report.naming import metric_text
 from tvrl_jax.report.progress import duration
 from tvrl_jax.report.scalars import is_number
 
@@ -77,7 +78,7 @@ def methods_of(plan: Plan, results: Results, at: Setting) -> list[str]:
 def heading(results: Results, task: str, metric: str) -> str:
     """A task and its metric, marked where a class has few test patients."""
     mark = compare.SMALL if task in compare.small(results.rows) else ""
-    return f"{task}{mark} ({compare.NAMES.get(metric, metric)})"
+    return f"{task}{mark} ({metric_text(metric)})"
 
 
 def scores(plan: Plan, results: Results, at: Setting) -> Grid:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from tvrl_jax.report.compare import NAMES, compare
+from tvrl_jax.report.compare import compare
+from tvrl_jax.report.naming import metric_text
 from tvrl_jax.report.scalars import is_number
 
 RECENT = 5  # rows at the end of the log that speak for the finished encoder
@@ -96,6 +97,6 @@ def helped(results: Sequence[Mapping], method: str, fraction: float, probe: str)
     if not better:
         alarm = f"Pretraining has not helped: against the untrained encoder it is {finding}."
     if worse:
-        names = ", ".join(f"{line.task} ({NAMES.get(line.metric, line.metric)})" for line in worse)
+        names = ", ".join(f"{line.task} ({metric_text(line.metric)})" for line in worse)
         alarm += f"{' ' if alarm else ''}The untrained encoder is better at {names}."
     return Check("against the untrained encoder", alarm, finding)

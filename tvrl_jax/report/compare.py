@@ -4,14 +4,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-LOWER_IS_BETTER = ("mae", "rmse", "mse", "error", "loss", "brier")
-NAMES = {
-    "r2": "R2",
-    "mae": "MAE",
-    "auroc": "AUROC",
-    "average_precision": "avg. precision",
-    "c_index": "C-index",
-}
+from tvrl_jax.report.naming import lower_is_better, metric_text
+
 LABELS = {"untrained": "untrained encoder", "constant": "constant predictor", "tvrl": "TVRL"}
 MINUS = " - "  # in the method of a paired comparison
 BASELINES = ("untrained", "constant")  # shown last
@@ -147,10 +141,6 @@ def _leads(rows, cells, leader: str, other: str, sign: int, probe: str) -> bool:
     return cells[leader].high < cells[other].low
 
 
-def lower_is_better(metric: str) -> bool:
-    return metric.lower() in LOWER_IS_BETTER
-
-
 def grid(
     lines: Sequence[Line], methods: Sequence[str], labels: Mapping[str, str], best: str = BEST
 ) -> tuple[list[str], list[list[str]]]:
@@ -160,7 +150,7 @@ def grid(
     for line in lines:
         cells = line_texts(line, best)
         task = "" if line.task == above else task_text(line)
-        body.append([task, NAMES.get(line.metric, line.metric), *cells])
+        body.append([task, metric_text(line.metric), *cells])
         above = line.task
     return head, body
 

@@ -3,11 +3,16 @@
 from collections.abc import Mapping, Sequence
 
 from tvrl_jax.report import compare, plots
+from tvrl_jax.report.naming import metric_text
 from tvrl_jax.report.page import Fold, Picture, Section, Strong, Table, Text
 from tvrl_jax.report.tables import COLUMNS
 
 SPREAD = "How much a score depends on the draw of labels and on the start of the fit"
-NO_SKILL = {"r2": 0.0, "auroc": 0.5}  # the metrics that compare across tasks, for the figure
+NO_SKILL = {
+    "r2": 0.0,
+    "auroc": 0.5,
+    "c_index": 0.5,
+}  # the metrics that compare across tasks, for the figure
 
 
 def section(results: Sequence[Mapping]) -> Section:
@@ -58,7 +63,7 @@ def spread(results: Sequence[Mapping]) -> list[Table]:
             compare.LABELS.get(method, method),
             task,
             f"{probe}, {100 * fraction:g} %",
-            compare.NAMES.get(metric, metric),
+            metric_text(metric),
             *(texts.get(part, compare.MISSING) for part in parts),
         ]
         for (method, task, probe, fraction, metric), texts in found.items()
@@ -76,7 +81,7 @@ def _figures(lines: Sequence[compare.Line], methods: Sequence[str]) -> list[Pict
     for metric, no_skill in NO_SKILL.items():
         own = [line for line in lines if line.metric == metric]
         if own:
-            name = compare.NAMES[metric]
+            name = metric_text(metric)
             figure = plots.forest(own, methods, compare.LABELS, title=name, no_skill=no_skill)
             alt = f"{name} of each method and task, with intervals; the numbers are in the table"
             pictures.append(Picture(figure, alt))

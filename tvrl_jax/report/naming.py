@@ -1,0 +1,30 @@
+"""How a metric is called in tables, and which way is better."""
+
+LOWER_IS_BETTER = ("mae", "rmse", "mse", "error", "loss", "brier", "ibs")
+NAMES = {
+    "r2": "R2",
+    "mae": "MAE",
+    "auroc": "AUROC",
+    "average_precision": "avg. precision",
+    "c_index": "C-index",
+    "c_index_ipcw": "C-index (IPCW)",
+    "auc": "AUC",
+    "brier": "Brier score",
+    "ibs": "integrated Brier score",
+}
+
+
+def lower_is_better(metric: str) -> bool:
+    return _horizon(metric.lower())[0] in LOWER_IS_BETTER
+
+
+def metric_text(metric: str) -> str:
+    """As a table writes it: "Brier score at 2.5" for brier_2.5."""
+    name, horizon = _horizon(metric)
+    return NAMES.get(name, name) + (f" at {horizon}" if horizon else "")
+
+
+def _horizon(metric: str) -> tuple[str, str]:
+    """A metric's name, and the time at which it is taken: "" = it has none."""
+    name, _, last = metric.rpartition("_")
+    return (name, last) if last.replace(".", "", 1).isdigit() else (metric, "")
