@@ -19,7 +19,7 @@ from tvrl_jax.objectives import OBJECTIVES, causal, latent, supervised, tvrl, vi
 
 ROWS, FRAMES, SIDE = 4, 4, 16
 IN_VIEWS = ("clip_BVTHWC", "time_BVT", "valid_BVT", "start_BV")
-LATENT = dict(temperature=0.1, distance="cosine", target_norm=False)
+LATENT = dict(temperature=0.1, distance="cosine", target_norm="none")
 # One of each rule; cvrl and csimclr share theirs with csimclr_te.
 RULES = ("csimclr_te", "ltn", "videomae", "tvrl", "causal", "supervised")
 WITH_BATCHNORM = ("csimclr_te", "tvrl")  # the others with linear patches, which compile sooner
@@ -272,9 +272,9 @@ def test_tvrl_target_is_the_masked_frames_own_feature():
     np.testing.assert_allclose(
         outcome.metrics["loss_latent"], outcome_given.metrics["loss_latent"], rtol=1e-6
     )
-    target = latent.target_of(feature, batch, target_norm=False)
+    target = latent.target_of(feature, batch, target_norm="none")
     assert (
-        np.abs(target - latent.target_of(frame_features(other), other, target_norm=False))[
+        np.abs(target - latent.target_of(frame_features(other), other, target_norm="none"))[
             masked
         ].max()
         > 1e-2
@@ -285,6 +285,25 @@ def test_tvrl_target_is_the_masked_frames_own_feature():
     assert np.abs(target - token - positions)[masked].max() > 1e-2
     _, swapped = latent_step()(params, batch | {"latent_target_BVTD": feature[::-1]}, masked)
     assert abs(swapped.metrics["loss_latent"] - outcome.metrics["loss_latent"]) > 1e-6
+
+
+def test_a_target_normalised_over_the_batch_has_nothing_that_all_frames_share():
+    batch, rng = batch_of(), np.random.default_rng(3)
+    batch["weight_B"] = np.array([1, 1, 1, 0], np.float32)
+    feature = rng.normal(size=(ROWS, 2, FRAMES, 5)).astype(np.float32)
+    counted = batch["valid_BVT"] & (batch["weight_B"] > 0)[:, None, None]
+    found = latent.target_of(feature, batch, target_norm="batch")
+    shown = feature[counted]
+    expected = (shown - shown.mean(0)) / np.sqrt(shown.var(0) + 1e-5)
+    np.testing.assert_allclose(found[counted], expected, atol=1e-5)
+    shifted = np.where(counted[..., None], feature + 50, 1e3)  # padding has no say
+    moved = latent.target_of(shifted, batch, target_norm="batch")
+    np.testing.assert_allclose(moved[counted], found[counted], atol=1e-3)
+
+
+def test_an_unknown_normalisation_is_named():
+    with pytest.raises(UserError, match=r'target_norm = "btch".*batch'):
+        latent.target_of(jnp.zeros((1, 1, 1, 2)), batch_of(), target_norm="btch")
 
 
 def test_tvrl_context_teaches_the_spatial_encoder_and_its_target_does_not():

@@ -17,7 +17,7 @@ from tvrl_jax.models.build import build
 from tvrl_jax.objectives import causal, contrastive, latent, ltn, tvrl, videomae, views
 
 both = pytest.mark.parametrize("kind", PRECISIONS)
-LATENT = dict(temperature=0.1, distance="cosine", target_norm=False)
+LATENT = dict(temperature=0.1, distance="cosine", target_norm="none")
 # Each program runs once or a few times: compiling it is what takes time.
 compiled = functools.partial(
     jax.jit,

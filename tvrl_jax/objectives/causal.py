@@ -19,7 +19,7 @@ def loss(
     latent_weight: float,
     start_fraction: float,
     distance: str,
-    target_norm: bool,
+    target_norm: str,
 ) -> Outcome:
     """(1 - w) InfoNCE on CLS + w (distance to the next frame's feature); w as in TVRL."""
     key_s, key_t, key_c = views.keys(key, 3)

@@ -6,7 +6,9 @@ import jax.numpy as jnp
 from tvrl_jax.errors import UserError, nearest
 from tvrl_jax.losses import masked_mean, negative_cosine, smooth_l1, standardise
 from tvrl_jax.objectives.outcome import Outcome
+from tvrl_jax.objectives.views import counted
 
+NORMS = ("none", "layer", "batch")  # of the target
 DISTANCES = {"cosine": negative_cosine, "smooth_l1": smooth_l1}
 
 
@@ -15,15 +17,38 @@ def weight_at(progress, *, start_fraction: float, latent_weight: float) -> jax.A
     return jnp.where(progress < start_fraction, 0.0, latent_weight)
 
 
-def target_of(feature_BVTD: jax.Array, batch: dict, *, target_norm: bool) -> jax.Array:
+def target_of(feature_BVTD: jax.Array, batch: dict, *, target_norm: str) -> jax.Array:
     """What is to be predicted: the features of the frames themselves, without gradient.
 
     A step that keeps an averaged encoder may put its features into the batch, as
     `latent_target_BVTD`; they then take the place of the learning encoder's own. `target_norm`
-    layer-normalises them.
+    is one of NORMS.
+
+    Raises UserError for another.
     """
+    if target_norm not in NORMS:
+        raise UserError(
+            f'objective.target_norm = "{target_norm}" does not exist.{nearest(target_norm, NORMS)}'
+        )
     target_BVTD = jax.lax.stop_gradient(batch.get("latent_target_BVTD", feature_BVTD))
-    return standardise(target_BVTD, eps=1e-5) if target_norm else target_BVTD
+    if target_norm == "layer":
+        return standardise(target_BVTD, eps=1e-5)
+    if target_norm == "batch":
+        return _over_frames(target_BVTD, batch["valid_BVT"] & counted(batch)[:, None, None])
+    return target_BVTD
+
+
+def _over_frames(target_BVTD, counted_BVT):
+    """Each feature with mean 0 and variance 1 over the frames that count.
+
+    A cosine is otherwise met by what all frames have in common: features of an encoder that has
+    just begun to learn have cosines of 0.9 and more with each other.
+    """
+    weight_BVT1 = counted_BVT[..., None].astype(target_BVTD.dtype)
+    total = jnp.maximum(weight_BVT1.sum(), 1)
+    centred = target_BVTD - (weight_BVT1 * target_BVTD).sum((0, 1, 2)) / total
+    variance_D = (weight_BVT1 * jnp.square(centred)).sum((0, 1, 2)) / total
+    return centred * jax.lax.rsqrt(variance_D + 1e-5)
 
 
 def error(prediction_BVTD, target_BVTD, counted_BVT, *, distance: str) -> jax.Array:

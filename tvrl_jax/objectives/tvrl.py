@@ -30,7 +30,7 @@ def loss(
     latent_weight: float,
     start_fraction: float,
     distance: str,
-    target_norm: bool,
+    target_norm: str,
 ) -> Outcome:
     """Draws the masks and weighs the two terms by how far the training is."""
     key_mask, key = jax.random.split(key)
@@ -53,7 +53,7 @@ def outcome(
     *,
     temperature: float,
     distance: str,
-    target_norm: bool,
+    target_norm: str,
 ) -> Outcome:
     """The loss for given masks; `key` (dropout) may be None."""
     key_s, key_t = views.keys(key, 2)
