@@ -22,6 +22,7 @@ from tvrl_jax import run_folder, settings
 from tvrl_jax.comparison import (
     board,
     collect,
+    comparer,
     figures,
     markdown,
     page,
@@ -409,7 +410,7 @@ def call(*arguments: str) -> subprocess.CompletedProcess:
         env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
         capture_output=True,
         text=True,
-        timeout=550,
+        timeout=1000,
     )
 
 
@@ -434,7 +435,7 @@ def get_config(root):
 """
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)  # eight processes, on however busy a machine
 def test_methods_are_compared_one_fails_and_nothing_is_done_twice(tmp_path, known):
     tiny.write_cohort(tmp_path / "data", subjects=32)
     (tmp_path / "own.py").write_text(CONFIG)
@@ -467,8 +468,28 @@ def test_methods_are_compared_one_fails_and_nothing_is_done_twice(tmp_path, know
     files = [path for path in (out / "cells" / "cvrl").rglob("*") if path.is_file()]
     assert {path: path.stat().st_mtime_ns for path in files} == before
 
-    result = call(*flags, "--config.shared.optim.lr=1e-3")
-    assert result.returncode == 2 and "holds a run with optim.lr" in result.stderr
+
+def test_another_comparison_is_not_mixed_in_but_methods_seeds_and_probes_may_be_added(tmp_path):
+    config = presets.get_config("phantom_cardiac")
+    run_folder.prepare(str(tmp_path), comparer.identity(config), comparer.CONFIG)
+
+    def refuse(**options):
+        record = comparer.identity(config)
+        run_folder.refuse_other(str(tmp_path), record, name=comparer.CONFIG, **options)
+
+    config.methods, config.seeds, config.probes = ("tvrl",), (0, 1), ("linear", "knn")
+    config.shared.data.threads = 9
+    refuse(resume=False)
+    for key, value in {"only.videomae.model.patch_size": 4, "probe.seeds": 3}.items():
+        before = config.copy_and_resolve_references()
+        config.update_from_flattened_dict({key: value})
+        with pytest.raises(UserError, match=key):
+            refuse(resume=False)
+        refuse(resume=True)
+        config = before
+    config.shared.optim.lr = 1.0
+    with pytest.raises(UserError, match="holds a run with optim.lr"):
+        refuse(resume=False)
 
 
 @pytest.mark.parametrize(

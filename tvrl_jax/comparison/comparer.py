@@ -1,5 +1,6 @@
 """From a configuration to the table: plan, run the cells, collect, write."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from tvrl_jax import run_folder, settings
 from tvrl_jax.comparison import collect, machine, markdown, page, plan, runner, summary
 from tvrl_jax.comparison.board import Board
 from tvrl_jax.comparison.plan import Cell, Plan, Presets
+
+LOG = logging.getLogger("tvrl_jax")
 
 CONFIG = "comparison.json"
 
@@ -31,6 +34,7 @@ def compare(
     with runner.lock(folder):
         board = Board(planned.cells)
         failed = runner.run(planned, board, resume=resume)
+        LOG.info("resampling the test patients of what is done")
         write(planned, command)
     for line in summary.failures(planned):
         print(line)

@@ -107,7 +107,7 @@ def _wait(process: subprocess.Popen, board: Board, interruption: Interruption) -
 @contextmanager
 def lock(folder: Path):
     """Only one comparison at a time in a folder. UserError while another one is at work there."""
-    file = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)
+    file = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
     os.set_inheritable(file, True)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
