@@ -58,6 +58,9 @@ def get_config(cohort: str = "own") -> ConfigDict:
     c.bootstrap = ConfigDict()  # of the test patients, the same draws for all methods
     c.bootstrap.samples = 5000  # so many that a probability survives being corrected
     c.bootstrap.seed = 0
+
+    if cohort == "phantom_retina":
+        c.probe.fractions = (0.1, 0.3, 1.0)  # a hundredth leaves no patient of a rare class
     return c
 
 
@@ -67,8 +70,6 @@ def _shared(cohort: str) -> ConfigDict:
         _take(shared, demo.get_config(), SMALL + CARDIAC)
     if cohort == "phantom_retina":
         _take(shared, demo.get_config(), SMALL)
-        shared.clips.frames = 8
-        shared.clips.stride = 1  # visits are years apart: none is to be skipped
     for key in ("method", "seed", "objective"):
         del shared[key]
     return shared
