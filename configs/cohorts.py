@@ -59,6 +59,7 @@ PHANTOM_RETINA = {
     "clips.frames": 8,
     "clips.stride": 1,
     "clips.sampling": "newest",
+    "train.capacities": 8,
     "augment.rotation": 5.0,
     "augment.crop": (0.1, 1.0),
     "augment.vflip": 0.0,  # depth has a direction
@@ -137,6 +138,7 @@ HANNOVER_CXR = {
     "data.columns.path": "image",
     "data.columns.time": "day",
     "data.targets": ("sex:classification",),
+    "data.split_seed": 3,  # the first with two of each sex among the 4 patients of val and of test
     "data.time_unit": "days",
     "data.on_equal_times": "keep",  # two images of one day, and no others, are a patient's visit
     "clips.sampling": "newest",

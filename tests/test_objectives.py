@@ -301,6 +301,18 @@ def test_a_target_normalised_over_the_batch_has_nothing_that_all_frames_share():
     np.testing.assert_allclose(moved[counted], found[counted], atol=1e-3)
 
 
+def test_a_target_normalised_over_the_clip_has_nothing_that_its_frames_share():
+    batch, rng = batch_of(), np.random.default_rng(4)
+    feature = rng.normal(size=(ROWS, 2, FRAMES, 5)).astype(np.float32)
+    of_subject = 9 * rng.normal(size=(ROWS, 2, 1, 5)).astype(np.float32)
+    found = latent.target_of(feature, batch, target_norm="clip")
+    moved = latent.target_of(feature + of_subject, batch, target_norm="clip")
+    valid = batch["valid_BVT"]
+    np.testing.assert_allclose(moved[valid], found[valid], atol=1e-4)
+    mean = (found * valid[..., None]).sum(2) / valid.sum(2)[..., None]
+    np.testing.assert_allclose(mean, 0, atol=1e-5)
+
+
 def test_an_unknown_normalisation_is_named():
     with pytest.raises(UserError, match=r'target_norm = "btch".*batch'):
         latent.target_of(jnp.zeros((1, 1, 1, 2)), batch_of(), target_norm="btch")

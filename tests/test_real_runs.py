@@ -8,10 +8,11 @@ import numpy as np
 import pydicom.examples
 import pytest
 
-from configs import cohorts, tvrl
-from tvrl_jax import trainer
+from configs import cohorts, probe_base, probe_linear, tvrl
+from tvrl_jax import prober, trainer
 from tvrl_jax.checkpoint import restore_for_reading
 from tvrl_jax.data import opening
+from tvrl_jax.report import tables
 
 FOLDERS = {
     "sunnybrook": "sunnybrook",
@@ -60,6 +61,38 @@ def _pretrain(preset: str, root, folder):
 @pytest.mark.parametrize("preset", FOLDERS)
 def test_real_cohort_pretrains(preset, real_data_dir, tmp_path):
     _pretrain(preset, real_data_dir / FOLDERS[preset], tmp_path)
+
+
+def test_dated_radiographs_are_probed(real_data_dir, tmp_path):
+    """Gaps of 0 to 40 days, days before the first one counted, up to 22 visits."""
+    folder = tmp_path / "run"
+    trainer.train(_nano("hannover_cxr", real_data_dir / "hannover_cxr", tmp_path / "s"), folder)
+    config = probe_linear.get_config()
+    config.update_from_flattened_dict(
+        {
+            "fractions": (1.0,),
+            "seeds": 1,
+            "baselines": ("constant",),
+            "linear.epochs": 5,
+            "bootstrap.samples": 20,
+            "features.cache": str(tmp_path / "features"),
+        }
+    )
+    base = probe_base.get_config()
+    out = tmp_path / "probe"
+    prober.probe(config, str(folder), str(out), step="newest", resume=False, base=base)
+    rows = tables.read_results(out / "results.csv")
+    (auroc,) = [r for r in rows if (r["method"], r["metric"], r["seed"]) == ("tvrl", "auroc", 0)]
+    assert auroc["task"] == "sex" and auroc["n"] == 4 and 0 <= auroc["value"] <= 1
+
+
+def test_a_pair_of_volumes_is_a_series_of_two_visits(real_data_dir, tmp_path):
+    root = real_data_dir / "ms_brain"
+    store = opening.open_cohort(_nano("ms_brain", root, tmp_path).data)
+    table = (root / "manifest.csv").read_text().splitlines()
+    days = dict(zip(table[0].split(","), table[1].split(","), strict=True))
+    wanted = [float(days["day_0"]), float(days["day_1"])]
+    assert all(info.time_T.tolist() == wanted for info in store.series) and len(store.series) > 1
 
 
 def test_echo_of_pydicom_pretrains(tmp_path):

@@ -8,7 +8,7 @@ from tvrl_jax.losses import masked_mean, negative_cosine, smooth_l1, standardise
 from tvrl_jax.objectives.outcome import Outcome
 from tvrl_jax.objectives.views import counted
 
-NORMS = ("none", "layer", "batch")  # of the target
+NORMS = ("none", "layer", "batch", "clip")  # of the target
 DISTANCES = {"cosine": negative_cosine, "smooth_l1": smooth_l1}
 
 
@@ -31,11 +31,21 @@ def target_of(feature_BVTD: jax.Array, batch: dict, *, target_norm: str) -> jax.
             f'objective.target_norm = "{target_norm}" does not exist.{nearest(target_norm, NORMS)}'
         )
     target_BVTD = jax.lax.stop_gradient(batch.get("latent_target_BVTD", feature_BVTD))
+    counted_BVT = batch["valid_BVT"] & counted(batch)[:, None, None]
     if target_norm == "layer":
         return standardise(target_BVTD, eps=1e-5)
-    if target_norm == "batch":
-        return _over_frames(target_BVTD, batch["valid_BVT"] & counted(batch)[:, None, None])
+    if target_norm == "clip":
+        target_BVTD = _change(target_BVTD, counted_BVT)
+    if target_norm in ("batch", "clip"):
+        return _over_frames(target_BVTD, counted_BVT)
     return target_BVTD
+
+
+def _change(target_BVTD, counted_BVT):
+    """Each frame's feature less the mean over its clip's frames: what does not stay the same."""
+    weight_BVT1 = counted_BVT[..., None].astype(target_BVTD.dtype)
+    total_BV11 = jnp.maximum(weight_BVT1.sum(2, keepdims=True), 1)
+    return target_BVTD - (weight_BVT1 * target_BVTD).sum(2, keepdims=True) / total_BV11
 
 
 def _over_frames(target_BVTD, counted_BVT):
