@@ -20,7 +20,7 @@ SMALL = """
 """.split()
 CARDIAC = """
     data.root data.phantom.subjects data.phantom.size data.image_size data.fit data.pixel_mm
-    model.input_mean model.input_std clips.stride
+    model.input_mean model.input_std
 """.split()
 
 

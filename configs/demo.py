@@ -27,8 +27,6 @@ def get_config() -> ConfigDict:
     c.model.temporal_heads = 3
     c.model.head_hidden = 256
     c.model.head_width = 64
-    # A clip spans most of the heartbeat, so that what it ejects can be seen in one.
-    c.clips.stride = 5
     # With crops from 0.08, flips and full jitter the loss stays at chance for hundreds of steps;
     # each alone is learned within a hundred.
     c.augment.crop = (0.5, 1.0)
@@ -36,7 +34,7 @@ def get_config() -> ConfigDict:
     c.augment.vflip = 0.0
     c.augment.brightness = 0.4
     c.augment.contrast = 0.4
-    c.optim.lr = 8e-3
+    c.optim.lr = 1.6e-2
     c.train.steps = 1000
     c.train.batch_size = 32
     c.train.checkpoint_every = 250
