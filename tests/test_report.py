@@ -234,6 +234,59 @@ def test_a_metric_at_a_horizon_is_judged_and_named_like_its_kind():
     assert _best(rows) == [[True, False]]
 
 
+def test_a_cell_is_of_one_probe_and_never_a_mean_over_several():
+    rows = [_row(probe="linear", value=0.2), _row(probe="knn", value=0.8)]
+    rows += [_row("untrained", probe=p, value=v) for p, v in (("linear", 0.1), ("knn", 0.9))]
+    rows += [_row("tvrl", probe="finetune", value=0.6)]
+    rows += [_row("supervised", probe="supervised", value=0.3)]
+    rows += [_row("constant", probe="finetune", value=0.05)]
+    methods = ("tvrl", "supervised", "untrained", "constant")
+
+    def values(probe):
+        (line,) = compare.compare(rows, methods, 1.0, probe=probe)
+        return [cell and cell.value for cell in line.cells]
+
+    assert values("knn") == [0.8, 0.3, 0.9, 0.05]
+    assert values("finetune") == [0.6, 0.3, None, 0.05]
+    assert values("supervised") == [None, 0.3, None, 0.05]
+    assert compare.columns_of(rows, "finetune", 1.0) == ["tvrl", "supervised", "constant"]
+    assert compare.columns_of(rows, "supervised", 1.0) == ["supervised", "constant"]
+    text = tables.comparison(rows)
+    assert text.count("untrained encoder") == 2 and "0.47" not in text
+    assert verdict.main_comparison(rows) == [("tvrl", "linear", 1.0)]
+
+
+def test_a_task_of_another_probe_makes_no_line():
+    rows = [_row(probe="linear"), _row(probe="knn", task="AF", metric="auroc")]
+    rows += [_row("constant", probe="knn", task="AF", metric="auroc")]
+    (line,) = compare.compare(rows, ("tvrl", "constant"), 1.0, probe="linear")
+    assert line.task == "LVEF"
+    assert compare.columns_of(rows, "linear", 1.0) == ["tvrl"]
+
+
+def test_nothing_is_marked_where_a_class_has_too_few_patients():
+    rows = [_row(value=0.8, metric="auroc"), _row("untrained", value=0.5, metric="auroc")]
+    counts = _row(metric=compare.PER_CLASS, value=9.0)
+    assert _best([*rows, counts | {"value": 10.0}]) == [[True, False]]
+    assert _best([*rows, counts]) == [[False, False]]
+    assert alarms.helped([*rows, counts], "tvrl", 1.0, "linear").finding == ""
+
+
+def test_average_precision_above_the_constant_predictor_is_no_mark():
+    """A random ranking is expected above the prevalence, which is that of a constant score."""
+    kind = dict(metric="average_precision")
+    ours, zero = _row(value=0.8, **kind), _row("constant", value=0.2, **kind)
+    sure = _row("tvrl - constant", value=0.6, **kind)
+    assert _best([ours, zero, sure], ("tvrl", "constant")) == [[False, False]]
+    rows = [ours, zero, sure, _row("untrained", value=0.3, **kind)]
+    three = ("tvrl", "untrained", "constant")
+    assert _best(rows, three) == [[True, False, False]]
+    lines = compare.compare(rows, three, 1.0)
+    assert "constant predictor is not counted" in compare.note(lines)
+    above = [ours, _row("constant", value=0.9, **kind), rows[-1]]
+    assert _best(above, three) == [[False, False, False]]
+
+
 def test_a_column_must_beat_all_others_to_be_marked():
     rows = [_row(value=0.8), _row("untrained", value=0.4), _row("cvrl", value=0.75)]
     assert _best(rows, ("tvrl", "untrained", "cvrl")) == [[False, False, False]]

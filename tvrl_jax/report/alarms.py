@@ -85,10 +85,13 @@ def unlearnt(rows: Sequence[Mapping], batch_size: int | None) -> Check:
 
 
 def helped(results: Sequence[Mapping], method: str, fraction: float, probe: str) -> Check:
-    """Whether `method` beats the same encoder untrained at any task, beyond chance."""
+    """Whether `method` beats the same encoder untrained at any task, beyond chance.
+
+    Tasks with too few test patients of a class cannot tell, and are left out.
+    """
     pair = (method, "untrained")
     lines = compare(results, pair, fraction, probe=probe)
-    lines = [line for line in lines if all(line.cells)]
+    lines = [line for line in lines if all(line.cells) and not line.few]
     if method == "untrained" or not lines:
         return Check("against the untrained encoder", "", "")
     better, worse = ([line for line in lines if line.cells[i].best] for i in (0, 1))

@@ -8,7 +8,11 @@ from tvrl_jax.report.naming import lower_is_better, metric_text
 
 LABELS = {"untrained": "untrained encoder", "constant": "constant predictor", "tvrl": "TVRL"}
 MINUS = " - "  # in the method of a paired comparison
-BASELINES = ("untrained", "constant")  # shown last
+CONSTANT = "constant"
+BASELINES = ("untrained", CONSTANT)  # shown last
+LENT = ("supervised", CONSTANT)  # probe no checkpoint: they may stand beside any probe
+# Of labels that a score knows nothing of, its expected value is above that of a constant score.
+ABOVE_CONSTANT = "average_precision"
 ALL_SEEDS = "all"  # the seed of a row whose interval already is one over seeds
 BEST = " *"
 MISSING = "-"
@@ -41,6 +45,18 @@ def methods_of(rows: Iterable[Mapping]) -> list[str]:
     return sorted(found, key=lambda name: 1 + BASELINES.index(name) if name in BASELINES else 0)
 
 
+def columns_of(rows: Iterable[Mapping], probe: str, fraction: float) -> list[str]:
+    """The methods with a cell in the table of a probe and label fraction, as `methods_of`."""
+    rows = [row for row in rows if math.isclose(float(row["fraction"]), fraction)]
+    lines = {_line_key(row) for row in rows if row["probe"] == probe}
+    there = {
+        row["method"]
+        for row in rows
+        if _line_key(row) in lines and (row["probe"] == probe or row["method"] in LENT)
+    }
+    return [name for name in methods_of(rows) if name in there]
+
+
 def settings_of(rows: Sequence[Mapping]) -> list[tuple[str, float]]:
     """(probe, label fraction) of every table that the rows fill; most labels first."""
     rows = [row for row in rows if MINUS not in row["method"]]
@@ -67,16 +83,18 @@ def compare(
     Rows that describe a task or another row (`is_score`) make no line of their own.
 
     A cell is the row whose seed is "all"; without one, the mean over the seeds of value, low and
-    high (the interval of a typical seed, not the spread over seeds). With `probe`, a method that
-    has rows of another probe only (a constant predictor has no linear probe) keeps those.
+    high (the interval of a typical seed, not the spread over seeds). All are of one probe: of
+    `probe` ("" = the first that the method has); only the methods LENT, which need no checkpoint,
+    keep those of their first probe where they have none of this one.
 
     The best cell of a line is marked when its lead over each other cell is beyond chance: a row
     of method "A - B" (their paired difference with its interval) decides; without one, the two
-    intervals must not overlap.
+    intervals must not overlap. Nothing is marked where a class has too few test patients, and an
+    average precision need not lead that of the constant predictor: a random ranking does, too.
     """
     rows = [row for row in rows if math.isclose(float(row["fraction"]), fraction)]
-    shown = [row for row in rows if row["method"] in methods]
-    pairs = list(dict.fromkeys((row["task"], row["metric"]) for row in shown if is_score(row)))
+    shown = [row for row in rows if row["method"] in methods and probe in ("", row["probe"])]
+    pairs = list(dict.fromkeys(_line_key(row) for row in shown if is_score(row)))
     if metrics:
         pairs = [pair for pair in pairs if pair[1] in metrics]
         pairs.sort(key=lambda pair: metrics.index(pair[1]))
@@ -84,6 +102,10 @@ def compare(
         pairs.sort(key=lambda pair: order.index(pair[0]))
     few = small(rows)
     return [_line(rows, methods, task, metric, probe, task in few) for task, metric in pairs]
+
+
+def _line_key(row: Mapping) -> tuple[str, str]:
+    return row["task"], row["metric"]
 
 
 def is_score(row: Mapping) -> bool:
@@ -98,22 +120,30 @@ def small(rows: Iterable[Mapping]) -> set[str]:
 
 
 def _line(rows, methods, task: str, metric: str, probe: str, few: bool) -> Line:
-    rows = [row for row in rows if (row["task"], row["metric"]) == (task, metric)]
+    rows = [row for row in rows if _line_key(row) == (task, metric)]
     cells = {name: _cell(rows, name, probe) for name in methods}
-    best = _best(rows, {k: v for k, v in cells.items() if v is not None}, metric, probe)
+    there = {name: cell for name, cell in cells.items() if cell is not None}
+    best = None if few else _best(rows, there, metric, probe)
     marked = [cell and cell._replace(best=name == best) for name, cell in cells.items()]
     return Line(task, metric, tuple(marked), few)
 
 
 def _cell(rows: Sequence[Mapping], method: str, probe: str) -> Cell | None:
-    found = [row for row in rows if row["method"] == method]
-    found = [row for row in found if row["probe"] == probe] or found
+    found = _of_one_probe([row for row in rows if row["method"] == method], method, probe)
     single = [row for row in found if row["seed"] != ALL_SEEDS]
     found = [row for row in found if row["seed"] == ALL_SEEDS] or found
     if not found:
         return None
     value, low, high = (_mean(row[k] for row in found) for k in ("value", "ci_low", "ci_high"))
     return Cell(value, low, high, min(int(row["n"]) for row in found), len(single), False)
+
+
+def _of_one_probe(rows: Sequence[Mapping], method: str, probe: str) -> list[Mapping]:
+    """Never of several: a mean over probes is the score of none."""
+    own = [row for row in rows if row["probe"] == probe]
+    if own or not rows or (probe and method not in LENT):
+        return own
+    return [row for row in rows if row["probe"] == rows[0]["probe"]]
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -126,9 +156,11 @@ def _best(rows, cells: Mapping[str, Cell], metric: str, probe: str) -> str | Non
         return None
     sign = -1 if lower_is_better(metric) else 1
     leader = max(cells, key=lambda name: sign * cells[name].value)
-    others = (name for name in cells if name != leader)
+    others = [name for name in cells if name != leader]
+    if metric == ABOVE_CONSTANT:
+        others = [name for name in others if name != CONSTANT]
     sure = all(_leads(rows, cells, leader, name, sign, probe) for name in others)
-    return leader if sure else None
+    return leader if others and sure else None
 
 
 def _leads(rows, cells, leader: str, other: str, sign: int, probe: str) -> bool:
@@ -192,12 +224,19 @@ def note(lines: Sequence[Line]) -> str:
     if seeds > 1:
         parts.append(f"mean of {seeds} seeds")
     if any(cell.best for cell in cells):
-        parts.append("* better than every other column beyond chance")
+        parts.append("* better than every other column beyond chance" + _aside(lines))
     else:
         parts.append("no column is better than every other beyond chance")
     if any(line.few for line in lines):
         parts.append(SMALL_NOTE)
     return "; ".join(parts) + "."
+
+
+def _aside(lines: Sequence[Line]) -> str:
+    marked = (line for line in lines if any(cell and cell.best for cell in line.cells))
+    if any(line.metric == ABOVE_CONSTANT for line in marked):
+        return f" ({metric_text(ABOVE_CONSTANT)}: the constant predictor is not counted)"
+    return ""
 
 
 def _span(numbers: Iterable[int]) -> str:

@@ -95,9 +95,9 @@ def _classes(arrays: Mapping[str, np.ndarray], task: str) -> tuple[str, ...]:
 
 def _scores(results: Sequence[Mapping], method: str, probe: str, task: str) -> list[str]:
     """Metric, value and interval where most labels are used."""
-    methods = compare.methods_of(results)
     fractions = [fraction for name, fraction in compare.settings_of(results) if name == probe]
-    if not fractions or method not in methods:
+    methods = compare.columns_of(results, probe, max(fractions)) if fractions else []
+    if method not in methods:
         return []
     # All methods, although one is shown: the digits are then those of the table.
     lines = compare.compare(results, methods, max(fractions), probe=probe)

@@ -102,12 +102,12 @@ def comparison(
 ) -> str:
     """A table of all methods for each probe and label fraction among `rows`, with headings."""
     mark = "### " if style == "markdown" else ""
-    methods = compare.methods_of(rows)
-    return "\n\n".join(
-        f"{mark}{compare.heading(probe, fraction)}\n\n"
-        + comparison_table(rows, methods, fraction, probe=probe, labels=labels, style=style)
-        for probe, fraction in compare.settings_of(rows)
-    )
+    parts = []
+    for probe, fraction in compare.settings_of(rows):
+        methods = compare.columns_of(rows, probe, fraction)
+        table = comparison_table(rows, methods, fraction, probe=probe, labels=labels, style=style)
+        parts.append(f"{mark}{compare.heading(probe, fraction)}\n\n{table}")
+    return "\n\n".join(parts)
 
 
 def comparison_table(

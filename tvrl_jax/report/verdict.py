@@ -19,9 +19,9 @@ def section(results: Sequence[Mapping]) -> Section:
     """Tables for every probe and label fraction, and the same as figures."""
     if not results:
         return Section("Results", [Text("No results.csv: nothing has been probed yet.")])
-    methods = compare.methods_of(results)
     parts = []
     for index, (probe, fraction) in enumerate(compare.settings_of(results)):
+        methods = compare.columns_of(results, probe, fraction)
         lines = compare.compare(results, methods, fraction, probe=probe)
         shown = [
             Text(f"{compare.heading(probe, fraction).capitalize()}."),
@@ -36,9 +36,14 @@ def section(results: Sequence[Mapping]) -> Section:
 
 def main_comparison(results: Sequence[Mapping]) -> list[tuple[str, str, float]]:
     """(method, probe, fraction) of each pretrained method where the most labels are used."""
-    learners = [name for name in compare.methods_of(results) if name not in compare.BASELINES]
+    no_checkpoint = (*compare.BASELINES, *compare.LENT)
+    learners = [name for name in compare.methods_of(results) if name not in no_checkpoint]
     settings = compare.settings_of(results)
-    return [(name, *settings[0]) for name in learners] if settings else []
+    found = {
+        name: next((at for at in settings if name in compare.columns_of(results, *at)), None)
+        for name in learners
+    }
+    return [(name, *at) for name, at in found.items() if at]
 
 
 def table(lines: Sequence[compare.Line], methods: Sequence[str]) -> Table:
