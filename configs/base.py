@@ -78,6 +78,9 @@ def get_config() -> ConfigDict:
     # rates differ by about 17 %, which 0.75 hides and 0 shows.
     c.augment.time_scale = 0.75  # a view's times x uniform in 1 -+ this
     c.augment.time_jitter = 0.01  # normal noise on each time: standard deviation, data.time_unit
+    # Probability that a view lacks a frame (never its newest): how many visits there are, and how
+    # they lie, names a patient.
+    c.augment.time_drop = 0.0
 
     c.model = ConfigDict()
     c.model.arch = "small"  # nano, micro, tiny, small, base or large

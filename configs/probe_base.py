@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 def get_config() -> ConfigDict:
     c = ConfigDict()
-    c.kind = "linear"  # linear, cls, knn, finetune or supervised
+    c.kind = "linear"  # linear, ridge, cls, knn, cox, hazard, temporal, finetune or supervised
     c.fractions = (0.01, 0.1, 1.0)  # shares of the labelled training patients, nested
     c.seeds = 5  # numbered 0, 1, ...: each draws its own patients and its own initial head
     c.restarts = 1  # fits of a draw, each from its own start; 2 or more split the spread over seeds
@@ -37,10 +37,13 @@ def get_config() -> ConfigDict:
     c.data.columns.series = ""
     c.data.columns.slice = ""
     c.data.columns.split = ""
+    c.data.columns.event = ""
+    c.data.columns.duration = ""
 
     c.features = ConfigDict()  # frozen features: computed once, then read from the cache
     c.features.batch_size = 256  # frames (spatial encoder) or windows (temporal encoder) at once
     c.features.stride = 0  # frames between two neighbours of a window; 0 = as in pretraining
+    c.features.sampling = ""  # random (every window) or newest; "" = as in pretraining
     c.features.every = 1  # frames between the starts of two windows; 1 = every start
     c.features.cache = "~/.cache/tvrl_jax/features"  # one file per encoder, cohort and settings
     c.features.settle_batches = 128  # training batches that settle an untrained BatchNorm
@@ -52,6 +55,25 @@ def get_config() -> ConfigDict:
     c.linear.weight_decays = (0.0, 0.01, 0.1, 1.0)
     c.linear.epochs = 200  # the best one is chosen on validation
     c.linear.chunk = 0  # (task, fraction, seed) draws fitted at once: bounds memory; 0 = all
+
+    c.ridge = ConfigDict()  # ridge regression; logistic regression with the same penalty
+    c.ridge.feature = "cls"  # cls or token
+    # s in sum of losses + s / 2 |weights|^2 (scikit-learn's alpha, 1 / C), chosen on validation
+    c.ridge.strengths = tuple(10.0 ** (k / 2) for k in range(-6, 14))
+
+    c.survival = ConfigDict()  # cox and hazard: when predictions are judged
+    c.survival.horizons = (1.0, 2.0, 3.0)  # of AUC and Brier score, data.time_unit
+    c.survival.tau = 0.0  # events from here on do not count in c_index_ipcw; 0 = last horizon
+    c.survival.grid = 30  # even steps to the last horizon, of the integrated Brier score
+
+    c.cox = ConfigDict()  # proportional hazards
+    c.cox.feature = "cls"  # cls or token
+    c.cox.strengths = c.ridge.strengths  # of the same penalty
+
+    c.hazard = ConfigDict()  # one logistic hazard per interval of time
+    c.hazard.feature = "cls"  # cls or token
+    c.hazard.strengths = c.ridge.strengths  # of the same penalty
+    c.hazard.bins = 10  # intervals, between quantiles of the event times in use
 
     c.cls = ConfigDict()  # a new temporal CLS token, trained with the head (published protocol)
     c.cls.learning_rates = (0.001, 0.01)  # AdamW
@@ -67,6 +89,19 @@ def get_config() -> ConfigDict:
     c.knn.feature = "cls"  # cls or token
     c.knn.ks = (1, 5, 10, 20, 50)  # numbers of neighbours tried on validation
     c.knn.temperature = 0.07  # a neighbour counts exp(cosine / this)
+
+    c.temporal = ConfigDict()  # does it know time? Measures that need no labels but the times
+    c.temporal.windows = 8  # most windows of a series, evenly spread
+    c.temporal.scale = 2.0  # a window's times x this, its frames kept
+    c.temporal.pairs = 8  # pairs of frames of a series whose elapsed time is read
+    c.temporal.bins = 24  # of time along a side of a heat map, at most
+    c.temporal.subjects = 6  # test patients that are drawn one by one
+    # Shortcuts, probed where the table has the column; those that are absent are named.
+    c.temporal.columns = ("site", "sex", "age", "spacing_mm")
+    c.temporal.classes = 5  # a column of numbers with at most so many different ones holds classes
+    c.temporal.strengths = c.ridge.strengths  # of the ridge penalty of everything that is read
+    c.temporal.retrieval = 64  # series that are compared at once, of retrieval with blank images
+    c.temporal.seed = 0  # of the shuffled orders, the pairs and the retrieval's views
 
     c.finetune = ConfigDict()  # finetune and supervised: the whole network learns from labels
     c.finetune.learning_rates = (1e-4,)  # AdamW
@@ -92,6 +127,7 @@ def get_config() -> ConfigDict:
     c.augment.time_shift = 0.0  # added to a clip's times: uniform in -+ this, data.time_unit
     c.augment.time_scale = 0.0  # a clip's times x uniform in 1 -+ this
     c.augment.time_jitter = 0.0  # normal noise on each time: standard deviation, data.time_unit
+    c.augment.time_drop = 0.0  # probability that a clip lacks a frame (never its newest)
 
     c.bootstrap = ConfigDict()
     c.bootstrap.samples = 1000  # resamples of the test patients behind each interval

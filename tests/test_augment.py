@@ -35,6 +35,7 @@ OFF = dict(
     time_shift=0.0,
     time_scale=0.0,
     time_jitter=0.0,
+    time_drop=0.0,
 )
 STRONG = dict(
     rotation=15.0,
@@ -49,6 +50,7 @@ STRONG = dict(
     time_shift=0.5,
     time_scale=0.2,
     time_jitter=0.01,
+    time_drop=0.0,
 )
 resample = jax.jit(geometry.resample, static_argnames=("size", "taps"))
 ROTATE = np.array([[0.6, -0.8], [0.8, 0.6]])
@@ -71,15 +73,17 @@ def batch():
     return clip, time.astype(np.float32), valid_BVT
 
 
-@partial(jax.jit, static_argnames=("views", "size"))
-def compiled_augment(key, batch, strengths, *, views, size):
-    settings = strengths | dict(crop=(strengths["crop"][0], 1.0))  # the upper end is static
+@partial(jax.jit, static_argnames=("views", "size", "time_drop"))
+def compiled_augment(key, batch, strengths, *, views, size, time_drop):
+    crop = (strengths["crop"][0], 1.0)  # the upper end is static
+    settings = strengths | dict(crop=crop, time_drop=time_drop)
     return augment(key, *batch, views=views, size=size, **settings)
 
 
 def run(batch, *, views=2, size=16, seed=0, **changes):
     strengths = STRONG | changes  # traced, so that all tests share a few compilations
-    out = compiled_augment(jax.random.key(seed), batch, strengths, views=views, size=size)
+    static = dict(views=views, size=size, time_drop=strengths.pop("time_drop"))
+    out = compiled_augment(jax.random.key(seed), batch, strengths, **static)
     return [np.asarray(a) for a in out]
 
 
@@ -467,3 +471,20 @@ def test_a_number_of_windows_that_does_not_fit_the_objective_is_refused(batch):
     clip, time, valid = (np.repeat(a, 2, axis=1) for a in batch)
     with pytest.raises(UserError, match=r"clips\.windows = 2"):
         augment(jax.random.key(0), clip, time, valid, views=1, size=16, **OFF)
+
+
+def test_dropped_frames_are_gone_and_the_newest_stays():
+    rng = np.random.default_rng(2)
+    valid = np.arange(6) < rng.integers(1, 7, (300, 1, 1))
+    clip = rng.integers(1, 256, (300, 1, 6, 4, 4, 1), np.uint8)
+    time = np.where(valid, 1 + np.arange(6, dtype=np.float32), 0)
+    half, none = (run((clip, time, valid), size=4, time_drop=drop) for drop in (0.5, 0.0))
+    newest = valid & ~np.append(valid[..., 1:], np.zeros((300, 1, 1), bool), axis=2)
+    whole, kept = none[2], half[2]
+    assert (kept <= whole).all() and kept[np.repeat(newest, 2, axis=1)].all()
+    older = np.repeat(valid & ~newest, 2, axis=1)
+    assert abs(kept[older].mean() - 0.5) < 0.03
+    assert (kept[:, 0] != kept[:, 1]).any()  # each view loses its own
+    assert not half[0][~kept].any() and not half[1][~kept].any()
+    np.testing.assert_array_equal(half[0][kept], none[0][kept])
+    np.testing.assert_array_equal(half[1][kept], none[1][kept])

@@ -40,7 +40,7 @@ NOT_NEGATIVE = """
 """.split()
 FRACTIONS = """
     augment.hflip augment.vflip augment.jitter_probability augment.blur_probability
-    augment.time_scale optim.warmup_fraction
+    augment.time_drop augment.time_scale optim.warmup_fraction
 """.split()
 BELOW_ONE = "model.dropout model.drop_path optim.b1 optim.b2 train.ema".split()
 RANGES = {"augment.crop": (0.0, 1.0), "augment.blur_sigma": (0.0, math.inf)}

@@ -16,7 +16,7 @@ import jax
 
 from tvrl_jax.augment.geometry import affine_map, count_taps, resample, resize
 from tvrl_jax.augment.intensity import apply_intensity, draw_intensity
-from tvrl_jax.augment.time import move_times
+from tvrl_jax.augment.time import drop_frames, move_times
 from tvrl_jax.errors import UserError
 
 __all__ = ["augment", "resize"]
@@ -42,6 +42,7 @@ def augment(
     time_shift: float,
     time_scale: float,
     time_jitter: float,
+    time_drop: float,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """uint8 windows -> augmented views: clip [B, views, T, size, size, C] in [0, 1], time, valid.
 
@@ -74,7 +75,14 @@ def augment(
     arrays = (clip_BVTHWC, time_BVT, valid_BVT)
     shared, source = (None, [a[:, 0] for a in arrays]) if windows == 1 else (0, arrays)
     numbers = random_numbers(key, len(clip_BVTHWC), views, time_BVT.shape[2])
-    return jax.vmap(jax.vmap(view, in_axes=(0, 0, shared, shared, shared)))(*numbers, *source)
+    clip, time, valid = jax.vmap(jax.vmap(view, in_axes=(0, 0, shared, shared, shared)))(
+        *numbers, *source
+    )
+    if not time_drop:
+        return clip, time, valid
+    u_BVT = jax.random.uniform(jax.random.fold_in(key, 2), valid.shape)
+    kept = jax.vmap(jax.vmap(partial(drop_frames, time_drop=time_drop)))(u_BVT, valid)
+    return clip * kept[..., None, None, None], time * kept, kept
 
 
 def _view(u_13, normal_T, clip_THWC, time_T, valid_T, *, map_of, light_of, times_of, size, taps):

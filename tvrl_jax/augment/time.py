@@ -24,3 +24,12 @@ def move_times(
     jitter_T = time_jitter * normal_T
     moved_T = time_T * (1 + time_scale * scale) + time_shift * shift + jitter_T
     return jnp.where(valid_T, moved_T, 0)
+
+
+def drop_frames(u_T: jax.Array, valid_T: jax.Array, *, time_drop: float) -> jax.Array:
+    """Which frames are left when each but the newest goes with probability `time_drop`.
+
+    From a number uniform in [0, 1) per frame. Padding stands at the right.
+    """
+    newest_T = valid_T & ~jnp.append(valid_T[1:], False)
+    return valid_T & (newest_T | (u_T >= time_drop))
