@@ -6,13 +6,17 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from tvrl_jax import run_folder, settings
+from tvrl_jax import state as states
 from tvrl_jax.checkpoint import Restored, restore_for_reading
 from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
-from tvrl_jax.probing import check, suite
+from tvrl_jax.probing import check, leak, suite
 from tvrl_jax.probing.suite import Encoder
-from tvrl_jax.report import html, tables
-from tvrl_jax.trainer import find_objective, make_network
+from tvrl_jax.probing.temporal import suite as temporal
+from tvrl_jax.probing.temporal.pretext import Trained
+from tvrl_jax.report import alarms, facts, html, tables
+from tvrl_jax.report import temporal as about_time
+from tvrl_jax.trainer import find_objective, make_learner, make_network
 
 LOG = logging.getLogger("tvrl_jax")
 
@@ -44,10 +48,20 @@ def probe(
     if pretraining.model.time_embedding and data.on_equal_times == "stop":
         store.require_times()
     encoder = restore_encoder(restored, pretraining)
-    suite.plan(encoder, store, config, LOG.info)  # what is wrong is said before anything is written
+    plan = temporal.plan if config.kind == "temporal" else suite.plan
+    plan(encoder, store, config, LOG.info)  # what is wrong is said before anything is written
     LOG.info("probing step %d of %s", restored.step, checkpoint)
     folder = run_folder.prepare(workdir, record, name)
-    results = suite.run(encoder, store, config, folder)
+    checks = []
+    if config.kind != "supervised":  # which learns nothing from pretraining
+        checks.append(alarms.leak(*leak.find(pretraining.data, data, store)))
+    if config.kind == "temporal":
+        trained = restore_trained(restored, pretraining, store)
+        results = temporal.run(encoder, trained, store, config, folder)
+        checks += alarms.encoder_checks(results.findings)
+    else:
+        results = suite.run(encoder, store, config, folder)
+    alarms.save(folder, config.kind, checks)
     _write(folder, Path(checkpoint), results, base)
 
 
@@ -80,8 +94,21 @@ def restore_encoder(restored: Restored, pretraining: ConfigDict) -> Encoder:
     return Encoder(network, params, tree["extra"], pretraining)
 
 
+def restore_trained(restored: Restored, pretraining: ConfigDict, store) -> Trained | None:
+    """The whole network as it was trained, for its own exercise; None where that needs labels."""
+    objective = find_objective(pretraining)
+    if "head" in objective.parts:
+        return None
+    tree = {name: restored.tree[name] for name in ("params", "extra", "ema")}
+    state = states.State(step=restored.step, opt_state=(), **tree)
+    return Trained(make_learner(pretraining, objective, store), state)
+
+
 def _write(folder: Path, checkpoint: Path, results: suite.Results, base: ConfigDict) -> None:
     tables.update(folder / "results.csv", results.rows)
-    print(tables.comparison(results.rows))
+    time_rows = about_time.rows_of(results.rows)
+    print(about_time.printed(time_rows) if time_rows else tables.comparison(results.rows))
     extras = html.Extras(notes=results.notes, base=base.to_dict())
     print(f"report: {html.build_report(checkpoint, folder, extras)}")
+    checks = html.all_checks(html.gather(checkpoint, folder))
+    print(f"{alarms.summary(checks)}\n{facts.checked(checks)}")

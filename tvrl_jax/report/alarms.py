@@ -1,8 +1,12 @@
 """What must not be overlooked: each check reads the run's own record and ends in a sentence."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
+
+from scipy.stats import beta
 
 from tvrl_jax.report.compare import compare
 from tvrl_jax.report.naming import metric_text
@@ -13,6 +17,12 @@ SURE = 4.0  # standard errors above chance ...
 WELL_ABOVE = 3.0  # ... and times chance, before the clock is accused
 COLLAPSED_RANK = 2.0
 COLLAPSED_COSINE = 0.95
+COLLAPSED_SPREAD = 1e-3  # of the length of a feature, by which test series differ
+CERTAIN = 1e-3  # probability of an alarm about the clock by chance alone
+BLIND = 0.01  # share of its spread by which a target moves when the images are exchanged
+ALIKE = 0.999  # cosine of the targets of different patients' images
+IGNORED = 0.01  # of the distance between patients that CLS moves without its times
+REGAINED = 0.02  # R2 of elapsed time that times add to the tokens
 UNLEARNT = 0.97  # share of the chance loss log(2B - 1) above which nothing was learned
 
 
@@ -103,3 +113,119 @@ def helped(results: Sequence[Mapping], method: str, fraction: float, probe: str)
         names = ", ".join(f"{line.task} ({metric_text(line.metric)})" for line in worse)
         alarm += f"{' ' if alarm else ''}The untrained encoder is better at {names}."
     return Check("against the untrained encoder", alarm, finding)
+
+
+FILE = "checks_{}.json"  # of a probe folder, one for each kind of probe
+
+
+def save(folder: str | Path, kind: str, checks: Sequence[Check]) -> None:
+    """What a probe found, kept for every later report of its folder."""
+    path = Path(folder) / FILE.format(kind)
+    path.write_text(json.dumps([check._asdict() for check in checks], indent=1) + "\n")
+
+
+def load(folder: str | Path) -> list[Check]:
+    """What all probes of a folder found; what two of them found alike is there once."""
+    paths = sorted(Path(folder).glob(FILE.format("*")))
+    found = [Check(**one) for path in paths for one in json.loads(path.read_text())]
+    return list(dict.fromkeys(found))
+
+
+def summary(checks: Sequence[Check]) -> str:
+    """The end of a command's output: every alarm on a line, or that there is none."""
+    raised = [check.alarm for check in checks if check.alarm]
+    if not raised:
+        return "no alarms"
+    word = "1 alarm" if len(raised) == 1 else f"{len(raised)} alarms"
+    return "\n".join([f"{word}:", *(f"  {alarm}" for alarm in raised)])
+
+
+def leak(shared: Sequence[str], tested: int, unknown: str) -> Check:
+    """shared: names of test patients whom the encoder was pretrained on; unknown: why they are not
+    known."""
+    name = "patients of pretraining in the test split"
+    if unknown:
+        return Check(f"{name} (pretraining's cohort cannot be read: {unknown.rstrip('.')})", "", "")
+    finding = f"{len(shared)} of {tested}"
+    more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
+    alarm = (
+        f'Patient "{shared[0]}"{more} of the {tested} test patients trained the encoder too: the '
+        "numbers are not those of new patients. Test others, or rename them if they are."
+        if shared
+        else ""
+    )
+    return Check(name, alarm, finding)
+
+
+def encoder_checks(found) -> list[Check]:
+    """Of a finished encoder on test patients; `found` as from `probing.temporal.findings`."""
+    return [
+        spread(found.rank, found.spread),
+        embedding(found.retrieval),
+        blank(found.retrieval),
+        target(found.target),
+        time_used(found),
+    ]
+
+
+def spread(rank: float, share: float) -> Check:
+    """Of test features: effective rank without their mean, and deviation / length."""
+    finding = f"effective rank {rank:.1f}, series differ by {100 * share:.2g} % of a feature"
+    bad = rank < COLLAPSED_RANK or share < COLLAPSED_SPREAD
+    alarm = f"The features have collapsed: all test series look nearly alike ({finding})."
+    return Check("collapse of the test features", alarm if bad else "", finding)
+
+
+def embedding(found) -> Check:
+    """Of what the contrastive loss compares, by the rule for training."""
+    name = "collapse of the test embeddings"
+    if found is None:
+        return Check(name, "", "")
+    rows = [{"effective_rank": found.rank, "inter_cosine": found.inter_cosine}]
+    return collapse(rows)._replace(name=name)
+
+
+def blank(found) -> Check:
+    """Top-1 retrieval of test series without images: exact binomial bound (Clopper and Pearson
+    1934) above chance, and well above it. Of the two views of a series only one is counted as a
+    trial, for their retrievals depend on each other."""
+    name = "blank images, test series"
+    if found is None:
+        return Check(name, "", "")
+    hits = math.floor(found.blank_top1 * found.series + 1e-6)
+    low = float(beta.ppf(CERTAIN, hits, found.series - hits + 1)) if hits else 0.0
+    finding = (
+        f"top-1 {found.blank_top1:.3f} with blank images and {found.top1:.3f} with their own, "
+        f"chance {found.chance:.3f}, {found.series} series"
+    )
+    bad = low > found.chance and found.blank_top1 > WELL_ABOVE * found.chance
+    alarm = (
+        f"The contrastive task is solved from the timestamps alone: {finding}. Raise "
+        "augment.time_shift, time_scale or time_jitter and pretrain anew."
+    )
+    return Check(name, alarm if bad else "", finding)
+
+
+def target(found) -> Check:
+    """How far the latent target moves when patients exchange their images."""
+    name = "latent target with exchanged images"
+    if found is None:
+        return Check(name, "", "")
+    finding = f"moves by {100 * found.moved:.3g} % of its spread, cosine {found.cosine:.4f}"
+    bad = found.moved < BLIND or found.cosine > ALIKE
+    alarm = f"The latent target does not depend on the image: with another patient's it {finding}."
+    return Check(name, alarm if bad else "", finding)
+
+
+def time_used(found) -> Check:
+    """Whether the time embedding makes a difference: to CLS, when times are taken away or scaled,
+    or to the tokens, from which elapsed time should be read better than without times."""
+    name = "time embedding"
+    moves = [move for move in (found.blank, found.scaled) if move is not None]
+    if not found.embeds_time or not moves:
+        return Check(name, "", "" if found.embeds_time else "there is none")
+    finding = f"without times CLS moves by {100 * max(moves):.2g} % of the way between patients"
+    if found.gain is not None:
+        finding += f", times add {found.gain:.2f} to the R2 of elapsed time"
+    bad = max(moves) < IGNORED and (found.gain is None or found.gain < REGAINED)
+    return Check(name, f"The time embedding is ignored: {finding}." if bad else "", finding)

@@ -10,6 +10,8 @@
                                probe, for N test series: label/TASK [N] values or class codes,
                                NaN = missing; classes/TASK names, empty for regression; unit/TASK,
                                optional text; prediction/METHOD/TASK [N, K]; feature/METHOD [N, D]
+  temporal.npz                 of the probe folder: what `report.temporal` draws
+  checks_PROBE.json            of the probe folder: what the probes found to beware of
 """
 
 import json
@@ -20,12 +22,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tvrl_jax.report import alarms, evidence, facts, verdict
+from tvrl_jax.report import alarms, evidence, facts, temporal, verdict
 from tvrl_jax.report.metricslog import FILE, read_metrics
 from tvrl_jax.report.page import Alarm, Section, Text, write_report
 from tvrl_jax.report.tables import read_results
 
-__all__ = ["Extras", "Material", "build_report", "gather", "write_report"]
+__all__ = ["Extras", "Material", "all_checks", "build_report", "gather", "write_report"]
 
 PREDICTIONS = "predictions_{}.npz"
 
@@ -52,6 +54,8 @@ class Material(NamedTuple):
     results: list[dict]
     predictions: dict[str, dict[str, np.ndarray]]  # kind of probe -> its arrays
     augmented: np.ndarray | None
+    temporal: dict[str, np.ndarray]  # what the probe of time kept for its pictures
+    checks: list[alarms.Check]  # of the probes
     missing: list[str]
 
 
@@ -95,6 +99,8 @@ def gather(run: Path, probe: Path) -> Material:
         results=read_results(where["results.csv"]) if where["results.csv"].is_file() else [],
         predictions=predictions,
         augmented=samples.get("augmented"),
+        temporal=_arrays(probe / temporal.FILE),
+        checks=alarms.load(probe),
         missing=missing,
     )
 
@@ -122,25 +128,34 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 
 def sections(material: Material, extras: Extras) -> list[Section]:
     """The page from top to bottom: what to beware of, what came out, what it rests on."""
-    checks = _checks(material)
+    checks = all_checks(material)
     raised = [check.alarm for check in checks if check.alarm] + list(extras.alarms)
     head = [facts.header(material, extras.device, time.time())]
     head += [Alarm(raised)] if raised else []
     head += [Text(facts.checked(checks), quiet=True)]
+    about_time = temporal.rows_of(material.results)
+    scored = temporal.without(material)
     made = [
         Section("", head),
-        verdict.section(material.results),
-        *evidence.sections(material, extras.cine),
+        *([verdict.section(scored.results)] if scored.results or not about_time else []),
+        *temporal.sections(about_time, material.temporal),
+        *evidence.sections(scored, extras.cine),
         facts.configuration(material, extras.base),
         facts.notes(material, extras.notes),
     ]
     return [section for section in made if section.parts]
 
 
-def _checks(material: Material) -> list[alarms.Check]:
+def all_checks(material: Material) -> list[alarms.Check]:
+    """Of the training log, of what the probes found, and of the results."""
+    scores = temporal.without(material).results
     batch_size = material.config.get("train", {}).get("batch_size")
     checks = alarms.check_run(material.metrics, batch_size)
-    return checks + [
-        alarms.helped(material.results, method, fraction, probe)
-        for method, probe, fraction in verdict.main_comparison(material.results)
+    return [
+        *checks,
+        *material.checks,
+        *(
+            alarms.helped(scores, method, fraction, probe)
+            for method, probe, fraction in verdict.main_comparison(scores)
+        ),
     ]

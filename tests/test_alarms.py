@@ -1,0 +1,172 @@
+"""Each alarm is raised by what it is for, and by nothing less."""
+
+from types import SimpleNamespace
+
+import jax
+import pandas as pd
+import pytest
+from scipy.stats import binom
+
+from configs import base, probe_knn, probe_temporal, tvrl
+from tests import tiny
+from tvrl_jax import prober, settings, trainer
+from tvrl_jax.checkpoint import Checkpoints
+from tvrl_jax.data import opening
+from tvrl_jax.probing import leak
+from tvrl_jax.report import alarms, html
+
+
+def _found(**changed):
+    good = dict(rank=9.0, spread=0.2, retrieval=_retrieval(), target=_target())
+    good |= dict(embeds_time=True, blank=0.3, scaled=0.2, gain=0.4)
+    return SimpleNamespace(**good | changed)
+
+
+def _retrieval(**changed):
+    good = dict(top1=0.9, blank_top1=0.02, chance=1 / 127, series=128, rank=20.0, inter_cosine=0.1)
+    return SimpleNamespace(**good | changed)
+
+
+def _target(moved: float = 0.9, cosine: float = 0.4):
+    return SimpleNamespace(moved=moved, cosine=cosine)
+
+
+@pytest.mark.parametrize(
+    ("changed", "word"),
+    [
+        ({"rank": 1.2}, "collapsed"),
+        ({"spread": 1e-5}, "collapsed"),
+        ({"retrieval": _retrieval(rank=1.1)}, "collapsed"),
+        ({"retrieval": _retrieval(inter_cosine=0.99)}, "collapsed"),
+        ({"retrieval": _retrieval(blank_top1=0.2)}, "timestamps alone"),
+        ({"target": _target(moved=0.0)}, "does not depend on the image"),
+        ({"target": _target(cosine=0.9999)}, "does not depend on the image"),
+        ({"blank": 0.001, "scaled": 0.002, "gain": 0.0}, "time embedding is ignored"),
+        ({"blank": 0.001, "scaled": 0.002, "gain": None}, "time embedding is ignored"),
+    ],
+)
+def test_what_is_wrong_with_an_encoder_raises_its_own_alarm(changed, word):
+    raised = [check.alarm for check in alarms.encoder_checks(_found(**changed)) if check.alarm]
+    assert len(raised) == 1 and word in raised[0]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"retrieval": None, "target": None},  # a method that has neither
+        {"retrieval": _retrieval(blank_top1=0.5, series=4, chance=1 / 7)},  # too few to be sure
+        {"blank": 0.001, "scaled": 0.02},  # one of the two is noticed
+        {"blank": 0.001, "scaled": 0.001, "gain": 0.5},  # it is in the tokens
+        {"blank": 0.0, "scaled": 0.0, "gain": 0.0, "embeds_time": False},  # there is none
+        {"blank": None, "scaled": None, "gain": None},  # one frame a series
+    ],
+)
+def test_an_encoder_in_order_raises_none(changed):
+    checks = alarms.encoder_checks(_found(**changed))
+    assert len(checks) == 5 and not any(check.alarm for check in checks)
+
+
+def test_the_bound_on_retrieval_is_binomial():
+    """With 3 x chance exceeded, what remains is whether so many hits happen by chance."""
+    chance, series = 1 / 63, 40
+    for hits in range(series + 1):
+        found = _retrieval(blank_top1=hits / series, chance=chance, series=series)
+        rare = binom.sf(hits - 1, series, chance) < alarms.CERTAIN
+        expected = rare and hits / series > alarms.WELL_ABOVE * chance
+        assert bool(alarms.blank(found).alarm) == expected, hits
+
+
+def test_a_leak_names_the_patient():
+    check = alarms.leak(("p3", "p7"), 20, "")
+    assert 'Patient "p3" and 1 more of the 20' in check.alarm
+    assert not alarms.leak((), 20, "").alarm and alarms.leak((), 20, "").finding == "0 of 20"
+    unknown = alarms.leak((), 20, "x.csv does not exist.")
+    assert not unknown.alarm and not unknown.finding and "x.csv" in unknown.name
+
+
+def test_checks_of_all_probes_of_a_folder_are_read_once(tmp_path):
+    shared, own = alarms.leak((), 3, ""), alarms.spread(1.0, 0.1)
+    alarms.save(tmp_path, "knn", [shared])
+    alarms.save(tmp_path, "temporal", [shared, own])
+    assert alarms.load(tmp_path) == [shared, own]
+    assert alarms.summary([shared]) == "no alarms"
+    assert alarms.summary([shared, own]).startswith("1 alarm:\n  The features have collapsed")
+
+
+# from a checkpoint
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pretrained")
+    tiny.write_cohort(folder / "cohort")
+    config = tiny.shrink(tvrl.get_config("phantom_cardiac"), folder / "cohort")
+    network = trainer.make_network(config, trainer.find_objective(config), outputs=1)
+    params, extra = network.init(jax.random.key(0))
+    with Checkpoints(folder / "run" / "checkpoints", keep=1, best="loss") as checkpoints:
+        tree = {"params": params, "extra": extra, "ema": {}}
+        checkpoints.save(1, tree, {"config": settings.to_json(config)}, {"loss": 1.0})
+    return folder, config
+
+
+def _other_cohort(folder, patient: str, split: str):
+    """Other patients, and one whom the first cohort has too."""
+    tiny.write_cohort(folder, seed=1)
+    table = pd.read_csv(folder / "cohort.csv")
+    table["subject"] = "new" + table.subject
+    table.loc[table.index[table.split == split][0], "subject"] = patient
+    table.to_csv(folder / "cohort.csv", index=False)
+    return folder
+
+
+def _probe(pretrained, workdir, config, **changes):
+    folder, _ = pretrained
+    keys = {"baselines": (), "bootstrap.samples": 20, "features.cache": str(folder / "cache")}
+    config.update_from_flattened_dict(keys | changes)
+    kinds = dict(step="newest", resume=False, base=base.get_config())
+    prober.probe(config, str(folder / "run"), str(workdir), **kinds)
+
+
+def test_a_patient_of_pretraining_among_the_test_patients_is_named(pretrained, tmp_path, capsys):
+    root = _other_cohort(tmp_path / "cohort", "s00", "test")  # s00 is a training patient
+    changes = {"data.root": str(root), "fractions": (1.0,), "seeds": 1}
+    _probe(pretrained, tmp_path / "probe", probe_knn.get_config(), **changes)
+    printed = capsys.readouterr().out
+    assert 'Patient "s00" of the 6 test patients trained the encoder too' in printed
+    page = (tmp_path / "probe" / "report.html").read_text()
+    assert 'class="alarm"' in page and "Patient &quot;s00&quot;" in page
+    config = probe_knn.get_config()
+    _probe(pretrained, tmp_path / "same", config, fractions=(1.0,), seeds=1)
+    printed = capsys.readouterr().out
+    assert "patients of pretraining in the test split (0 of 6)" in printed
+    assert "trained the encoder" not in printed
+
+
+def test_a_cohort_that_is_gone_cannot_be_checked_and_that_is_said(pretrained, tmp_path):
+    _, config = pretrained
+    data = config.data
+    store = opening.open_cohort(data)
+    assert leak.find(data, data, store) == ((), 6, "")
+    moved = data.copy_and_resolve_references()
+    moved.root = str(tmp_path)
+    found = leak.find(moved, data, store)
+    assert found.shared == () and "cohort.csv does not exist" in found.unknown
+    for split, shared in (("train", ()), ("val", ()), ("test", ("s00",))):
+        root = _other_cohort(tmp_path / split, "s00", split)
+        moved.root = str(root)
+        other = opening.open_cohort(moved)
+        assert leak.find(data, moved, other).shared == shared
+
+
+def test_the_probe_of_time_ends_with_what_was_checked(pretrained, tmp_path, capsys):
+    _probe(pretrained, tmp_path, probe_temporal.get_config(), **{"temporal.windows": 2})
+    printed = capsys.readouterr().out
+    for name in ("blank images, test series", "latent target with exchanged images"):
+        assert f"{name} (" in printed
+    assert "collapse of the test embeddings (effective rank" in printed
+    checks = html.all_checks(html.gather(tmp_path, tmp_path))
+    assert [c.name for c in alarms.load(tmp_path)][1:] == [
+        c.name for c in alarms.encoder_checks(_found())
+    ]
+    assert set(alarms.load(tmp_path)) <= set(checks)

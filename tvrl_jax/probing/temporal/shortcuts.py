@@ -1,0 +1,105 @@
+"""What a feature knows besides the disease: who it is, where it was taken, sex, age, spacing."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tvrl_jax.data.targets import class_codes, class_names, numbers
+from tvrl_jax.errors import UserError
+from tvrl_jax.probing import tasks
+from tvrl_jax.probing.tasks import Task
+from tvrl_jax.probing.temporal import measured, reading
+from tvrl_jax.probing.temporal.cosine import unit
+from tvrl_jax.probing.temporal.measured import Measured
+
+IDENTITY = "patient identity"
+
+
+def load(store, columns: Sequence[str], *, classes: int) -> tuple[list[Task], list[str]]:
+    """Tasks of the columns that are there, and a sentence about each that cannot be probed.
+
+    Text, or numbers of at most `classes` different values, are classes.
+    """
+    found, left = [], []
+    for column in columns:
+        if column not in store.text.columns:
+            left.append(f"{column}: the cohort has no such column.")
+            continue
+        task = _task(column, store, classes)
+        splits = {s: task.value_N[store.split(s)] for s in tasks.SPLITS}
+        poor = [s for s, value_N in splits.items() if len(np.unique(_known(value_N))) < 2]
+        if poor:
+            left.append(f"{column}: fewer than two different values in the {poor[0]} split.")
+        else:
+            found.append(task)
+    return found, left
+
+
+def _known(value_N: np.ndarray) -> np.ndarray:
+    return value_N[np.isfinite(value_N)]
+
+
+def _task(column: str, store, classes: int) -> Task:
+    cell_N = store.text[column]
+    names = class_names(cell_N)
+    try:
+        value_N = numbers(cell_N, store.where)
+    except UserError:  # text
+        value_N = None
+    if value_N is None or len(names) <= classes:
+        value_N = class_codes(cell_N, names)
+        return Task(column, "classification", names, value_N.astype(np.float32))
+    return Task(column, "regression", (), value_N.astype(np.float32))
+
+
+def measure(asked: Sequence[Task], series, subject_N, cls: dict, strengths, **bootstrap):
+    """Each column read from cls_ND, with all labels. Rows of the columns' names."""
+    if not asked:
+        return []
+    made = reading.predict(asked, series, cls, strengths)
+    scores = reading.score(made, series["test"], subject_N, **bootstrap)
+    return [measured.of_score(score) for score in scores]
+
+
+def retrieve(query_QD, key_KD, query_Q, key_K, allowed_QK=None) -> tuple[np.ndarray, np.ndarray]:
+    """For each query the share of its nearest keys that are its own, and what guessing gives.
+
+    query_Q and key_K name the patients; keys as near as the nearest share the vote. Features are
+    centred by the mean of the keys. allowed_QK: which keys are offered; NaN without one of the own.
+    """
+    if allowed_QK is None:
+        allowed_QK = np.ones((len(query_Q), len(key_K)), bool)
+    mean_D = np.asarray(key_KD, np.float64).mean(0)
+    cosine_QK = unit(query_QD - mean_D) @ unit(key_KD - mean_D).T
+    cosine_QK = np.where(allowed_QK, cosine_QK, -np.inf)
+    own_QK = (query_Q[:, None] == key_K[None, :]) & allowed_QK
+    nearest_QK = allowed_QK & (cosine_QK >= cosine_QK.max(1, keepdims=True) - 1e-9)
+    hit_Q = (nearest_QK & own_QK).sum(1) / np.maximum(nearest_QK.sum(1), 1)
+    chance_Q = own_QK.sum(1) / np.maximum(allowed_QK.sum(1), 1)
+    has_Q = own_QK.any(1)
+    return np.where(has_Q, hit_Q, np.nan), np.where(has_Q, chance_Q, np.nan)
+
+
+def identity(
+    frame_FD, frames_N: np.ndarray, cls_ND, subject_N: np.ndarray, **bootstrap
+) -> list[Measured]:
+    """Top-1 retrieval of a patient, with chance: by the last frame of a series from its first one
+    (series of several frames), and by a series from the patient's other ones (two eyes, slices)."""
+    last_N = np.cumsum(frames_N) - 1
+    several = np.flatnonzero(frames_N > 1)
+    found = []
+    if len(several):
+        first_ND, key_ND = frame_FD[(last_N - frames_N + 1)[several]], frame_FD[last_N[several]]
+        patient = subject_N[several]
+        own = retrieve(first_ND, key_ND, several, several)
+        found += _rows(f"{IDENTITY}, first and last frame", own, patient, **bootstrap)
+    others_NN = ~np.eye(len(subject_N), dtype=bool)
+    of_series = retrieve(cls_ND, cls_ND, subject_N, subject_N, others_NN)
+    if np.isfinite(of_series[0]).any():
+        found += _rows(f"{IDENTITY}, another series", of_series, subject_N, **bootstrap)
+    return found
+
+
+def _rows(task: str, pair, subject_N, **bootstrap) -> list[Measured]:
+    names = zip(("top1", "top1_chance"), pair, strict=True)
+    return [measured.mean(task, name, value_N, subject_N, **bootstrap) for name, value_N in names]

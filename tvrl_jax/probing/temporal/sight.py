@@ -1,0 +1,130 @@
+"""What an encoder makes of windows, whichever frames and times stand in them."""
+
+import functools
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tvrl_jax.augment import resize
+from tvrl_jax.models.build import Network
+from tvrl_jax.probing import cache, features, windows
+from tvrl_jax.probing.features import Encoder
+from tvrl_jax.probing.windows import Windows
+
+VERSION = 1  # of what is cached here
+
+
+class Sight(NamedTuple):
+    """One encoder before one list of series, N series with F frames in all."""
+
+    encoder: Encoder
+    store: Any
+    series: np.ndarray
+    subject_N: np.ndarray
+    frame_FD: np.ndarray  # of each frame alone, blind to time: E_S, or a joint encoder's still clip
+    cls_ND: np.ndarray  # mean over all windows, as every other probe sees it
+    batch_size: int  # frames or windows at once
+
+
+def look(
+    encoder: Encoder, store, series, *, settings: dict, batch_size: int, folder: str, name: str, say
+) -> Sight:
+    """Features from the cache in `folder` where it has them; settings as `window_settings`."""
+    kept = dict(batch_size=batch_size, folder=folder, say=say)
+    found = features.compute(encoder, store, series, settings=settings, name=name, **kept)
+    frame_FD = found.frame_FD
+    if features.is_joint(encoder):
+        frame_FD = _still(encoder, store, series, settings["frames"], **kept)
+    subject_N = np.asarray(store.subject_index)[series]
+    return Sight(encoder, store, series, subject_N, frame_FD, found.cls_ND, batch_size)
+
+
+def over_time(sight: Sight, table: Windows) -> tuple[np.ndarray, np.ndarray]:
+    """(cls_WD, token_WTD) of the windows, their frames in the order and at the times given.
+
+    Tokens of padding mean nothing. A joint encoder knows no times; its token of a frame is the
+    mean over the patches of the frame's tubelet.
+    """
+    made = _joint(sight, table) if features.is_joint(sight.encoder) else _factorised(sight, table)
+    cls, token = zip(*made, strict=True)
+    return np.concatenate(cls), np.concatenate(token)
+
+
+def _factorised(sight: Sight, table: Windows) -> Iterator[tuple]:
+    step, size = _temporal(sight.encoder.network), sight.batch_size
+    for start in range(0, len(table.series_W), size):
+        stop = min(start + size, len(table.series_W))
+        batch = features.fill(np.arange(start, stop), size)
+        arrays = (table.time_WT[batch], table.valid_WT[batch])
+        out = step(sight.encoder.params, sight.frame_FD[table.frame_WT[batch]], *arrays)
+        yield tuple(np.asarray(a)[: stop - start] for a in out)
+
+
+def _joint(sight: Sight, table: Windows) -> Iterator[tuple]:
+    encoder, frames = sight.encoder, table.frame_WT.shape[1]
+    step = _clip(encoder.network, encoder.config.model.image_size, frames)
+    size = max(1, sight.batch_size // frames)
+    rows = dict(batch_size=size, relative_time=True)
+    for batch in windows.batches(sight.store, sight.series, table, **rows):
+        arrays = (batch["clip_BVTHWC"][:, 0], batch["valid_BVT"][:, 0])
+        out = step(encoder.params, encoder.extra, *arrays)
+        yield tuple(np.asarray(a)[batch["weight_B"] > 0] for a in out)
+
+
+def _still(encoder: Encoder, store, series, frames: int, *, batch_size: int, folder: str, say):
+    """CLS of each frame as a clip in which it stands still, [F, D]."""
+    path = cache.place(
+        folder,
+        version=VERSION,
+        kind="still",
+        encoder=cache.of_tree({"params": encoder.params["encoder"], "extra": encoder.extra}),
+        cohort=cache.of_series(store, series),
+        model=encoder.config.model.to_dict(),
+        frames=frames,
+    )
+    step = _clip(encoder.network, encoder.config.model.image_size, frames)
+    size = max(1, batch_size // frames)
+
+    def make():
+        parts = []
+        for block_BHWC in features.frame_blocks(store, series, size):
+            count = len(block_BHWC)
+            block_BHWC = block_BHWC[features.fill(np.arange(count), size)]
+            clip_BTHWC = np.repeat(block_BHWC[:, None], frames, axis=1)
+            valid_BT = np.ones(clip_BTHWC.shape[:2], bool)
+            cls_BD, _ = step(encoder.params, encoder.extra, clip_BTHWC, valid_BT)
+            parts.append(np.asarray(cls_BD)[:count])
+        return {"frame_FD": np.concatenate(parts)}
+
+    return cache.read_or_make(path, make, say)["frame_FD"]
+
+
+@functools.cache
+def _temporal(network: Network):
+    @jax.jit
+    def step(params, feature_BTD, time_BT, valid_BT):
+        x_BTD = network.embed_time(params, feature_BTD, time_BT)
+        out = network.temporal(params, x_BTD, valid_BT, train=False, key=None)
+        return jax.tree.map(lambda a: a.astype(jnp.float32), out)
+
+    return step
+
+
+@functools.cache
+def _clip(network: Network, side: int, frames: int):
+    """Compiled for a joint encoder: (params, extra, clip_BTHWC, valid_BT) -> (cls, token_BTD)."""
+
+    @jax.jit
+    def step(params, extra, clip_BTHWC, valid_BT):
+        clip_BTHWC = resize(clip_BTHWC, side)
+        x_BND, _ = network.spatial(params, extra, clip_BTHWC, valid_BT, train=False, key=None)
+        cls_BD, token_BND = network.temporal(params, x_BND, valid_BT, train=False, key=None)
+        tubelets = network.grid[0]
+        token_BtD = token_BND.reshape(len(token_BND), tubelets, -1, token_BND.shape[-1]).mean(2)
+        token_BTD = jnp.repeat(token_BtD, frames // tubelets, axis=1)
+        return cls_BD.astype(jnp.float32), token_BTD.astype(jnp.float32)
+
+    return step

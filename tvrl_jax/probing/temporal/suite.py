@@ -1,0 +1,190 @@
+"""Everything that is asked of one encoder about time, and the rows that answer it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tvrl_jax import metrics
+from tvrl_jax.errors import UserError
+from tvrl_jax.probing import cache, check, tasks, untrained, windows
+from tvrl_jax.probing.features import Encoder, is_joint, window_settings
+from tvrl_jax.probing.tasks import Task
+from tvrl_jax.probing.temporal import (
+    cosine,
+    elapsed,
+    findings,
+    measured,
+    pretext,
+    sensitivity,
+    shortcuts,
+    similarity,
+    trajectory,
+)
+from tvrl_jax.probing.temporal.findings import Findings
+from tvrl_jax.probing.temporal.measured import Measured
+from tvrl_jax.probing.temporal.pretext import Trained
+from tvrl_jax.probing.temporal.sight import Sight, look, over_time
+from tvrl_jax.probing.windows import Windows
+
+FILE = "temporal.npz"
+
+
+class Study(NamedTuple):
+    """What every method is measured on."""
+
+    store: object
+    config: object  # of the probe
+    settings: dict  # of the windows
+    series: dict[str, np.ndarray]  # split -> series of the store
+    tables: dict[str, Windows]  # split -> at most temporal.windows windows of a series
+    tasks: tuple[Task, ...]
+    columns: list[Task]  # of the shortcut probes
+    notes: list[str]
+    say: Callable[[str], None]
+
+
+class Results(NamedTuple):
+    rows: list[dict]  # with the columns of results.csv
+    notes: list[str]  # sentences that a reader of the rows must see
+    arrays: dict[str, np.ndarray]  # of temporal.npz
+    findings: Findings
+
+
+def plan(encoder: Encoder, store, config, say) -> Study:
+    """All that can be wrong with settings and targets is found here, in seconds."""
+    check.config(config)
+    check.cohort(store, encoder.config)
+    wanted = config.data.targets or encoder.config.data.targets
+    asked = tasks.load(store, wanted) if wanted else ()
+    series = {split: np.asarray(store.split(split)) for split in tasks.SPLITS}
+    _check_splits(series)
+    settings = window_settings(encoder.config, config.features)
+    tables = {
+        split: windows.spread(windows.cut(store, own, **settings), config.temporal.windows)
+        for split, own in series.items()
+    }
+    columns, left = shortcuts.load(store, config.temporal.columns, classes=config.temporal.classes)
+    notes = [f"Shortcut probe of {line}" for line in left]
+    notes += [] if asked else ["No data.targets: what a change of order costs is not measured."]
+    return Study(store, config, settings, series, tables, asked, columns, notes, say)
+
+
+def _check_splits(series: dict[str, np.ndarray]) -> None:
+    for split, own in series.items():
+        if not len(own):
+            raise UserError(
+                f"The cohort has no series in the {split} split; each split needs some."
+            )
+
+
+def run(encoder: Encoder, trained: Trained | None, store, config, out_dir, say=print) -> Results:
+    """Measures the encoder and, where it is among the baselines, the untrained one.
+
+    trained: for the alarms that need the heads of pretraining; None = such alarms are not judged.
+    Writes temporal.npz into `out_dir`.
+
+    Raises:
+      UserError: a setting, a target or the cohort cannot be used.
+    """
+    study = plan(encoder, store, config, say)
+    cohort = config.data.cohort or encoder.config.data.cohort
+    method, made, kept, judged = encoder.config.method, [], _frame_arrays(study), None
+    for name in (method, *config.baselines):
+        say(f"{name}: does it know time?")
+        one = encoder if name == method else _untrained(encoder, study)
+        sights = {split: _look(name, one, study, split) for split in tasks.SPLITS}
+        found = measure(sights, study)
+        made += measured.table(found, method=name, cohort=cohort)
+        kept |= {f"{key}/{name}": array for key, array in _arrays(sights["test"], study).items()}
+        judged = judged or _judge(found, sights["test"], trained, study)
+    for note in study.notes:
+        say(note)
+    kept |= {"method": np.array(method), "cohort": np.array(cohort)}
+    cache.write(Path(out_dir) / FILE, kept)
+    return Results(made, study.notes, kept, judged)
+
+
+def _untrained(encoder: Encoder, study: Study) -> Encoder:
+    section, seed = study.config.features, study.config.untrained_seed
+    sizes = dict(batches=section.settle_batches, batch_size=section.settle_size)
+    return untrained.settled(encoder, study.store, seed=seed, **sizes)
+
+
+def _look(name: str, encoder: Encoder, study: Study, split: str) -> Sight:
+    return look(
+        encoder,
+        study.store,
+        study.series[split],
+        settings=study.settings,
+        batch_size=study.config.features.batch_size,
+        folder=study.config.features.cache,
+        name=f"{name} {split}",
+        say=study.say,
+    )
+
+
+def measure(sights: dict[str, Sight], study: Study) -> list[Measured]:
+    """Every number about one encoder."""
+    section, bootstrap = study.config.temporal, study.config.bootstrap.to_dict()
+    strengths, test, table = section.strengths, sights["test"], study.tables["test"]
+    cls = {split: sight.cls_ND for split, sight in sights.items()}
+    seen = sensitivity.see(test, table, scale=section.scale, seed=section.seed)
+    cosines = cosine.cosines(seen.intact_WD, table.series_W, test.subject_N)
+    between = (cosines.other_patients, test.subject_N)
+    fits = (study.series, test.subject_N, cls, strengths)
+    pairs = dict(pairs=section.pairs, seed=section.seed)
+    frames_N = np.array([study.store.series[i].frames for i in study.series["test"]])
+    return [
+        *sensitivity.measure(seen, *between, **bootstrap),
+        *sensitivity.cost(seen, study.tasks, *fits, **bootstrap),
+        *elapsed.measure(sights, study.tables, strengths, **pairs, bootstrap=bootstrap),
+        *cosine.measure(cosines, test.subject_N, **bootstrap),
+        _rank(test),
+        *shortcuts.identity(test.frame_FD, frames_N, test.cls_ND, test.subject_N, **bootstrap),
+        *shortcuts.measure(study.columns, *fits, **bootstrap),
+    ]
+
+
+def _rank(sight: Sight) -> Measured:
+    rank = float(metrics.effective_rank(sight.cls_ND))
+    return measured.alone("features", "effective_rank", rank, len(np.unique(sight.subject_N)))
+
+
+def _judge(found, sight: Sight, trained: Trained | None, study: Study) -> Findings:
+    """Only of the pretrained encoder, which comes first."""
+    given = (study.store, study.series["test"], trained)
+    sizes = dict(size=study.config.temporal.retrieval, seed=study.config.temporal.seed)
+    retrieval = pretext.retrieval(*given, **sizes) if trained else None
+    target = pretext.target(*given, **sizes) if trained else None
+    model = sight.encoder.config.model
+    embeds = bool(model.time_embedding) and not is_joint(sight.encoder)
+    return findings.gather(found, sight.cls_ND, embeds, retrieval, target)
+
+
+def _frame_arrays(study: Study) -> dict[str, np.ndarray]:
+    info = [study.store.series[i] for i in study.series["test"]]
+    return {
+        "unit": np.array(study.store.time_unit),
+        "series": np.array([one.id for one in info]),
+        "patient": np.array([one.subject for one in info]),
+    }
+
+
+def _arrays(sight: Sight, study: Study) -> dict[str, np.ndarray]:
+    """The pictures' numbers for one encoder: heat maps and trajectories."""
+    section, table = study.config.temporal, study.tables["test"]
+    frames = similarity.centre(similarity.of_series(sight.store, sight.series, sight.frame_FD))
+    tokens = similarity.centre(similarity.of_windows(table, over_time(sight, table)[1]))
+    drawn = trajectory.choose(frames, sight.subject_N, section.subjects)
+    made = {"drawn": drawn}
+    for name, groups in (("frames", frames), ("tokens", tokens)):
+        edge_E = similarity.bins(groups, section.bins)
+        made |= {f"edges_{name}": edge_E, f"map_{name}": similarity.heat_map(groups, edge_E)}
+    edge_E = made["edges_frames"]
+    made["map_drawn"] = np.stack([similarity.heat_map([frames[k]], edge_E) for k in drawn])
+    for name, own_mean in (("path", False), ("path_centred", True)):
+        traced = trajectory.trace(frames, drawn, own_mean=own_mean)._asdict()
+        made |= {f"{name}_{field}": array for field, array in traced.items()}
+    return made
