@@ -43,7 +43,7 @@ def get_config() -> ConfigDict:
     c.data.fit = "pad"  # to a square: pad (nothing lost), crop (centre), stretch
     c.data.percentiles = (0.5, 99.5)  # of a series: scaled to 0 and 255
     c.data.on_bad = "stop"  # a file that cannot be read: stop, or skip (counted and listed)
-    # Series of several frames that all carry one time, with a method that uses times: stop, or keep.
+    # Series of several frames that all carry one time, where the method uses times: stop or keep.
     c.data.on_equal_times = "stop"
     c.data.store = "~/.cache/tvrl_jax/store"  # decoded frames, shared by all runs
     c.data.threads = 4  # reading threads
@@ -122,9 +122,9 @@ def get_config() -> ConfigDict:
     c.train = ConfigDict()
     c.train.steps = 20_000  # updates of the whole run
     c.train.batch_size = 128  # series per step, over all devices
-    # Visits: encode only frames that are there, packed to the smallest of so many lengths that holds
-    # a batch's (each is compiled once); 0 = padding is encoded too, of which cine has hardly any.
-    # VideoMAE encodes none in any case.
+    # Visits: encode only frames that are there, packed to the smallest of so many lengths that
+    # holds a batch's (each is compiled once); 0 = padding is encoded too, of which cine has hardly
+    # any. VideoMAE encodes none in any case.
     c.train.capacities = 0
     c.train.sharding = "data"  # data (parameters on every device) or full (spread over the mesh)
     c.train.ema = 0.0  # decay of an averaged copy of the encoder; 0 = none

@@ -15,7 +15,7 @@ from configs import base, cohorts, demo
 SMALL = """
     model.arch model.image_size model.dropout model.temporal_depth model.temporal_heads
     model.head_hidden model.head_width augment.crop augment.hflip augment.vflip augment.brightness
-    augment.contrast augment.time_scale optim.lr train.steps train.batch_size
+    augment.contrast optim.lr train.steps train.batch_size
     train.checkpoint_every log.every log.diagnose_every
 """.split()
 CARDIAC = """

@@ -24,8 +24,8 @@ def get_config(cohort: str = "own") -> ConfigDict:
     c.objective.latent_weight = 0.5  # w of (1 - w) contrastive + w latent, once it is on
     c.objective.start_fraction = 0.5  # of the training, before which w is 0
     c.objective.distance = "cosine"  # of prediction and target: cosine or smooth_l1
-    # Of the target: none, layer (each feature vector; right for smooth_l1), batch (each feature over
-    # the batch's frames: nothing that all frames share) or clip (the same, of what differs from the
-    # clip's mean: nothing that the frames of a clip share).
+    # Of the target: none, layer (each feature vector; right for smooth_l1), batch (each feature
+    # over the batch's frames: nothing that all frames share) or clip (the same, of what differs
+    # from the clip's mean: nothing that the frames of a clip share).
     c.objective.target_norm = "none"
     return c
