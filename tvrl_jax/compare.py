@@ -24,7 +24,7 @@ from tvrl_jax.errors import UserError
 
 FLAGS = flags.FLAGS
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-NO_PROBE = ("base", "demo")
+NO_PROBE = ("base", "demo", "temporal")  # the last predicts nothing that could be compared
 
 
 def define_flags() -> None:
