@@ -20,7 +20,9 @@ def get_config() -> ConfigDict:
     c.against = ()  # folders of other probes of this kind and these test patients; () = none
     c.untrained_seed = 0  # of the parameters of the untrained encoder (and of `supervised`)
 
-    c.data = ConfigDict()  # another cohort than that of pretraining
+    # Another cohort than that of pretraining; configs/base.py says what a key means. "none" for a
+    # column, subject_csv or column_unit, and ("none",) for targets, take away what pretraining had.
+    c.data = ConfigDict()
     c.data.cohort = ""  # its name, written into results.csv; "" = as in pretraining
     c.data.root = ""  # folder that the CSV's paths are relative to; "" = as in pretraining
     c.data.csv = ""  # the cohort table, relative to data.root; "" = as in pretraining
@@ -28,12 +30,23 @@ def get_config() -> ConfigDict:
     c.data.time_unit = ""  # must be that of pretraining; "" = it is
     c.data.image_size = 0  # side of a stored frame, pixels: must be that of pretraining; 0 = it is
     c.data.channels = 0  # must be those of pretraining; 0 = they are
-    c.data.frame_interval = 0.0  # for files that carry no times; 0 = as in pretraining
+    c.data.column_unit = ""  # of the columns time and times; "" = as in pretraining
+    c.data.frame_interval = 0.0  # for files without times; 0 = as in pretraining, -1 = they have
+    c.data.split_fractions = ()  # train, val, test; () = as in pretraining
+    c.data.split_seed = -1  # of the split by patient; -1 = as in pretraining
+    c.data.pixel_mm = 0.0  # pixel size to resample to; 0 = as in pretraining, -1 = keep pixels
+    c.data.fit = ""  # to a square: pad, crop or stretch; "" = as in pretraining
+    c.data.percentiles = ()  # of a series: scaled to 0 and 255; () = as in pretraining
+    c.data.on_bad = ""  # a file that cannot be read: stop or skip; "" = as in pretraining
+    c.data.on_equal_times = ""  # stop or keep; "" = as in pretraining
+    c.data.store = ""  # decoded frames; "" = as in pretraining
+    c.data.threads = 0  # reading threads; 0 = as in pretraining
     c.data.targets = ()  # "COLUMN:regression", "COLUMN:classification"; () = as in pretraining
     c.data.columns = ConfigDict()  # our noun -> the CSV's column; "" = as in pretraining
     c.data.columns.subject = ""
     c.data.columns.path = ""
     c.data.columns.time = ""
+    c.data.columns.times = ""
     c.data.columns.series = ""
     c.data.columns.slice = ""
     c.data.columns.split = ""

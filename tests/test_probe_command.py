@@ -1,15 +1,19 @@
 """probe.py as a person runs it: what is wrong leaves the folder alone, what is right fills it."""
 
+import json
 import shutil
 
 import jax
 import pytest
+from ml_collections import ConfigDict
 from test_command_line import assert_sentence, run
 
-from configs import base, probe_knn, tvrl
+from configs import base, probe_base, probe_knn, tvrl
 from tests import tiny
-from tvrl_jax import prober, settings, trainer
+from tvrl_jax import prober, run_folder, settings, trainer
 from tvrl_jax.checkpoint import Checkpoints
+from tvrl_jax.data import opening
+from tvrl_jax.errors import UserError
 from tvrl_jax.probing import paired
 from tvrl_jax.report import tables
 
@@ -83,3 +87,86 @@ def test_another_probe_is_compared_only_on_the_same_patients(pretrained, tmp_pat
     result = _command(pretrained, tmp_path / "b", **changes)
     assert_sentence(result, f'Test patient "{first}" of {tmp_path / "a"}', "same test patients")
     assert not (tmp_path / "b").exists()
+
+
+def _record(kind: str, checkpoint="runs/a", step: int = 4, **data) -> ConfigDict:
+    config = probe_base.get_config()
+    config.kind = kind
+    config.data.update_from_flattened_dict(data)
+    return ConfigDict(config.to_dict() | {"checkpoint": checkpoint, "step": step})
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (dict(checkpoint="runs/b"), "checkpoint runs/a, step 4, not of checkpoint runs/b, step 4"),
+        (dict(step=6), "a, step 4, not of checkpoint runs/a, step 6"),
+        ({"root": "elsewhere"}, "knn probe with data.root = 'home', not 'elsewhere'"),
+        ({"columns.times": "none"}, "data.columns.times = 't', not ''"),
+        ({"split_seed": 3}, "data.split_seed = 0, not 3"),
+    ],
+)
+def test_a_folder_holds_the_probes_of_one_checkpoint_and_cohort(given, words, tmp_path):
+    data = base.get_config().data
+    data.root, data.columns.times = "home", "t"
+    run_folder.prepare(str(tmp_path), _record("knn"), "probe_knn.json")
+    for kind in ("knn", "linear"):
+        with pytest.raises(UserError) as error:
+            prober.refuse_mixture(str(tmp_path), _record(kind, **given), data)
+        assert words in str(error.value) and "name another --workdir" in str(error.value)
+
+
+def test_a_folder_takes_every_kind_of_probe_of_one_cohort(tmp_path):
+    data = base.get_config().data
+    run_folder.prepare(str(tmp_path), _record("knn"), "probe_knn.json")
+    same = {"targets": ("EF:regression",), "columns.event": "died", "threads": 2}
+    prober.refuse_mixture(str(tmp_path), _record("linear", "./runs/a", **same), data)
+    prober.refuse_mixture(str(tmp_path / "new"), _record("linear", "runs/b"), data)
+
+
+def test_a_probe_can_unmap_and_replace_whatever_pretraining_said_of_its_cohort():
+    before, wanted = base.get_config().data, probe_base.get_config().data
+    before.update_from_flattened_dict({
+        "root": "home", "subject_csv": "s.csv", "columns.times": "t", "column_unit": "ms",
+        "frame_interval": 0.04, "pixel_mm": 1.5, "split_seed": 7, "targets": ("EF:regression",),
+    })  # fmt: skip
+    assert prober.merge_data(before, wanted) == before
+    no_more = {
+        "columns.times": "none", "subject_csv": "none", "column_unit": "none",
+        "frame_interval": -1.0, "pixel_mm": -1.0, "targets": ("none",),
+    }  # fmt: skip
+    wanted.update_from_flattened_dict(no_more)
+    merged = dict(settings.leaves(prober.merge_data(before, wanted)))
+    assert [merged[key] for key in no_more] == ["", "", "", 0.0, 0.0, ()]
+    assert merged["split_seed"] == 7
+    others = {
+        "cohort": "b", "root": "r", "csv": "c", "column_unit": "s", "frame_interval": 0.1,
+        "split_fractions": (0.5, 0.25, 0.25), "split_seed": 0, "pixel_mm": 1.0, "fit": "crop",
+        "percentiles": (0.0, 100.0), "on_bad": "skip", "on_equal_times": "keep", "store": "s",
+        "threads": 1, "targets": ("HR:regression",), "subject_csv": "x",
+    } | {f"columns.{name}": name + "_" for name in before.columns}  # fmt: skip
+    wanted.update_from_flattened_dict(others)
+    merged = dict(settings.leaves(prober.merge_data(before, wanted)))
+    assert {key: merged[key] for key in others} == others
+    known = {key for key, _ in settings.leaves(wanted)} | {"workers"}
+    held = {key for key, _ in settings.leaves(before) if not key.startswith("phantom.")}
+    assert held == known, "a key of the data section cannot be set for a probe"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("pixel_mm", -2.0), ("on_bad", "never"), ("split_fractions", (0.5, 0.5))]
+)
+def test_a_data_key_that_makes_no_sense_is_named(key, value, pretrained, tmp_path):
+    with pytest.raises(UserError, match=f"config.data.{key}"):
+        _probe(pretrained, tmp_path / "probe", **{f"data__{key}": value})
+    assert not (tmp_path / "probe").exists()
+
+
+def test_a_checkpoint_with_mapped_times_probes_a_cohort_with_times_of_its_own(pretrained):
+    restored = json.loads(settings.to_json(tiny.shrink(base.get_config(), pretrained / "cohort")))
+    before, wanted = settings.from_json(json.dumps(restored)).data, probe_base.get_config().data
+    before.columns.times = "no_such_column"
+    with pytest.raises(UserError, match="no_such_column"):
+        opening.open_cohort(prober.merge_data(before, wanted))
+    wanted.columns.times = "none"
+    assert len(opening.open_cohort(prober.merge_data(before, wanted)).series) == 32

@@ -1,6 +1,7 @@
 """From a checkpoint to results: restore, open the cohort, run the suite, write the report."""
 
 import logging
+import os
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -20,6 +21,15 @@ from tvrl_jax.trainer import find_objective, make_learner, make_network
 
 LOG = logging.getLogger("tvrl_jax")
 
+NONE = "none"  # of a key whose "" or () means "as in pretraining": it is to be empty
+MAY_BE_EMPTY = ("subject_csv", "column_unit", "targets")
+MAY_BE_ZERO = ("frame_interval", "pixel_mm")
+# Keys that may differ between the probes of one folder: the test patients are the same.
+NO_OTHER_COHORT = (
+    *("targets", "columns.event", "columns.duration"),
+    *("store", "threads", "workers", "phantom."),
+)
+
 
 def probe(
     config: ConfigDict,
@@ -37,12 +47,14 @@ def probe(
     Raises:
       UserError: a setting, the checkpoint, the cohort or the folder is not what it should be.
     """
-    settings.check(config, inherited=tuple(f"data.{key}" for key in check.SAME))
+    settings.check(without_data(config))
     restored = restore_for_reading(checkpoint, ("params", "extra", "ema"), step)
     pretraining = settings.from_json(restored.meta["config"])
     data = merge_data(pretraining.data, config.data)
+    settings.check(ConfigDict({"data": data}))
     record = ConfigDict(config.to_dict() | {"checkpoint": str(checkpoint), "step": restored.step})
     name = f"probe_{config.kind}.json"
+    refuse_mixture(workdir, record, pretraining.data)
     run_folder.refuse_other(workdir, record, resume=resume, name=name)
     store = opening.open_cohort(data)
     if pretraining.model.time_embedding and data.on_equal_times == "stop":
@@ -68,6 +80,9 @@ def probe(
 def merge_data(pretrained: ConfigDict, wanted: ConfigDict) -> ConfigDict:
     """The pretraining's `data` section with what the probe names; the rest stays as it was.
 
+    What stays is "", (), 0, and a split_seed of -1. NONE empties a key that may be empty, and -1
+    a number.
+
     Raises:
       UserError: time unit, image size or channels differ from what the encoder was trained on.
     """
@@ -81,9 +96,44 @@ def merge_data(pretrained: ConfigDict, wanted: ConfigDict) -> ConfigDict:
     if wanted.root and wanted.root != pretrained.root:
         merged.phantom.kind = ""  # another folder holds its own images
     for key, value in settings.leaves(wanted):
-        if value:
-            merged.update_from_flattened_dict({key: value})
+        if value != -1 if key == "split_seed" else value:
+            merged.update_from_flattened_dict({key: _meant(key, value)})
     return merged
+
+
+def _meant(key: str, value):
+    if value in (NONE, (NONE,)) and (key.startswith("columns.") or key in MAY_BE_EMPTY):
+        return type(value)()
+    return 0.0 if value == -1 and key in MAY_BE_ZERO else value
+
+
+def without_data(config: ConfigDict) -> ConfigDict:
+    return ConfigDict({key: value for key, value in config.to_dict().items() if key != "data"})
+
+
+def refuse_mixture(workdir: str, record: ConfigDict, pretrained: ConfigDict) -> None:
+    """One folder holds the probes of one checkpoint, step and cohort: their rows share results.csv.
+
+    record: the probe's configuration with checkpoint and step. pretrained: the data section of that
+    checkpoint. Raises UserError, also with --resume, where a probe_KIND.json says something else.
+    """
+    for path in sorted(Path(workdir).glob("probe_*.json")):
+        there = run_folder.read(path.parent, path.name)
+        remedy = "name another --workdir."
+        mine, theirs = (f"checkpoint {r.checkpoint}, step {r.step}" for r in (record, there))
+        if _place(record) != _place(there):
+            raise UserError(f"{workdir} holds a probe of {theirs}, not of {mine}; {remedy}")
+        before = dict(settings.leaves(merge_data(pretrained, there.data)))
+        for key, value in settings.leaves(merge_data(pretrained, record.data)):
+            if before[key] != value and not key.startswith(NO_OTHER_COHORT):
+                raise UserError(
+                    f"{workdir} holds a {there.kind} probe with data.{key} = {before[key]!r}, "
+                    f"not {value!r}; {remedy}"
+                )
+
+
+def _place(record: ConfigDict) -> tuple[str, int]:
+    return os.path.realpath(os.path.expanduser(record.checkpoint)), record.step
 
 
 def restore_encoder(restored: Restored, pretraining: ConfigDict) -> Encoder:
