@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as sk
 
 from tvrl_jax.errors import UserError
-from tvrl_jax.probing import sampling, stats, tasks
+from tvrl_jax.probing import problem, rows, sampling, stats, tasks
 
 
 def _binary(rng, count=80, levels=0):
@@ -215,6 +215,71 @@ def test_p_of_two_equal_encoders_is_uniform():
     for level in (0.05, 0.2, 0.5):
         error = np.sqrt(level * (1 - level) / 1000)
         assert abs(np.mean(np.array(p_S) <= level) - level) < 4 * error
+
+
+def _ranked(rng, label_N):
+    """A score that knows nothing of the labels, as a probe predicts it."""
+    score_N = rng.random(len(label_N))
+    return np.stack([1 - score_N, score_N], 1)
+
+
+def _starred(make, metric, *, positives: int, runs: int = 200, count: int = 60) -> float:
+    """How often the paired interval of two scores parts from 0, of the labels' own making."""
+    rng, found = np.random.default_rng(positives), 0
+    label_N = (np.arange(count) < positives).astype(float)
+    for run in range(runs):
+        weight_RN = stats.resample(np.arange(count), samples=200, seed=run)
+        pair = make(rng, label_N)
+        values = [metric(label_N, output_NK, stats.once(count))[0] for output_NK in pair]
+        resampled = [metric(label_N, output_NK, weight_RN) for output_NK in pair]
+        gap = stats.difference(values[0] - values[1], *resampled)
+        found += gap.low > 0 or gap.high < 0
+    return found / runs
+
+
+@pytest.mark.parametrize("positives", [10, 20])
+@pytest.mark.parametrize("metric", [stats.average_precision, stats.auroc])
+def test_of_two_random_rankings_one_is_better_as_rarely_as_it_says(metric, positives):
+    def two(rng, label_N):
+        return _ranked(rng, label_N), _ranked(rng, label_N)
+
+    level, error = 0.05, np.sqrt(0.05 * 0.95 / 200)
+    assert _starred(two, metric, positives=positives) < level + 4 * error
+
+
+def test_a_random_ranking_beats_a_constant_in_average_precision_far_too_often():
+    """Which is why the two are not compared: see rows.differences."""
+
+    def against(rng, label_N):
+        return _ranked(rng, label_N), np.tile([0.8, 0.2], (len(label_N), 1))
+
+    level, error = 0.05, np.sqrt(0.05 * 0.95 / 200)
+    assert _starred(against, stats.average_precision, positives=10) > level + 4 * error
+    assert _starred(against, stats.auroc, positives=10) < level + 4 * error
+
+
+def test_average_precision_against_a_constant_has_no_interval_and_no_p():
+    rng, label_N = np.random.default_rng(0), (np.arange(60) % 3 == 0).astype(float)
+    task = tasks.Task("AF", "classification", ("no", "yes"), label_N)
+    draw = sampling.Draw(task, 1.0, 0, np.ones(3, bool))
+    outputs = {"a": _ranked(rng, label_N), "b": _ranked(rng, label_N), "c": np.full((60, 2), 0.5)}
+    made = {
+        name: rows.evaluate(
+            [problem.Prediction(draw._replace(seed=seed), output_NK, {}) for seed in (0, 1)],
+            *(np.arange(60), np.arange(60)),
+            samples=50,
+            seed=0,
+        )
+        for name, output_NK in outputs.items()
+    }
+    names = dict(method="x - y", cohort="", probe="linear")
+    for first, second in (("a", "c"), ("c", "a"), ("a", "b")):
+        found = rows.differences(made[first], made[second], **names)
+        found = {row["metric"]: row for row in found}
+        told = "c" not in (first, second)
+        assert ("average_precision_p" in found) == told
+        assert np.isfinite(found["average_precision"]["ci_low"]) == told
+        assert np.isfinite(found["average_precision"]["value"]) and "auroc_p" in found
 
 
 def test_resamples_of_one_class_are_left_out_and_counted():

@@ -12,6 +12,8 @@ from tvrl_jax.probing.tasks import Task, labelled
 ALL = "all"  # seed of the row that averages over the seeds
 FEW = 10  # test patients per class; fewer earn a warning
 PER_CLASS = "patients_per_class"  # metric of the row that lets a table carry that warning
+# A score that knows nothing is expected above a constant one, so that the difference has no null.
+ABOVE_CONSTANT = "average_precision"
 
 
 class Score(NamedTuple):
@@ -27,6 +29,7 @@ class Score(NamedTuple):
     per_class: float  # test patients of the smallest class; NaN where there are no classes
     components: delong.Components | None  # of an AUROC of two classes, one series per patient
     fits_SR: np.ndarray  # the metric of each fit behind this score: draws x restarts
+    flat: bool  # the same output for every test series, as of the constant predictor
 
 
 def evaluate(
@@ -85,7 +88,8 @@ def _score(prediction: Prediction, label_N, output_NK, weight_RN, counts) -> lis
         parts = _components(draw.task, label_N, output_NK) if of_auroc else None
         key = draw.task, draw.fraction, draw.seed, name
         fits_SR = np.full((1, 1), value)
-        scores.append(Score(*key, made, sample_R, *counts, parts, fits_SR))
+        flat = bool((output_NK == output_NK[:1]).all())
+        scores.append(Score(*key, made, sample_R, *counts, parts, fits_SR, flat))
     return scores
 
 
@@ -110,6 +114,7 @@ def mean(scores: Sequence[Score], axis: int = 0) -> Score:
         sample_R=sample_R,
         components=None if any(c is None for c in components) else delong.mean(components),
         fits_SR=np.concatenate([score.fits_SR for score in scores], axis),
+        flat=any(score.flat for score in scores),
     )
 
 
@@ -151,14 +156,21 @@ def differences(
     probability of a difference this large if there were none, from the resampled patients; and
     auroc_p_delong, that of DeLong's test, where every patient has one test series: the test takes
     cases for independent, which two series of one patient are not.
+
+    An average precision minus that of a constant predictor has neither interval nor p: labels
+    drawn at random earn a ranking more than their prevalence, which is what a constant one has,
+    and a resample that draws a positive twice adds to it.
     """
     by_key = {_key(score): score for score in others}
     made = []
     for score in (s for s in scores if s.seed == ALL):
         other = by_key[_key(score)]
-        gap = stats.difference(
-            score.interval.value - other.interval.value, score.sample_R, other.sample_R
-        )
+        value = score.interval.value - other.interval.value
+        if score.metric == ABOVE_CONSTANT and (score.flat or other.flat):
+            untold = stats.Interval(value, np.nan, np.nan, 0)
+            made.append(_row(score, method, cohort, probe, score.metric, untold))
+            continue
+        gap = stats.difference(value, score.sample_R, other.sample_R)
         made.append(_row(score, method, cohort, probe, score.metric, gap))
         found = {f"{score.metric}_p": gap.p}
         if score.components and other.components:
