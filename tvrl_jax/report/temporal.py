@@ -24,6 +24,7 @@ WORDS = {
     "other_patients": "different patients",
     "effective_rank": "effective rank",
 }
+SECOND = ("mae", "average_precision")
 CHANGES = (
     "How far CLS moves when the frames of a window are put into another order, or when their times "
     "are taken away or scaled: 1 - cosine, in units of that between patients. 0 is not noticed."
@@ -162,7 +163,7 @@ def trajectories(position_P2, time_P, series_P, share_2, title: str, *, unit: st
         own = position_P2[series_P == series]
         axis.plot(*own.T, color=COLOURS[n % len(COLOURS)], lw=1, zorder=1)
         axis.plot(*own[0], MARKERS[0], mfc="none", color=COLOURS[n % len(COLOURS)], ms=9)
-    points = axis.scatter(*position_P2.T, c=time_P, s=14, cmap="viridis", zorder=2)
+    points = axis.scatter(*position_P2.T, c=time_P, s=9, cmap="viridis", zorder=2)
     bar = figure.colorbar(points, ax=axis, label=f"time [{unit}]", aspect=30)
     bar.outline.set_visible(False)
     labels = [f"axis {i + 1} ({100 * share_2[i]:.0f} % of variance)" for i in range(2)]
@@ -208,8 +209,8 @@ def _bounded(row: Mapping) -> bool:
 
 
 def printed(rows: Sequence[Mapping]) -> str:
-    """The table for a terminal."""
-    head, body = _grid(rows)
+    """The table for a terminal, without the second metric of each task."""
+    head, body = _grid([row for row in rows if row["metric"].split("_drop_")[0] not in SECOND])
     widths = [max(len(line[i]) for line in (head, *body)) for i in range(len(head))]
     lines = (head, ["-" * width for width in widths], *body)
     return "\n".join(

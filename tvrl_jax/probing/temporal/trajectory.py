@@ -18,30 +18,25 @@ class Trajectories(NamedTuple):
 
 
 def trace(groups: Sequence[Moments], drawn: Sequence[int], *, own_mean: bool) -> Trajectories:
-    """The `drawn` groups on the two principal axes of the moments of all groups, standardised.
+    """The `drawn` groups on the two principal axes of the moments of all groups.
 
     own_mean: each group without its mean, so that change remains and what tells subjects apart
     does not.
     """
-    feature = [g.feature_nD.astype(np.float64) for g in groups]
+    feature = [group.feature_nD.astype(np.float64) for group in groups]
     if own_mean:
-        feature = [f - f.mean(0) for f in feature]
-    every = np.concatenate(feature)
-    mean, std = every.mean(0), every.std(0)
-    std = np.where(std > 1e-6 * std.max(initial=1e-300), std, np.inf)
-    scaled = (every - mean) / std
-    value, axis = np.linalg.eigh(scaled.T @ scaled)
-    two = axis[:, ::-1][:, :2]
-    share = value[::-1][:2] / max(value.sum(), 1e-300)
-    order = [np.argsort(groups[k].time_n, kind="stable") for k in drawn]
-    return Trajectories(
-        np.concatenate(
-            [((feature[k] - mean) / std @ two)[o] for k, o in zip(drawn, order, strict=True)]
-        ),
-        np.concatenate([groups[k].time_n[o] for k, o in zip(drawn, order, strict=True)]),
-        np.concatenate([np.full(len(o), k) for k, o in zip(drawn, order, strict=True)]),
-        np.maximum(share, 0),
-    )
+        feature = [feature_nD - feature_nD.mean(0) for feature_nD in feature]
+    every_PD = np.concatenate(feature)
+    centred_PD = every_PD - every_PD.mean(0)
+    value_D, axis_DD = np.linalg.eigh(centred_PD.T @ centred_PD)
+    points, times, names = [], [], []
+    for k in drawn:
+        order_n = np.argsort(groups[k].time_n, kind="stable")
+        points.append(((feature[k] - every_PD.mean(0)) @ axis_DD[:, :-3:-1])[order_n])
+        times.append(groups[k].time_n[order_n])
+        names.append(np.full(len(order_n), k))
+    share_2 = np.maximum(value_D[:-3:-1], 0) / max(value_D.sum(), 1e-300)
+    return Trajectories(*map(np.concatenate, (points, times, names)), share_2)
 
 
 def choose(groups: Sequence[Moments], subject_N: np.ndarray, count: int) -> np.ndarray:
