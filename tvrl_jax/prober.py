@@ -68,8 +68,7 @@ def probe(
     if config.kind != "supervised":  # which learns nothing from pretraining
         checks.append(alarms.leak(*leak.find(pretraining.data, data, store)))
     if config.kind == "temporal":
-        trained = restore_trained(restored, pretraining, store)
-        results = temporal.run(encoder, trained, store, config, folder)
+        results = temporal.run(encoder, restore_trained(restored, store), store, config, folder)
         checks += alarms.encoder_checks(results.findings)
     else:
         results = suite.run(encoder, store, config, folder)
@@ -144,8 +143,9 @@ def restore_encoder(restored: Restored, pretraining: ConfigDict) -> Encoder:
     return Encoder(network, params, tree["extra"], pretraining)
 
 
-def restore_trained(restored: Restored, pretraining: ConfigDict, store) -> Trained | None:
+def restore_trained(restored: Restored, store) -> Trained | None:
     """The whole network as it was trained, for its own exercise; None where that needs labels."""
+    pretraining = settings.from_json(restored.meta["config"])
     objective = find_objective(pretraining)
     if "head" in objective.parts:
         return None
