@@ -2,7 +2,7 @@
 
 from tvrl_jax.errors import UserError, nearest
 
-KINDS = ("linear", "cls", "knn", "finetune", "supervised")
+KINDS = ("linear", "cls", "knn", "temporal", "finetune", "supervised")
 BASELINES = ("untrained", "constant")
 FEATURES = ("cls", "token")
 SAME = ("time_unit", "channels", "image_size")
@@ -26,6 +26,26 @@ def config(c) -> None:
     _grid("knn.ks", c.knn.ks, above=True)
     if c.knn.temperature <= 0:
         raise UserError(f"config.knn.temperature = {c.knn.temperature} must be greater than 0.")
+    if c.kind == "temporal":
+        _temporal(c)
+
+
+def _temporal(c) -> None:
+    for key, allowed in (("baselines", ("untrained",)), ("against", ())):
+        other = [name for name in c[key] if name not in allowed]
+        if other:
+            raise UserError(
+                f'config.{key} has "{other[0]}"; kind "temporal" takes '
+                f"{' or '.join(['()', *(f'({name!r},)' for name in allowed)])}."
+            )
+    for name in ("windows", "pairs", "bins", "subjects", "classes"):
+        if c.temporal[name] < 1:
+            raise UserError(f"config.temporal.{name} = {c.temporal[name]} must be at least 1.")
+    if c.temporal.retrieval < 2:
+        raise UserError(f"config.temporal.retrieval = {c.temporal.retrieval} must be at least 2.")
+    if c.temporal.scale in (0, 1):
+        raise UserError(f"config.temporal.scale = {c.temporal.scale} must be neither 0 nor 1.")
+    _grid("temporal.strengths", c.temporal.strengths, above=True)
 
 
 def _whole(c):
