@@ -5,7 +5,6 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from tvrl_jax.errors import UserError
 from tvrl_jax.probing import cls_program, heads, passes, windows
@@ -14,9 +13,19 @@ from tvrl_jax.probing.features import Encoder, is_joint
 from tvrl_jax.probing.problem import Prediction, Problem
 from tvrl_jax.probing.sampling import Draw
 from tvrl_jax.probing.windows import Windows
+from tvrl_jax.report.progress import Progress
 
 # what one fit needs of a problem
 PER_FIT = ("target_MN", "val_target_MJ", "val_weight_MJ", "seed_M")
+
+
+def refuse_joint(encoder: Encoder) -> None:
+    """Raises UserError for a joint encoder, which has no features of single frames to cache."""
+    if is_joint(encoder):
+        raise UserError(
+            'config.kind = "cls" needs a temporal encoder over frames, and a VideoMAE encoder is '
+            'joint; use kind "linear", "knn" or "finetune".'
+        )
 
 
 def fit(
@@ -36,23 +45,21 @@ def fit(
     `val_windows` windows of a series, test those of all dense windows, before the softmax.
 
     steps: epochs, batch_size, min_steps and evaluations, as in `passes.steps`.
-    Raises UserError for a joint encoder, which has no features of single frames to cache.
     """
-    if is_joint(encoder):
-        raise UserError(
-            'kind "cls" needs a temporal encoder over frames, and a VideoMAE encoder is joint; '
-            'use kind "linear", "knn" or "finetune".'
-        )
     few = clips["val"]._replace(windows=windows.spread(clips["val"].windows, val_windows))
     train, val, test = jax.device_put((clips["train"], few, clips["test"]))
     series = int(clips["test"].windows.series_W.max()) + 1
-    program = cls_program.trainer(
-        encoder.network, problem.kind, problem.outputs, steps["evaluations"]
-    )
+    begin, advance = cls_program.trainer(encoder.network, problem.kind, problem.outputs)
     every = cls_program.all_outputs(encoder.network)
 
-    def run(fits, rates):
-        return program(encoder.params, train, val, fits, rates)
+    def run(fits, rates, ids_MSB, tell):
+        carry, number = begin(fits, rates), 0
+        for ids_MsB in np.split(ids_MSB, steps["evaluations"], axis=1):
+            number += ids_MsB.shape[1]
+            given = (train, val, fits, rates, carry, ids_MsB, np.int32(number))
+            carry = jax.block_until_ready(advance(encoder.params, *given))
+            tell(number)
+        return carry[1]
 
     made: dict[int, Prediction] = {}
     for fraction in dict.fromkeys(draw.fraction for draw in problem.draws):
@@ -95,14 +102,23 @@ def _run(train, cells: list[tuple], problem: Problem, ids, chunk: int, title: st
     """Every cell's best part, in chunks of one shape (the last one repeats its last cell)."""
     fitted = []
     size = min(chunk or len(cells), len(cells))
-    for begin in tqdm(range(0, len(cells), size), title, unit="chunk", leave=False, disable=None):
+    steps, batch_size = next(iter(ids.values())).shape
+    chunks = -(-len(cells) // size)
+    progress = Progress(chunks * steps, clips=size * batch_size, shown=())
+    progress.message(f"{title}: {len(cells)} fits, {size} at once; the first step compiles")
+    for number, begin in enumerate(range(0, len(cells), size)):
         mine = cells[begin : begin + size]
         padded = mine + [mine[-1]] * (size - len(mine))
         member = np.array([cell[0] for cell in padded])
         given = {name: getattr(problem, name)[member] for name in PER_FIT}
-        given["ids"] = np.stack([ids[m] for m in member])
-        best = jax.device_get(train(given, np.array([cell[1:] for cell in padded], np.float32)))
+        ids_MSB = np.stack([ids[m] for m in member])
+        rates = np.array([cell[1:] for cell in padded], np.float32)
+        done = number * steps
+        best = jax.device_get(
+            train(given, rates, ids_MSB, lambda step, done=done: progress.update(done + step, {}))
+        )
         fitted += [jax.tree.map(lambda a, i=i: a[i], best) for i in range(len(mine))]
+    progress.close()
     return fitted
 
 

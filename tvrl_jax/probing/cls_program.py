@@ -68,12 +68,15 @@ def all_outputs(network):
 
 
 @functools.cache
-def trainer(network, kind: str, classes: int, evaluations: int):
-    """Compiled (params, train clips, validation clips, fits, rates) -> the best part of every fit.
+def trainer(network, kind: str, classes: int):
+    """Compiled (begin, advance): a carry for every fit, and the carry after one evaluation more.
 
-    `fits` holds arrays with one row per fit: target_MN, val_target_MJ, val_weight_MJ, seed_M and
-    ids [fits, steps, batch], the windows to learn from; `rates` is (learning rate, weight decay).
-    The features are arguments: as constants they would be compiled into the program.
+    begin(fits, rates) -> carry; advance(params, train clips, validation clips, fits, rates, carry,
+    ids_MSB, number) -> carry, whose second entry is the best part of every fit so far.
+    `fits` holds arrays with one row per fit: target_MN, val_target_MJ, val_weight_MJ and seed_M;
+    `rates` is (learning rate, weight decay); ids_MSB are the windows to learn from on the way to
+    step `number`. The features are arguments: as constants they would be compiled into the program.
+    One call an evaluation, and not one for all: so its caller can tell how far it is.
     """
     loss = heads.loss(kind)
 
@@ -81,9 +84,13 @@ def trainer(network, kind: str, classes: int, evaluations: int):
         output_BK = outputs(network, params, part, train, ids_B)
         return jnp.mean(loss(output_BK, fit["target_MN"][train.windows.series_W[ids_B]]))
 
-    def one(params, train, val, fit, pair):
+    def begin(fit, pair):
+        part = start(jax.random.key(fit["seed_M"]), network.width, classes)
+        best = {"part": part, "loss": jnp.inf, "step": jnp.int32(0)}
+        return (part, optax.adamw(pair[0], weight_decay=pair[1]).init(part)), best
+
+    def advance(params, train, val, fit, pair, carry, ids_SB, number):
         optimiser = optax.adamw(pair[0], weight_decay=pair[1])
-        ids_ESB = fit["ids"].reshape(evaluations, -1, fit["ids"].shape[-1])
 
         def step(carry, ids_B):
             part, state = carry
@@ -91,20 +98,13 @@ def trainer(network, kind: str, classes: int, evaluations: int):
             update, state = optimiser.update(gradient, state, part)
             return (optax.apply_updates(part, update), state), None
 
-        def evaluate(carry, numbered):
-            number, ids_SB = numbered
-            (part, state), _ = jax.lax.scan(step, carry[0], ids_SB)
-            output_WK = every_output(network, params, part, val)
-            now = {"part": part, "loss": _error_of_means(loss, output_WK, val, fit)}
-            return ((part, state), _better({**now, "step": number}, carry[1])), None
+        (part, state), _ = jax.lax.scan(step, carry[0], ids_SB)
+        output_WK = every_output(network, params, part, val)
+        now = {"part": part, "loss": _error_of_means(loss, output_WK, val, fit), "step": number}
+        return (part, state), _better(now, carry[1])
 
-        part = start(jax.random.key(fit["seed_M"]), train.frame_FD.shape[1], classes)
-        best = {"part": part, "loss": jnp.inf, "step": jnp.int32(0)}
-        number_E = (jnp.arange(evaluations, dtype=jnp.int32) + 1) * ids_ESB.shape[1]
-        carry = ((part, optimiser.init(part)), best)
-        return jax.lax.scan(evaluate, carry, (number_E, ids_ESB))[0][1]
-
-    return jax.jit(jax.vmap(one, in_axes=(None, None, None, 0, 0)))
+    in_axes = (None, None, None, 0, 0, 0, 0, None)
+    return jax.jit(jax.vmap(begin)), jax.jit(jax.vmap(advance, in_axes), donate_argnums=5)
 
 
 def _error_of_means(loss, output_WK, clips: Clips, fit):

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from tvrl_jax.data.batch import Plan, read_batch
 from tvrl_jax.data.clips import draw_clip
@@ -18,8 +17,10 @@ from tvrl_jax.probing.finetune_program import Compiled, Network
 from tvrl_jax.probing.problem import Prediction, Problem
 from tvrl_jax.probing.sampling import Draw
 from tvrl_jax.probing.windows import Windows
+from tvrl_jax.report.progress import Progress
 
 SHAPE = ("frames", "stride", "sampling")
+SHOWN = ("fit", "val_loss")  # in the line of the progress
 
 
 class Source(NamedTuple):
@@ -40,6 +41,7 @@ class Job(NamedTuple):
     m: int  # which draw of the problem
     rows_SB: np.ndarray  # training rows of each step
     evaluations: int
+    progress: Progress
 
 
 def fit(
@@ -69,21 +71,28 @@ def fit(
     )
     few = windows.spread(source.windows["val"], val_windows)
     cheap = source._replace(windows={**source.windows, "val": few})
-    predictions = []
+    cells = list(itertools.product(learning_rates, weight_decays))
+    rows = [_rows(draw, **steps) for draw in problem.draws]
+    total = len(cells) * sum(map(len, rows))
+    progress = Progress(total, clips=steps["batch_size"], shown=SHOWN)
+    progress.message(f"{len(rows) * len(cells)} networks to train; the first step compiles")
+    predictions, begun = [], 0
     for m, draw in enumerate(problem.draws):
-        job = Job(compiled, cheap, problem, m, _rows(draw, **steps), steps["evaluations"])
+        job = Job(compiled, cheap, problem, m, rows[m], steps["evaluations"], progress)
         runs = []
-        for rate, decay in itertools.product(learning_rates, weight_decays):
+        for rate, decay in cells:
             fresh = finetune_program.start(
                 encoder, outputs=problem.outputs, seed=draw.start, clip_norm=clip_norm
             )
             rates = [_rate(rate, s, len(job.rows_SB), warmup_fraction) for s in _steps(job)]
             choice = {"learning_rate": rate, "weight_decay": decay}
-            runs.append(_train(job, fresh, rates, choice))
+            runs.append(_train(job, fresh, rates, choice, begun))
+            begun += len(rates)
         best = min(runs, key=lambda run: run["loss"])
         output_NK = outputs(compiled, source, "test", best["network"], steps["batch_size"])
         decoded = heads.decode(problem.kind, output_NK, problem.centre_M[m], problem.spread_M[m])
         predictions.append(Prediction(draw, np.asarray(decoded), best["choice"]))
+    progress.close()
     return predictions
 
 
@@ -104,23 +113,29 @@ def _rate(peak: float, step: int, steps: int, warmup_fraction: float) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def _train(job: Job, network: Network, rates: list[float], choice: dict) -> dict:
-    """The network with the least validation loss, that loss, and what was chosen."""
+def _train(job: Job, network: Network, rates: list[float], choice: dict, begun: int) -> dict:
+    """The network with the least validation loss, that loss, and what was chosen.
+
+    begun: steps that fits before this one took, for the progress.
+    """
     draw = job.problem.draws[job.m]
     key, rng = jax.random.key(draw.start), np.random.default_rng(draw.start)
     rate, decay = choice["learning_rate"], choice["weight_decay"]
     title = f"{draw.task.column} {draw.fraction:g} seed {draw.seed}.{draw.restart} lr {rate:g}"
     best = {"loss": math.inf}
     every = len(job.rows_SB) // job.evaluations
-    for number in tqdm(_steps(job), title, unit="step", leave=False, disable=None):
+    for number in _steps(job):
         row_B = job.rows_SB[number]
         batch = _read(job.source, row_B, rng)
         batch["target_B"] = job.problem.target_MN[job.m][row_B]
         key_now = jax.random.fold_in(key, number)
         network, _ = job.compiled.step(network, batch, key_now, rates[number], decay)
+        job.progress.update(begun + number + 1, None if number else {"fit": title})
         if (number + 1) % every == 0:
             loss = _validate(job, network)
+            job.progress.update(begun + number + 1, {"fit": title, "val_loss": loss})
             if not math.isfinite(loss):
+                job.progress.close()
                 raise UserError(
                     f"{title}: the loss is not finite at step {number + 1}; "
                     "lower finetune.learning_rates or set finetune.clip_norm."
