@@ -1,33 +1,88 @@
 """Checks of a probe's configuration and cohort before anything is computed."""
 
+import os
+
+from tvrl_jax.data.clips import SAMPLINGS
 from tvrl_jax.errors import UserError, nearest
 
-KINDS = ("linear", "cls", "knn", "temporal", "finetune", "supervised")
+SURVIVAL = ("cox", "hazard")  # answer time to an event; the other kinds data.targets
+KINDS = ("linear", "ridge", "cls", "knn", *SURVIVAL, "temporal", "finetune", "supervised")
 BASELINES = ("untrained", "constant")
 FEATURES = ("cls", "token")
 SAME = ("time_unit", "channels", "image_size")
+UNCACHED = ("finetune", "supervised")  # kinds that keep no features
 
 
 def config(c) -> None:
     """Raises UserError for a value of a probe's configuration that makes no sense."""
     _one_of("kind", c.kind, KINDS)
+    _one_of("features.sampling", c.features.sampling, ("", *SAMPLINGS))
     for name in c.baselines:
         _one_of("baselines", name, BASELINES)
-    for section in ("linear", "knn"):
+    for section in ("linear", "ridge", "knn", *SURVIVAL):
         _one_of(f"{section}.feature", c[section].feature, FEATURES)
-    if not c.fractions:
-        raise UserError("fractions is empty; give label fractions such as (0.1, 1.0).")
+    _fractions(c.fractions)
+    for key in ("fractions", "baselines", "against"):
+        once(f"config.{key}", c[key])
     for key, value in _whole(c):
         if value < 1:
             raise UserError(f"config.{key} = {value} must be at least 1.")
+    for key, value in _not_negative(c):
+        if value < 0:
+            raise UserError(f"config.{key} = {value} must be 0 or more.")
+    for key, value in (("untrained_seed", c.untrained_seed), ("bootstrap.seed", c.bootstrap.seed)):
+        if not 0 <= value < 2**32:
+            raise UserError(f"config.{key} = {value} must be 0 or more, and below 2^32.")
     for section in ("linear", "cls", "finetune"):
         _grid(f"{section}.learning_rates", c[section].learning_rates, above=True)
         _grid(f"{section}.weight_decays", c[section].weight_decays, above=False)
-    _grid("knn.ks", c.knn.ks, above=True)
+    for section in ("ridge", *SURVIVAL):
+        _grid(f"{section}.strengths", c[section].strengths, above=True)
+    _grid("survival.horizons", c.survival.horizons, above=True)
+    _grid("survival.tau", (c.survival.tau,), above=False)
+    _grid("knn.ks", c.knn.ks, above=True, whole=True)
     if c.knn.temperature <= 0:
         raise UserError(f"config.knn.temperature = {c.knn.temperature} must be greater than 0.")
+    if not 0 <= c.finetune.warmup_fraction <= 1:
+        raise UserError(
+            f"config.finetune.warmup_fraction = {c.finetune.warmup_fraction} must be "
+            "between 0 and 1."
+        )
     if c.kind == "temporal":
         _temporal(c)
+    if c.kind not in UNCACHED:
+        _cache(c.features.cache)
+
+
+def _fractions(values) -> None:
+    if not values:
+        raise UserError("config.fractions is empty; give label fractions such as (0.1, 1.0).")
+    if not all(_is_number(v) and 0 < v <= 1 for v in values):
+        raise UserError(
+            f"config.fractions = {values} must be label fractions, each greater than 0 and at "
+            "most 1."
+        )
+
+
+def once(key: str, names) -> None:
+    """Raises UserError for what is named twice: it would count as two seeds of one method."""
+    for name in names:
+        if list(names).count(name) > 1:
+            raise UserError(f"{key} names {name!r} twice; name it once.")
+
+
+def _cache(folder: str) -> None:
+    """Makes the folder of the features, so that none are computed in vain."""
+    remedy = "name a folder that can be written."
+    if not folder:
+        raise UserError(f"config.features.cache is empty; {remedy}")
+    path = os.path.expanduser(folder)
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"config.features.cache = {folder}: {error.strerror}; {remedy}") from error
+    if not os.access(path, os.W_OK):
+        raise UserError(f"config.features.cache = {folder} cannot be written; {remedy}")
 
 
 def _temporal(c) -> None:
@@ -56,9 +111,23 @@ def _whole(c):
     for name in ("batch_size", "every", "settle_batches", "settle_size"):
         yield f"features.{name}", c.features[name]
     yield "linear.epochs", c.linear.epochs
+    yield "hazard.bins", c.hazard.bins
+    yield "survival.grid", c.survival.grid
     for section in ("cls", "finetune"):
         for name in ("epochs", "batch_size", "min_steps", "evaluations", "val_windows"):
             yield f"{section}.{name}", c[section][name]
+
+
+def _not_negative(c):
+    """Key and value of what may be 0, for all or for as in pretraining."""
+    yield "features.stride", c.features.stride
+    yield "linear.chunk", c.linear.chunk
+    yield "cls.chunk", c.cls.chunk
+    yield "finetune.clip_norm", c.finetune.clip_norm
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _one_of(key: str, value: str, known) -> None:
@@ -66,11 +135,12 @@ def _one_of(key: str, value: str, known) -> None:
         raise UserError(f'config.{key} has "{value}".{nearest(str(value), known)}')
 
 
-def _grid(key: str, values, *, above: bool) -> None:
-    good = all(isinstance(v, int | float) and (v > 0 or (v == 0 and not above)) for v in values)
-    if not values or not good:
+def _grid(key: str, values, *, above: bool, whole: bool = False) -> None:
+    good = all(_is_number(v) and (v > 0 or (v == 0 and not above)) for v in values)
+    if not values or not good or (whole and any(not isinstance(v, int) for v in values)):
         what = "greater than 0" if above else "0 or more"
-        raise UserError(f"config.{key} = {values} must be one or more numbers, each {what}.")
+        numbers = "whole numbers" if whole else "numbers"
+        raise UserError(f"config.{key} = {values} must be one or more {numbers}, each {what}.")
 
 
 def cohort(store, pretraining) -> None:

@@ -1,7 +1,8 @@
-"""The predictor that never looks: the training mean, or the training prevalence."""
+"""The predictor that never looks: the mean, the prevalence or the survival curve of training."""
 
 import numpy as np
 
+from tvrl_jax.probing import survival
 from tvrl_jax.probing.problem import Prediction, Problem
 
 
@@ -14,7 +15,21 @@ def fit(problem: Problem, test_series: int) -> list[Prediction]:
 
 
 def _answer(problem: Problem, m: int) -> np.ndarray:
-    if problem.kind == "regression":
-        return problem.centre_M[m : m + 1]
-    code_N = problem.target_MN[m][problem.weight_MN[m] > 0].astype(int)
-    return np.bincount(code_N, minlength=problem.outputs) / len(code_N)
+    return ANSWER[problem.kind](problem, m, problem.target_MN[m][problem.weight_MN[m] > 0])
+
+
+def _mean(problem: Problem, m: int, target_N) -> np.ndarray:
+    return problem.centre_M[m : m + 1]
+
+
+def _prevalence(problem: Problem, m: int, target_N) -> np.ndarray:
+    return np.bincount(target_N.astype(int), minlength=problem.outputs) / len(target_N)
+
+
+def _survival(problem: Problem, m: int, target_N2) -> np.ndarray:
+    """Equal risks and the Kaplan-Meier curve."""
+    time_K = survival.times(problem.draws[m].task.clock)
+    return np.append(0.0, survival.at(survival.kaplan_meier(target_N2), time_K))
+
+
+ANSWER = {"regression": _mean, "classification": _prevalence, "survival": _survival}

@@ -40,7 +40,7 @@ def window_settings(config, features) -> dict:
     return dict(
         frames=config.clips.frames,
         stride=features.stride or config.clips.stride,
-        sampling=config.clips.sampling,
+        sampling=features.sampling or config.clips.sampling,
         relative_time=config.clips.relative_time,
         every=features.every,
     )

@@ -29,8 +29,10 @@ class Fit(NamedTuple):
     moving: jnp.ndarray
 
 
-def minimise(loss: Callable, basis: Spectrum, strength, *, outputs: int, curvature: float) -> Fit:
-    """argmin of loss(X w + b) + strength / 2 |w|^2; the bias is not penalised.
+def minimise(
+    loss: Callable, basis: Spectrum, strength, *, outputs: int, curvature, bias: bool = True
+) -> Fit:
+    """argmin of loss(X w + b) + strength / 2 |w|^2; the bias is not penalised, or not there.
 
     loss: function of output_NK, convex and twice differentiable, whose second derivative is about
     `curvature` at most in each output. strength > 0. vmap serves many fits side by side.
@@ -44,7 +46,7 @@ def minimise(loss: Callable, basis: Spectrum, strength, *, outputs: int, curvatu
         return loss(output_NK) + strength / 2 * jnp.sum(weights.kernel_RK**2)
 
     def step(fit: Fit) -> Fit:
-        way = _direction(loss, basis, strength, curvature, fit)
+        way = _direction(loss, basis, strength, curvature, bias, fit)
         way_NK = _outputs(basis, way)
 
         def at(length):
@@ -67,13 +69,13 @@ def _outputs(basis: Spectrum, weights: Weights):
     return basis.row_NR @ weights.kernel_RK + weights.bias_K
 
 
-def _direction(loss, basis: Spectrum, strength, curvature: float, fit: Fit) -> Weights:
+def _direction(loss, basis: Spectrum, strength, curvature, bias: bool, fit: Fit) -> Weights:
     """Newton's direction, to the precision that is worth having."""
     slope_NK, curve = jax.linearize(jax.grad(loss), fit.output_NK)
 
     def back(change_NK, weights: Weights) -> Weights:
         kernel_RK = basis.row_NR.T @ change_NK + strength * weights.kernel_RK
-        return Weights(kernel_RK, change_NK.sum(0))
+        return Weights(kernel_RK, bias * change_NK.sum(0))
 
     def hessian(way: Weights) -> Weights:
         return back(curve(_outputs(basis, way)), way)

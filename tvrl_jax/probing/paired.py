@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tvrl_jax.errors import UserError, nearest
-from tvrl_jax.probing import predictions, rows
+from tvrl_jax.probing import predictions, rows, survival
 from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.sampling import Draw
 from tvrl_jax.probing.tasks import Task
@@ -54,7 +54,9 @@ def _under(arrays, prefix: str) -> list[str]:
 
 def _task(arrays, name: str) -> Task:
     classes = tuple(map(str, arrays[f"classes/{name}"]))
-    return Task(name, str(arrays[f"kind/{name}"]), classes, arrays[f"label/{name}"])
+    prefix = f"clock/{name}/"
+    clock = survival.from_arrays({k: arrays[prefix + k] for k in _under(arrays, prefix)})
+    return Task(name, str(arrays[f"kind/{name}"]), classes, arrays[f"label/{name}"], clock)
 
 
 def _predictions(arrays, method: str, name: str, task: Task) -> list[Prediction]:
@@ -139,6 +141,12 @@ def _same_labels(a: Measured, b: Measured, of_a: Task, of_b: Task) -> None:
                 f"{what}: {field} is {mine} in {a.folder} and {theirs} in {b.folder}; "
                 "they must agree for a comparison."
             )
+    if not survival.same(of_a.clock, of_b.clock):
+        raise UserError(
+            f"{what}: {a.folder} and {b.folder} differ in survival.horizons, tau or grid, or in "
+            "the training outcomes by which test series are weighted; they must agree for a "
+            "comparison."
+        )
     same_N = (of_a.value_N == of_b.value_N) | (np.isnan(of_a.value_N) & np.isnan(of_b.value_N))
     wrong = np.flatnonzero(~same_N.reshape(len(same_N), -1).all(1))
     if len(wrong):

@@ -5,7 +5,8 @@ One file per kind of probe, since several kinds may write into one folder. Of N 
   probe, method, cohort      text: the kind, the method that is not a baseline, the cohort
   series [N], patient [N]    text: names of the series and of their patients
   kind/TASK                  regression, classification, ...
-  label/TASK [N] or [N, L]   values or class codes, NaN = missing
+  label/TASK [N] or [N, L]   values or class codes, NaN = missing; survival: event, duration
+  clock/TASK/...             of survival: the fields of `survival.Clock`
   classes/TASK [C]           names of the class codes; empty where there are no classes
   output/METHOD/TASK         float32 [M, N, K]: what each of M fits predicts
   fraction/METHOD/TASK [M], seed/METHOD/TASK [M], restart/METHOD/TASK [M]   of each fit
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from tvrl_jax.errors import UserError
+from tvrl_jax.probing import survival
 from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.tasks import Task
 
@@ -44,6 +46,9 @@ def of_tasks(tasks: Sequence[Task], series: np.ndarray) -> dict[str, np.ndarray]
         made[f"kind/{task.column}"] = np.array(task.kind)
         made[f"label/{task.column}"] = task.value_N[series]
         made[f"classes/{task.column}"] = np.array(task.classes, np.str_)
+        if task.clock:
+            fields = survival.to_arrays(task.clock)
+            made |= {f"clock/{task.column}/{name}": value for name, value in fields.items()}
     return made
 
 

@@ -18,18 +18,20 @@ class Problem(NamedTuple):
     kind: str
     outputs: int
     draws: tuple[Draw, ...]
-    target_MN: np.ndarray  # float32
+    target_MN: np.ndarray  # float32; [M, N, 2] for survival: event and duration
     weight_MN: np.ndarray  # float32, 1 = learn from it
     val_target_MJ: np.ndarray
     val_weight_MJ: np.ndarray
-    centre_M: np.ndarray  # of the targets, in their unit; 0 for classes
-    spread_M: np.ndarray  # 1 for classes
+    centre_M: np.ndarray  # of the regression targets, in their unit; else 0
+    spread_M: np.ndarray  # else 1
     seed_M: np.ndarray  # int32, of the start; see sampling.Draw.start
 
 
 class Prediction(NamedTuple):
     draw: Draw
-    test_NK: np.ndarray  # every test series: class probabilities, or the value in its unit [N, 1]
+    # Every test series: class probabilities; the value in its unit [N, 1]; or the risk, a number
+    # without unit, and survival at `survival.times` of the task's clock.
+    test_NK: np.ndarray
     choice: dict  # what validation chose: learning rate, weight decay, epoch, k ...
 
 
@@ -53,7 +55,8 @@ def _stack(kind: str, outputs: int, draws: list[Draw], series) -> Problem:
     centre_M, spread_M = np.asarray(scales, np.float32).T
 
     def standard(value_MN):
-        return np.nan_to_num((value_MN - centre_M[:, None]) / spread_M[:, None])
+        column = (-1,) + (1,) * (value_MN.ndim - 1)
+        return np.nan_to_num((value_MN - centre_M.reshape(column)) / spread_M.reshape(column))
 
     return Problem(
         kind=kind,
@@ -62,7 +65,7 @@ def _stack(kind: str, outputs: int, draws: list[Draw], series) -> Problem:
         target_MN=standard(np.stack(train)),
         weight_MN=np.stack([draw.used_N for draw in draws]).astype(np.float32),
         val_target_MJ=standard(val_MJ),
-        val_weight_MJ=np.isfinite(val_MJ).astype(np.float32),
+        val_weight_MJ=np.stack([tasks.labelled(v) for v in val_MJ]).astype(np.float32),
         centre_M=centre_M,
         spread_M=spread_M,
         seed_M=np.asarray([draw.start for draw in draws], np.int32),
@@ -70,4 +73,5 @@ def _stack(kind: str, outputs: int, draws: list[Draw], series) -> Problem:
 
 
 def scale(draw: Draw, value_N: np.ndarray) -> tuple[float, float]:
-    return (0.0, 1.0) if draw.task.classes else tasks.scale(value_N, draw.used_N)
+    """Of the labels in use; classes and times stay as they are."""
+    return tasks.scale(value_N, draw.used_N) if draw.task.kind == "regression" else (0.0, 1.0)

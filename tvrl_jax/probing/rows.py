@@ -7,7 +7,7 @@ import numpy as np
 
 from tvrl_jax.probing import delong, stats, variance
 from tvrl_jax.probing.problem import Prediction
-from tvrl_jax.probing.tasks import Task, labelled
+from tvrl_jax.probing.tasks import Task, groups, labelled
 
 ALL = "all"  # seed of the row that averages over the seeds
 FEW = 10  # test patients per class; fewer earn a warning
@@ -67,10 +67,9 @@ def _over_restarts(fits: Sequence[Sequence[Score]]) -> list[Score]:
 
 
 def per_class(task: Task, value_N, subject_N) -> dict[str, int]:
-    """Name of a class -> test patients with a series of it; empty for a regression."""
-    return {
-        name: len(np.unique(subject_N[value_N == code])) for code, name in enumerate(task.classes)
-    }
+    """Name of a class (survival: "event") -> test patients with a series of it."""
+    of = groups(task, value_N)
+    return {name: len(np.unique(subject_N[own_N])) for name, own_N in of.items()}
 
 
 def _smallest(task: Task, value_N, subject_N) -> float:
@@ -80,7 +79,7 @@ def _smallest(task: Task, value_N, subject_N) -> float:
 def _score(prediction: Prediction, label_N, output_NK, weight_RN, counts) -> list[Score]:
     draw = prediction.draw
     scores = []
-    for name, metric in stats.metrics(draw.task.kind).items():
+    for name, metric in stats.metrics(draw.task.kind, draw.task.clock).items():
         value = metric(label_N, output_NK, stats.once(len(label_N)))[0]
         sample_R = metric(label_N, output_NK, weight_RN)
         made = stats.interval(value, sample_R)

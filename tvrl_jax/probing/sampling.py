@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tvrl_jax.errors import UserError
-from tvrl_jax.probing.tasks import Task, labelled
+from tvrl_jax.probing.tasks import Task, groups, labelled
 
+NAME = {"regression": "", "classification": ' of class "{}"', "survival": " with an event"}
 RESTART = 100_000  # between the start seeds of two restarts of a draw; more than draws there are
 
 
@@ -29,6 +30,7 @@ class Draw(NamedTuple):
 
 def draws(tasks, series_N, subject_N, *, fractions, seeds: int, restarts: int = 1) -> list[Draw]:
     """Every (task, fraction, seed, restart); series_N and subject_N are of the training split."""
+    check_fractions(tasks, series_N, subject_N, fractions)
     return [
         Draw(task, fraction, seed, used_N, restart)
         for task in tasks
@@ -42,33 +44,30 @@ def draws(tasks, series_N, subject_N, *, fractions, seeds: int, restarts: int = 
 def draw(task: Task, series_N, subject_N, *, fraction: float, seed: int) -> np.ndarray:
     """used_N: the series of a seeded share of the labelled patients.
 
-    Classes are drawn one by one (stratified); a patient with series of several (two eyes) counts
-    for the rarest. A smaller fraction of one seed is contained in a larger one, because both are
-    the beginning of one shuffled list. UserError, with the smallest usable fraction, when a class
-    has no patient left or a regression fewer than two.
+    Classes are drawn one by one (stratified), and so are patients with and without an event; a
+    patient with series of several classes (two eyes) counts for the rarest. A smaller fraction of
+    one seed is contained in a larger one, because both are the beginning of one shuffled list.
+    UserError as from `check_fractions`.
     """
-    if not 0 < fraction <= 1:
-        raise UserError(f"fractions holds {fraction:g}; a label fraction lies in (0, 1].")
-    value_N = task.value_N[series_N]
-    labelled_N = labelled(value_N)
-    patient_P = np.unique(subject_N[labelled_N])
-    codes = range(len(task.classes) or 1)
-    has_KP = np.stack(
-        [np.isin(patient_P, _patients(task, code, value_N, subject_N)) for code in codes]
-    )
-    stratum_P = _strata(has_KP)
-    count_K = [int(np.sum(stratum_P == code)) for code in codes]
-    _check(task, count_K, has_KP.sum(1), fraction)
+    check_fractions((task,), series_N, subject_N, (fraction,))
+    labelled_N = labelled(task.value_N[series_N])
+    patient_P, stratum_P, names, _ = _stratify(task, series_N, subject_N)
     rng = np.random.default_rng(seed)
-    kept = [
-        rng.permutation(patient_P[stratum_P == code])[: _share(fraction, count_K[code])]
-        for code in codes
-    ]
+    kept = []
+    for k in range(len(names)):
+        patients = rng.permutation(patient_P[stratum_P == k])
+        kept.append(patients[: _share(fraction, len(patients))])
     return labelled_N & np.isin(subject_N, np.concatenate(kept))
 
 
-def _patients(task: Task, code: int, value_N, subject_N) -> np.ndarray:
-    return subject_N[value_N == code if task.classes else labelled(value_N)]
+def _stratify(task: Task, series_N, subject_N):
+    """Labelled patients [P], the stratum of each [P], the strata's names, patients who have it."""
+    value_N = task.value_N[series_N]
+    labelled_N = labelled(value_N)
+    patient_P = np.unique(subject_N[labelled_N])
+    own = {"": labelled_N} | groups(task, value_N)
+    has_KP = np.stack([np.isin(patient_P, subject_N[mask_N]) for mask_N in own.values()])
+    return patient_P, _strata(has_KP), list(own), has_KP.sum(1)
 
 
 def _strata(has_KP: np.ndarray) -> np.ndarray:
@@ -83,27 +82,54 @@ def _share(fraction: float, patients: int) -> int:
     return math.floor(fraction * patients + 0.5)
 
 
-def _check(task: Task, count_K, having_K, fraction: float) -> None:
-    """Each class must keep a patient, a regression two.
+def check_fractions(tasks, series_N, subject_N, fractions) -> None:
+    """Every fraction must leave each class a patient; a regression, and those with an event, two.
 
-    A class that only patients of rarer ones have is drawn with them.
+    UserError for one that does not, with the fractions that would do for all tasks.
     """
-    needed = 1 if task.classes else 2
-    drawn = {code: n for code, n in enumerate(count_K) if n or not having_K[code]}
-    for code, patients in drawn.items():
-        name = f' of class "{task.classes[code]}"' if task.classes else ""
-        if patients < needed:
+    for fraction in fractions:
+        if not 0 < fraction <= 1:
             raise UserError(
-                f'Column "{task.column}": {patients} labelled training patients{name}; '
-                f"at least {needed} must be there."
+                f"config.fractions holds {fraction:g}; a label fraction lies in (0, 1]."
             )
-        if _share(fraction, patients) < needed:
-            raise UserError(
-                f'Column "{task.column}": fraction {fraction:g} leaves '
-                f"{_share(fraction, patients)} of {patients} training patients{name}, "
-                f"{needed} must be left; "
-                f"the smallest usable fraction is {smallest(drawn.values(), needed):g}."
-            )
+    rarest = [_rarest(task, series_N, subject_N) for task in tasks]
+    task, stratum, patients = max(rarest, key=lambda one: (_needed(one[0]) - 0.5) / one[2])
+    left = _share(min(fractions), patients)
+    if left < _needed(task):
+        least = smallest((patients,), _needed(task))
+        mended = tuple(sorted({max(fraction, least) for fraction in fractions}))
+        raise UserError(
+            f'Column "{task.column}": config.fractions holds {min(fractions):g}, which leaves '
+            f"{left} of {patients} training patients{stratum}, {_needed(task)} must be left; "
+            f'the smallest usable fraction is {least:g}: --config.fractions="{mended}".'
+        )
+
+
+def _rarest(task: Task, series_N, subject_N) -> tuple[Task, str, int]:
+    """The task, its rarest stratum in words, and the patients that are drawn for it.
+
+    "" is the rest, of which only a regression needs any. A class that only patients of rarer ones
+    have is drawn with them.
+    """
+    _, stratum_P, names, having_K = _stratify(task, series_N, subject_N)
+    drawn = {name: int(np.sum(stratum_P == k)) for k, name in enumerate(names)}
+    asked = {
+        name: drawn[name]
+        for name, having in zip(names, having_K, strict=True)
+        if (name or len(names) == 1) and (drawn[name] or not having)
+    }
+    rarest = min(asked, key=asked.get)
+    words = NAME[task.kind].format(rarest)
+    if asked[rarest] < _needed(task):
+        raise UserError(
+            f'Column "{task.column}": {asked[rarest]} labelled training patients{words}; '
+            f"at least {_needed(task)} must be there."
+        )
+    return task, words, asked[rarest]
+
+
+def _needed(task: Task) -> int:
+    return 1 if task.classes else 2
 
 
 def smallest(count_K, needed: int) -> float:

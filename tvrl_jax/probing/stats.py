@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-HIGHER_IS_BETTER = {"auroc": True, "average_precision": True, "r2": True, "mae": False}
+from tvrl_jax.probing import survival_metrics
+from tvrl_jax.probing.survival import Clock
+
 LEVEL = (2.5, 97.5)  # percentiles of a 95 % interval
 
 
@@ -42,8 +44,13 @@ def once(count: int) -> np.ndarray:
     return np.ones((1, count))
 
 
-def metrics(kind: str) -> dict:
-    """Name -> function(label_N, output_NK, weight_RN) -> value_R, NaN where not defined."""
+def metrics(kind: str, clock: Clock | None = None) -> dict:
+    """Name -> function(label_N, output_NK, weight_RN) -> value_R, NaN where not defined.
+
+    clock: that of a survival task.
+    """
+    if kind == "survival":
+        return survival_metrics.metrics(clock)
     return {
         "regression": {"mae": mae, "r2": r2},
         "classification": {"auroc": auroc, "average_precision": average_precision},

@@ -7,15 +7,19 @@ import numpy as np
 
 from tvrl_jax.data.targets import Target, class_codes, class_names, numbers, parse_targets
 from tvrl_jax.errors import UserError
+from tvrl_jax.probing import survival
 
 SPLITS = ("train", "val", "test")
 
 
 class Task(NamedTuple):
     column: str
-    kind: str  # regression or classification
-    classes: tuple[str, ...]  # names of the codes; () for regression
-    value_N: np.ndarray  # float32, one per series of the store: value or class code, NaN = missing
+    kind: str  # regression, classification or survival
+    classes: tuple[str, ...]  # names of the codes; () where there are none
+    # Float32, one per series of the store, NaN = missing: value or class code; [N, 2] for
+    # survival: event (0 or 1) and duration in data.time_unit.
+    value_N: np.ndarray
+    clock: survival.Clock | None = None  # of survival alone
 
 
 def load(store, specs: Sequence[str]) -> tuple[Task, ...]:
@@ -27,6 +31,33 @@ def load(store, specs: Sequence[str]) -> tuple[Task, ...]:
         for split in SPLITS:
             _check(task, split, task.value_N[store.split(split)])
     return tasks
+
+
+def load_survival(store, *, horizons, tau: float, grid: int) -> tuple[Task, ...]:
+    """The time to the event that the cohort's columns tell of; see `survival.Clock`.
+
+    Raises:
+      UserError: no columns are mapped, an outcome is impossible, a split holds fewer than two
+        events, or a horizon lies outside what the test split tells.
+    """
+    value_N2 = store.outcomes()
+    if value_N2 is None:
+        raise UserError(
+            "This kind of probe needs the time to an event: set data.columns.event (1 = observed, "
+            "0 = censored) and data.columns.duration."
+        )
+    column = store.columns["event"]
+    known = {split: value_N2[store.split(split)] for split in SPLITS}
+    known = {split: own_N2[labelled(own_N2)] for split, own_N2 in known.items()}
+    for split, own_N2 in known.items():
+        if (own_N2[:, 0] == 1).sum() < 2:
+            raise UserError(
+                f'Column "{column}" tells of {int((own_N2[:, 0] == 1).sum())} events in the '
+                f"{split} split; each split needs at least two."
+            )
+    settings = dict(horizons=horizons, tau=tau, grid=grid, column=column, unit=store.time_unit)
+    clock = survival.make_clock(known["train"], known["test"], **settings)
+    return (Task(column, "survival", (), value_N2, clock),)
 
 
 def _task(store, target: Target) -> Task:
@@ -61,6 +92,13 @@ def outputs(task: Task) -> int:
 def labelled(value_N: np.ndarray) -> np.ndarray:
     """Bool [N]: the series whose label is whole; a label may be several numbers, [N, L]."""
     return np.isfinite(value_N).reshape(len(value_N), -1).all(1)
+
+
+def groups(task: Task, value_N: np.ndarray) -> dict[str, np.ndarray]:
+    """Each kind of series that must not be too rare -> bool [N]; none for a regression."""
+    if task.kind == "survival":
+        return {"event": value_N[:, 0] == 1}
+    return {name: value_N == code for code, name in enumerate(task.classes)}
 
 
 def missing(task: Task) -> int:

@@ -1,0 +1,60 @@
+"""What every method of a probe is measured on: settings, tasks, splits and label draws."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from tvrl_jax.probing import check, cls, paired, problem, sampling, tasks
+from tvrl_jax.probing.features import Encoder, window_settings
+from tvrl_jax.probing.problem import Prediction, Problem
+from tvrl_jax.probing.tasks import Task
+
+
+class Study(NamedTuple):
+    store: object
+    config: object  # of the probe
+    settings: dict  # of the windows
+    series: dict[str, np.ndarray]  # split -> series of the store
+    subject: dict[str, np.ndarray]
+    tasks: tuple[Task, ...]
+    problems: list[Problem]
+    others: list[paired.Measured]  # other probes to compare with
+    say: Callable[[str], None]
+
+
+def plan(encoder: Encoder, store, config, say) -> Study:
+    """All that can be wrong with settings, targets and fractions is found here, in seconds."""
+    check.config(config)
+    check.cohort(store, encoder.config)
+    if config.kind == "cls":
+        cls.refuse_joint(encoder)
+    asked = _tasks(encoder, store, config)
+    series = {split: np.asarray(store.split(split)) for split in tasks.SPLITS}
+    subject = {split: np.asarray(store.subject_index)[i] for split, i in series.items()}
+    counts = dict(fractions=config.fractions, seeds=config.seeds, restarts=config.restarts)
+    draws = sampling.draws(asked, series["train"], subject["train"], **counts)
+    settings = window_settings(encoder.config, config.features)
+    problems = problem.group(draws, series)
+    others = _others(store, series["test"], draws, config)
+    return Study(store, config, settings, series, subject, asked, problems, others, say)
+
+
+def _tasks(encoder: Encoder, store, config) -> tuple[Task, ...]:
+    """Times to an event for the kinds that are made for them, data.targets for the others."""
+    if config.kind in check.SURVIVAL:
+        return tasks.load_survival(store, **config.survival)
+    targets = config.data.targets or encoder.config.data.targets
+    check.once("data.targets", [target.rpartition(":")[0] for target in targets])
+    return tasks.load(store, targets)
+
+
+def _others(store, test, draws, config) -> list[paired.Measured]:
+    """Other probes, named METHOD (FOLDER), on exactly the test series of this one."""
+    info = [store.series[i] for i in test]
+    names = (np.array([one.id for one in info]), np.array([one.subject for one in info]))
+    asked = {d.task.column: d.task._replace(value_N=d.task.value_N[test]) for d in draws}
+    fits = [Prediction(draw, np.zeros(0), {}) for draw in draws]
+    mine = paired.Measured("to be", "this probe", "", config.kind, *names, asked, fits)
+    found = [paired.aligned(mine, paired.load(f, config.kind)) for f in config.against]
+    return [other._replace(name=f"{other.name} ({other.folder})") for other in found]

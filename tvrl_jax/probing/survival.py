@@ -1,0 +1,118 @@
+"""When survival is looked at, and for how long the series were under observation.
+
+An outcome is (event, duration): 1 and the time of the event, or 0 and the time until which none
+was seen. Where an event and the end of an observation fall on one time, the event comes first.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tvrl_jax.errors import UserError
+
+
+class Clock(NamedTuple):
+    """Evaluation times in data.time_unit, and the censoring of the training split."""
+
+    horizon_H: np.ndarray  # ascending
+    grid_G: np.ndarray  # evenly spaced up to the last horizon; 0 is left out
+    tau: float  # the concordance by IPCW counts events before this
+    censored_C: np.ndarray  # times at which a training series was last seen without an event
+    observed_C: np.ndarray  # share that is under observation for longer than that, Kaplan-Meier
+
+
+class Curve(NamedTuple):
+    """A step function of time: 1 before time_C[0], then value_C."""
+
+    time_C: np.ndarray
+    value_C: np.ndarray
+
+
+def make_clock(
+    train_N2, test_N2, *, horizons, tau: float, grid: int, column: str, unit: str
+) -> Clock:
+    """Checks the horizons against the outcomes of the training and test series, all labelled.
+
+    tau: 0 = the last horizon. Raises UserError for a horizon that the test split does not reach or
+    from which nobody is left (naming the largest usable one), and for one before its first event.
+    """
+    horizon_H = np.sort(np.asarray(horizons, np.float64))
+    tau = tau or float(horizon_H[-1])
+    curve = censoring(train_N2)
+    test_T, where = test_N2[:, 1], f'column "{column}"'
+    unseen = curve.time_C[curve.value_C <= 0]  # beyond them, no training series was observed
+    end = min([test_T.max(), *unseen])
+    for key, time in [("horizons", h) for h in horizon_H] + [("tau", tau)]:
+        if time >= end:
+            raise UserError(
+                f"survival.{key} holds {time:g}, but the outcomes of {where} reach to {end:g} "
+                f"{unit}: the largest usable value is {_below(end):g}."
+            )
+    first = test_T[test_N2[:, 0] == 1].min()
+    if horizon_H[0] < first:
+        raise UserError(
+            f"survival.horizons holds {horizon_H[0]:g}, but the first event of {where} in the test "
+            f"split comes at {first:g} {unit}: the smallest usable horizon is {first:g}."
+        )
+    grid_G = horizon_H[-1] * np.arange(1, grid + 1) / grid
+    return Clock(horizon_H, grid_G, tau, *curve)
+
+
+def _below(end: float) -> float:
+    """The largest number of three significant digits below `end`."""
+    step = 10.0 ** (np.floor(np.log10(end)) - 2)
+    return (np.ceil(end / step) - 1) * step
+
+
+def times(clock: Clock) -> np.ndarray:
+    """The times of the survival columns of a prediction: horizons, then grid."""
+    return np.concatenate([clock.horizon_H, clock.grid_G])
+
+
+def kaplan_meier(outcome_N2, weight_N=None) -> Curve:
+    """Share without an event for longer than each event time (Kaplan and Meier 1958)."""
+    event_N, time_N = outcome_N2[:, 0] == 1, outcome_N2[:, 1]
+    weight_N = np.ones(len(time_N)) if weight_N is None else weight_N
+    time_C = np.unique(time_N[event_N & (weight_N > 0)])
+    return _product(time_C, event_N, time_N, weight_N, time_N >= time_C[:, None])
+
+
+def censoring(outcome_N2) -> Curve:
+    """Share under observation for longer than each censoring time: Kaplan-Meier with the roles
+    exchanged. Whose event falls on that very time is no longer there to be censored."""
+    event_N, time_N = outcome_N2[:, 0] == 1, outcome_N2[:, 1]
+    time_C = np.unique(time_N[~event_N])
+    there_CN = (time_N > time_C[:, None]) | ((time_N == time_C[:, None]) & ~event_N)
+    return _product(time_C, ~event_N, time_N, np.ones(len(time_N)), there_CN)
+
+
+def _product(time_C, ends_N, time_N, weight_N, there_CN) -> Curve:
+    gone_C = ((time_N == time_C[:, None]) & ends_N) @ weight_N
+    return Curve(time_C, np.cumprod(1 - gone_C / np.maximum(there_CN @ weight_N, 1e-300)))
+
+
+def at(curve: Curve, time_N, *, before: bool = False) -> np.ndarray:
+    """The curve at each time; `before`: its limit from the left."""
+    place_N = np.searchsorted(curve.time_C, time_N, side="left" if before else "right")
+    return np.append(1.0, curve.value_C)[place_N]
+
+
+def to_arrays(clock: Clock) -> dict[str, np.ndarray]:
+    return {name: np.asarray(value) for name, value in clock._asdict().items()}
+
+
+def from_arrays(arrays: dict[str, np.ndarray]) -> Clock | None:
+    """None of none."""
+    return Clock(**arrays)._replace(tau=float(arrays["tau"])) if arrays else None
+
+
+def same(a: Clock | None, b: Clock | None) -> bool:
+    """Whether metrics by the two can be compared."""
+    if a is None or b is None:
+        return a is b
+    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def observed(clock: Clock) -> Curve:
+    """The censoring curve of the training split."""
+    return Curve(clock.censored_C, clock.observed_C)
