@@ -1,5 +1,7 @@
 """What is restored is what was saved, or it is said that it is not."""
 
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,6 +69,77 @@ def test_flipped_bit_is_noticed_and_the_previous_one_used(tmp_path):
     _equal(restored.tree, _tree(1))
     assert (tmp_path / "damaged" / "checkpoints-2").is_dir()
     assert restore_for_reading(tmp_path, ("params",), "newest").step == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"params": {"encoder": {"a": (48, 32)}, "head": (64, 32)}},
+            r"is \(64, 32\), not \(48, 32",
+        ),
+        (
+            {"params": {"encoder": {"a": (64, 32), "b": (3,)}, "head": (64, 32)}},
+            "no params/encoder/b",
+        ),
+        ({"params": {"encoder": {}, "head": (64, 32)}}, "holds params/encoder/a besides"),
+        ({"ema": {"a": (64, 32)}}, "other settings .*no ema/a"),
+    ],
+)
+def test_a_checkpoint_of_another_model_is_refused_and_left_alone(tmp_path, changes, words):
+    _save(tmp_path, {1: 3.0, 2: 2.0})
+    one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    spec = lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32, sharding=one)  # noqa: E731
+    changed = jax.tree.map(spec, changes, is_leaf=lambda x: isinstance(x, tuple))
+    with Checkpoints(tmp_path / "checkpoints", keep=2, best="loss") as checkpoints:
+        with pytest.raises(UserError, match=words):
+            checkpoints.restore_newest({**_abstract(), **changed})
+        assert checkpoints.steps() == [1, 2]
+    assert not (tmp_path / "damaged").exists()
+
+
+def test_a_metric_that_is_gone_is_named_and_unreadable_ones_are_set_aside(tmp_path):
+    _save(tmp_path, {1: 3.0, 2: 2.0})
+    metrics = tmp_path / "checkpoints" / "2" / "metrics" / "metrics"
+    metrics.write_text("{")
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"checkpoints/2 does not say .* --step=2"):
+            restore_for_reading(tmp_path, ("params",), "best")
+        assert restore_for_reading(tmp_path, ("params",), "newest").step == 2
+        metrics.unlink(missing_ok=True)
+    metrics.write_text("{")
+    with Checkpoints(tmp_path / "checkpoints", keep=2, best="loss") as checkpoints:
+        assert checkpoints.restore_newest(_abstract()).step == 1
+
+
+@pytest.mark.parametrize("part", ["state", "meta", "all", "content"])
+def test_what_only_looks_like_a_checkpoint_is_one_sentence(tmp_path, part, caplog):
+    _save(tmp_path, {1: 3.0})
+    folder = tmp_path / "checkpoints" / "1"
+    for child in list(folder.iterdir()):
+        if part in ("all", child.name):
+            shutil.rmtree(child) if child.is_dir() else child.unlink()
+    for file in (f for f in folder.rglob("*") if f.is_file() and part == "content"):
+        file.write_bytes(b"")
+    with pytest.raises(UserError, match=r"step 1 is damaged \(.*\); there is no other\.$") as error:
+        restore_for_reading(tmp_path, ("params",), "newest")
+    assert "\n" not in str(error.value) and not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("place", "step", "words"),
+    [
+        ("", "", '--step="": '),
+        ("", "²", '--step="²": .* has 1; '),
+        ("", "7", '--step="7"'),
+        ("checkpoints/1", "newest", "one checkpoint of a run: say --checkpoint=.* --step=1"),
+        ("checkpoints/1/meta/metadata", "newest", "is a file"),
+    ],
+)
+def test_a_step_or_a_place_that_is_none_is_named(tmp_path, place, step, words):
+    _save(tmp_path, {1: 3.0})
+    with pytest.raises(UserError, match=words):
+        restore_for_reading(tmp_path / place, ("params",), step)
 
 
 def test_part_of_the_state_is_read_without_the_model(tmp_path):

@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from configs import base
-from tvrl_jax import run_folder, settings
+from configs import base, causal, csimclr, cvrl, supervised, tvrl, videomae
+from tvrl_jax import agreement, learner, run_folder, settings
 from tvrl_jax.errors import UserError
+
+METHODS = dict(
+    tvrl=tvrl, causal=causal, csimclr=csimclr, cvrl=cvrl, videomae=videomae, supervised=supervised
+)
 
 
 def test_base_is_sound():
@@ -14,14 +18,16 @@ def test_base_is_sound():
 
 
 def test_every_key_of_base_has_a_comment():
-    source = Path(base.__file__).read_text()
-    lines = [line for line in source.splitlines() if line.startswith("    c.")]
-    bare = [line for line in lines if "#" not in line and not line.endswith("ConfigDict()")]
-    assert not bare
+    lines = Path(base.__file__).read_text().splitlines()
+    keys = [k for k, line in enumerate(lines) if line.startswith("    c.")]
+    said = [k for k in keys if "#" in lines[k] or lines[k - 1].strip().startswith("#")]
+    assert {
+        lines[k] for k in set(keys) - set(said) if not lines[k].endswith("ConfigDict()")
+    } == set()
 
 
 def test_every_rule_names_a_key_of_base():
-    known = {key for key, _ in settings.leaves(base.get_config())}
+    known = {key for method in METHODS.values() for key, _ in settings.leaves(method.get_config())}
     named = {key for keys, _, _ in settings.RULES for key in keys}
     named |= set(settings.CHOICES) | set(settings.RANGES)
     assert named <= known
@@ -45,10 +51,23 @@ def test_every_rule_names_a_key_of_base():
         ("data.percentiles", (1.0, 101.0)),
         ("data.split_fractions", (0.5, 0.1, 0.1)),
         ("model.dtype", "float8"),
+        ("objective.temperature", 0.0),
+        ("objective.temperature", -1.0),
+        ("objective.mask_ratio", 1.0),
+        ("objective.mask_ratio", -0.1),
+        ("objective.latent_weight", 1.5),
+        ("objective.start_fraction", -0.5),
+        ("seed", 2**32),
+        ("clips.stride", 10**20),
+        ("clips.frames", 10**8),
+        ("data.image_size", 10**6),
+        ("data.threads", 10**6),
+        ("train.steps", 10**12),
+        ("data.column_unit", "hours"),
     ],
 )
 def test_nonsense_is_refused_by_name(key, value):
-    config = base.get_config()
+    config = tvrl.get_config()
     with config.ignore_type():
         config.update_from_flattened_dict({key: value})
     with pytest.raises(UserError, match=f"config.{key}"):
@@ -70,6 +89,7 @@ def test_json_round_trip_keeps_tuples():
 def test_folder_of_another_run_is_refused(tmp_path):
     config = base.get_config()
     run_folder.prepare(tmp_path, config)
+    (tmp_path / "checkpoints" / "3").mkdir(parents=True)
     run_folder.refuse_other(tmp_path, config, resume=False)
     config.log.every = 7
     run_folder.refuse_other(tmp_path, config, resume=False)
@@ -79,8 +99,85 @@ def test_folder_of_another_run_is_refused(tmp_path):
     run_folder.refuse_other(tmp_path, config, resume=True)
 
 
-@pytest.mark.parametrize("text", ["", "[1]", "{", "3"])
+def test_a_run_without_a_checkpoint_gives_way_to_a_corrected_command(tmp_path):
+    config = base.get_config()
+    run_folder.prepare(tmp_path, config)
+    (tmp_path / "checkpoints").mkdir()
+    config.optim.lr = 0.5
+    run_folder.refuse_other(tmp_path, config, resume=False)
+    (tmp_path / "damaged" / "checkpoints-3").mkdir(parents=True)
+    with pytest.raises(UserError, match="optim.lr"):
+        run_folder.refuse_other(tmp_path, config, resume=False)
+
+
+def test_a_folder_at_work_is_refused(tmp_path):
+    refused = pytest.raises(UserError, match="another run is at work")
+    with run_folder.lock(tmp_path), refused, run_folder.lock(tmp_path):
+        pass
+    with run_folder.lock(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", "3", None])
 def test_damaged_configuration_is_named(tmp_path, text):
-    (tmp_path / "config.json").write_text(text)
-    with pytest.raises(UserError, match="config.json"):
+    if text is None:
+        (tmp_path / "config.json").mkdir()
+    else:
+        (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UserError, match="config.json (is not a configuration|cannot be read)"):
         run_folder.refuse_other(tmp_path, base.get_config(), resume=False)
+
+
+@pytest.mark.parametrize(
+    ("made", "workdir", "words"),
+    [
+        ("checkpoints/4/state", "checkpoints", "among the checkpoints"),
+        ("checkpoints/4/state", "checkpoints/4", "among the checkpoints"),
+        ("checkpoints/4/state", ".", "no config.json"),
+        ("probe_knn.json", ".", "probe_knn.json"),
+        ("comparison.json", ".", "comparison.json"),
+    ],
+)
+def test_what_another_command_wrote_is_no_place_for_a_run(tmp_path, made, workdir, words):
+    (tmp_path / made).mkdir(parents=True)
+    with pytest.raises(UserError, match=words):
+        run_folder.refuse_other(tmp_path / workdir, base.get_config(), resume=False)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_agrees_with_itself(method):
+    config = METHODS[method].get_config()
+    settings.check(config)
+    agreement.check(config, learner.find_objective(config))
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "words"),
+    [
+        ("tvrl", {"clips.windows": 2}, 'clips.windows = 2: method "tvrl" takes 1 window of'),
+        ("csimclr", {"clips.windows": 2}, "takes 1 window"),
+        ("cvrl", {"clips.windows": 1}, "takes 2 windows"),
+        ("tvrl", {"clips.frames": 1}, "clips.frames = 1"),
+        ("causal", {"clips.frames": 1}, "clips.frames = 1"),
+        ("tvrl", {"train.batch_size": 1}, "batch_size = 1"),
+        ("tvrl", {"optim.accumulate": 100, "train.steps": 99}, "accumulate = 100 is more than"),
+        ("tvrl", {"method": "cvrl"}, "should not hold distance, .*configs/cvrl.py"),
+        ("cvrl", {"method": "tvrl"}, "lacks distance, .*configs/tvrl.py"),
+        ("tvrl", {"objective": {}}, "lacks distance, latent_weight, .*configs/tvrl.py"),
+        ("tvrl", {"objective.distance": "cosin"}, 'objective.distance = "cosin".*"cosine"'),
+        ("tvrl", {"objective.target_norm": "layers"}, 'target_norm = "layers".*"layer"'),
+        ("videomae", {"objective.masking": "tubes"}, 'masking = "tubes".*"tube"'),
+        ("tvrl", {"clips.interval": "linear"}, 'clips.interval = "linear"'),
+        ("tvrl", {"data.store": ""}, "data.store is empty"),
+        ("tvrl", {"train.ema_target": True}, "train.ema"),
+    ],
+)
+def test_settings_that_do_not_agree_are_refused(method, changes, words):
+    config = METHODS[method].get_config()
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            config[key] = value
+        else:
+            config.update_from_flattened_dict({key: value})
+    with pytest.raises(UserError, match=words):
+        agreement.check(config, learner.find_objective(config))

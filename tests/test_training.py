@@ -1,17 +1,20 @@
 """A run ends the same whether or not it was interrupted, and says why it stops."""
 
 import json
+import logging
 import os
 import signal
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 import tiny
 
-from configs import cvrl, tvrl
-from tvrl_jax import trainer
+from configs import cvrl, supervised, tvrl
+from tvrl_jax import agreement, trainer
 from tvrl_jax.checkpoint import restore_for_reading
+from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
 
 RATES = ("steps_per_second", "clips_per_second", "data_wait_share")
@@ -133,6 +136,72 @@ def test_the_averaged_encoder_may_give_the_target(config, tmp_path):
         np.isfinite(b["loss_latent"]) and a["loss_latent"] != b["loss_latent"]
         for a, b in zip(own, averaged, strict=True)
     )
+
+
+def test_another_model_is_refused_and_the_folder_stays_as_it_is(config, tmp_path):
+    config.train.steps = 1
+    trainer.train(config, tmp_path)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    config.update_from_flattened_dict({"model.arch": "micro", "train.steps": 2})
+    with pytest.raises(UserError, match=r"step 1 is of another model \(params/.* is \(.*, not"):
+        trainer.train(config, tmp_path, resume=True)
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_first_step_is_not_lost(config, tmp_path, monkeypatch, number):
+    whole = trainer.states.create_sharded
+
+    def interrupted(*args, **kwargs):
+        os.kill(os.getpid(), number)
+        return whole(*args, **kwargs)
+
+    monkeypatch.setattr(trainer.states, "create_sharded", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        trainer.train(config, tmp_path / "run")
+    assert stop.value.code == 128 + number and not (tmp_path / "run").exists()
+
+
+def _one_split(root, folder, where, **changes):
+    """The cohort with other values in the rows that `where` holds true of."""
+    table = pd.read_csv(root / "cohort.csv", dtype=str)
+    for column, value in changes.items():
+        table.loc[where(table), column] = value
+    table["path"] = [str(root / path) for path in table.path]
+    folder.mkdir()
+    table.to_csv(folder / "cohort.csv", index=False)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("method", "where", "changes", "words"),
+    [
+        ("tvrl", lambda t: t.split == "train", {"split": "val"}, "train split holds no series"),
+        ("tvrl", lambda t: t.subject > "s00", {"split": "val"}, "train split holds one patient"),
+        ("supervised", lambda t: t.split == "train", {"radius": ""}, '"radius".* have no value'),
+        ("supervised", lambda t: t.split == "train", {"radius": "5"}, "have one value only"),
+        ("supervised", lambda t: t.split == "train", {"large": "1"}, '"large".* one value only'),
+    ],
+)
+def test_a_cohort_with_nothing_to_learn_is_refused_before_a_folder_is_made(
+    root, tmp_path, method, where, changes, words
+):
+    config = tiny.shrink({"tvrl": tvrl, "supervised": supervised}[method].get_config(), root)
+    config.data.root = _one_split(root, tmp_path / "cohort", where, **changes)
+    with pytest.raises(UserError, match=words):
+        trainer.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_larger_than_the_cohort_is_noted(config, root, caplog, monkeypatch):
+    config.train.batch_size = 16
+    store = opening.open_cohort(config.data)
+    monkeypatch.setattr(logging.getLogger("tvrl_jax"), "propagate", True)
+    for size, noted in ((16, True), (12, False)):
+        caplog.clear()
+        config.train.batch_size = size
+        agreement.check_cohort(config, trainer.find_objective(config), store)
+        assert ("a series several times" in caplog.text) == noted
 
 
 @pytest.mark.parametrize(

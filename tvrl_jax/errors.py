@@ -17,6 +17,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" Known: {', '.join(known)}." if known else ""
 
 
+def shorten(text: str, length: int = 120) -> str:
+    """What someone typed, cut where it would bury the sentence around it."""
+    return text if len(text) <= length else f"{text[:length]}... ({len(text)} characters)"
+
+
 def closest(name: str, known: Iterable[str]) -> str:
     """The one that is nearest to `name`, or an empty string."""
     return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.5)), "")

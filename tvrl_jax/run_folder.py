@@ -1,8 +1,10 @@
 """The folder that holds one run and the configuration that it belongs to."""
 
-import json
+import fcntl
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -13,21 +15,25 @@ from tvrl_jax.errors import UserError
 LOG = logging.getLogger("tvrl_jax")
 
 CONFIG = "config.json"
+COMPARISON = "comparison.json"
 
 
 def refuse_other(workdir: str, config: ConfigDict, *, resume: bool, name: str = CONFIG) -> None:
     """Raises UserError if the folder holds another run, or what is no run. Writes nothing.
 
-    With `resume`, a run of another configuration is continued, and the log says what differs.
+    A pretraining that has no checkpoint yet is no run: another may take its place. With `resume`, a
+    run of another configuration is continued, and the log says what differs.
     """
     folder = Path(workdir)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--workdir={workdir} is a file; name a folder.")
+    if name == CONFIG:
+        _refuse_foreign(folder)
     if not (folder / name).exists():
-        if name == CONFIG and (folder / "checkpoints").exists():
-            raise UserError(f"{workdir} holds checkpoints but no {name}; name an empty folder.")
         return
     before = read(folder, name)
+    if name == CONFIG and not _is_begun(folder):
+        return
     changed = settings.differences(before, settings.from_json(settings.to_json(config)))
     if changed and not resume:
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
@@ -45,18 +51,83 @@ def read(folder: Path, name: str = CONFIG) -> ConfigDict:
         return settings.from_json((folder / name).read_text())
     except FileNotFoundError:
         raise UserError(f"{folder} is not a run folder: it holds no {name}.") from None
-    except (json.JSONDecodeError, AttributeError, TypeError, UnicodeDecodeError) as error:
-        raise UserError(f"{folder / name} is not a configuration: {error}.") from error
+    except OSError as error:
+        raise UserError(f"{folder / name} cannot be read ({error.strerror}).") from None
+    except (ValueError, AttributeError, TypeError):
+        raise UserError(
+            f"{folder / name} is not a configuration: it must hold one JSON object, as the run "
+            "that made it wrote it."
+        ) from None
 
 
-def prepare(workdir: str, config: ConfigDict, name: str = CONFIG) -> Path:
+def _refuse_foreign(folder: Path) -> None:
+    """What other commands wrote is no place for a pretraining."""
+    for inside in (folder, folder.parent):
+        if any(child.is_dir() for child in inside.glob("[0-9]*/state")):
+            raise UserError(
+                f"--workdir={folder} lies among the checkpoints of a run; name another."
+            )
+    if (folder / CONFIG).exists():
+        return
+    if (folder / "checkpoints").is_dir() and any((folder / "checkpoints").iterdir()):
+        raise UserError(f"{folder} holds checkpoints but no {CONFIG}; name an empty folder.")
+    probes = [path.name for path in folder.glob("probe_*.json")]
+    for name in (*probes, COMPARISON):
+        if (folder / name).exists():
+            raise UserError(
+                f"{folder} holds {name}, the results of another command; name an empty folder."
+            )
+
+
+def _is_begun(folder: Path) -> bool:
+    """Whether anything would be lost with the folder's run: a checkpoint, good or damaged."""
+    saved = [path.name for path in (folder / "checkpoints").glob("*")]
+    return (folder / "damaged").exists() or any(name.isdecimal() for name in saved)
+
+
+def make(workdir: str | Path) -> None:
+    """Makes the folder."""
+    try:
+        Path(workdir).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--workdir={workdir}: cannot write there ({error.strerror}).") from error
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Only one run at a time in a folder. UserError while another one is at work there."""
+    try:
+        file = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+    except OSError as error:
+        raise UserError(f"--workdir={folder}: cannot write there ({error.strerror}).") from error
+    try:
+        _lock(file, folder)
+        yield
+    finally:
+        os.close(file)
+
+
+def _lock(file: int, folder: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(
+            f"{folder}: another run is at work there; wait for its end, or name another --workdir."
+        ) from None
+    except OSError:
+        LOG.debug("%s: the file system knows no locks", folder)
+
+
+def prepare(workdir: str | Path, config: ConfigDict, name: str = CONFIG) -> Path:
     """Makes the folder and writes the configuration into it."""
     folder = Path(workdir)
+    make(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         partial = folder / f".{name}.{os.getpid()}"
         partial.write_text(settings.to_json(config) + "\n")
         partial.replace(folder / name)
     except OSError as error:
-        raise UserError(f"--workdir={workdir}: cannot write there ({error.strerror}).") from error
+        raise UserError(
+            f"--workdir={workdir}: cannot write {name} there ({error.strerror})."
+        ) from error
     return folder

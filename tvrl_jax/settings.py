@@ -31,7 +31,7 @@ AT_LEAST_ONE = """
     optim.accumulate train.steps train.batch_size train.checkpoint_every train.keep
     log.every log.diagnose_every
 """.split()
-POSITIVE = "model.input_std model.max_period optim.lr optim.eps".split()
+POSITIVE = "model.input_std model.max_period optim.lr optim.eps objective.temperature".split()
 NOT_NEGATIVE = """
     seed data.frame_interval data.split_seed data.pixel_mm data.workers data.phantom.subjects
     data.phantom.seed data.phantom.size augment.rotation augment.brightness augment.contrast
@@ -41,8 +41,25 @@ NOT_NEGATIVE = """
 FRACTIONS = """
     augment.hflip augment.vflip augment.jitter_probability augment.blur_probability
     augment.time_drop augment.time_scale optim.warmup_fraction
+    objective.latent_weight objective.start_fraction
 """.split()
-BELOW_ONE = "model.dropout model.drop_path optim.b1 optim.b2 train.ema".split()
+BELOW_ONE = """
+    model.dropout model.drop_path optim.b1 optim.b2 train.ema objective.mask_ratio
+""".split()
+# Far above what anyone needs: beyond, memory runs out, or a 32-bit number overflows.
+SEEDS = "seed data.split_seed data.phantom.seed".split()
+SIDES = "data.image_size data.phantom.size model.image_size model.patch_size".split()
+FEW = """
+    data.threads data.workers model.temporal_depth model.temporal_heads model.decoder_depth
+    model.decoder_heads model.tubelet train.capacities train.keep clips.frames
+""".split()
+MANY = """
+    clips.stride model.temporal_width model.head_hidden model.head_width model.decoder_width
+    train.batch_size data.phantom.subjects
+""".split()
+LONG = """
+    optim.accumulate train.steps train.checkpoint_every log.every log.diagnose_every
+""".split()
 RANGES = {"augment.crop": (0.0, 1.0), "augment.blur_sigma": (0.0, math.inf)}
 RULES: tuple[tuple[list[str], Callable[[Any], bool], str], ...] = (
     (AT_LEAST_ONE, lambda v: v >= 1, "at least 1"),
@@ -50,6 +67,11 @@ RULES: tuple[tuple[list[str], Callable[[Any], bool], str], ...] = (
     (NOT_NEGATIVE, lambda v: v >= 0, "0 or more"),
     (FRACTIONS, lambda v: 0 <= v <= 1, "between 0 and 1"),
     (BELOW_ONE, lambda v: 0 <= v < 1, "at least 0 and below 1"),
+    (SEEDS, lambda v: v < 2**32, "below 2^32"),
+    (SIDES, lambda v: v <= 8192, "8192 at most"),
+    (FEW, lambda v: v <= 1000, "1000 at most"),
+    (MANY, lambda v: v <= 100_000, "100000 at most"),
+    (LONG, lambda v: v <= 10**9, "10^9 at most"),
 )
 # What may differ when a run continues: where things lie and how often they are written.
 MAY_CHANGE = ("log.", "data.root", "data.store", "data.threads", "data.workers", "train.keep")
@@ -102,8 +124,22 @@ def check_sections(config: ConfigDict, template: ConfigDict, open_sections=("obj
         check_sections(config[name], section, open_sections)
 
 
+def check_kinds(config: ConfigDict, before: ConfigDict) -> None:
+    """Raises UserError for a tuple of text where numbers stood `before` (or the reverse)."""
+    was = dict(leaves(before))
+    for key, value in leaves(config):
+        first = next(iter(was.get(key) or ()), None) if isinstance(was.get(key), tuple) else None
+        if first is None:
+            continue
+        kind, word = (str, "text") if isinstance(first, str) else (int | float, "numbers")
+        if not all(isinstance(v, kind) for v in value):
+            # A tuple that cannot be read, such as (nan,), comes as one text.
+            shown = value[0] if len(value) == 1 else value
+            raise UserError(f"config.{key} = {shown} must be {word}, such as {was[key]}.")
+
+
 def _words(options) -> str:
-    return ", ".join(str(o) for o in options)
+    return ", ".join(str(o) or '"" (none)' for o in options)
 
 
 def _check_finite(key: str, value: Any) -> None:

@@ -3,23 +3,23 @@
 import functools
 import logging
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict, FrozenConfigDict
+from ml_collections import ConfigDict
 
-from tvrl_jax import optim, run_folder, settings, sharding, step
+from tvrl_jax import agreement, run_folder, settings, sharding, step
 from tvrl_jax import state as states
 from tvrl_jax.checkpoint import Checkpoints
 from tvrl_jax.data import opening
 from tvrl_jax.data.pack import Store
 from tvrl_jax.data.packing import Packing
 from tvrl_jax.data.pipeline import train_batches
-from tvrl_jax.errors import UserError, nearest
-from tvrl_jax.models.build import Network, build
-from tvrl_jax.objectives import OBJECTIVES, Objective, supervised
+from tvrl_jax.errors import UserError
+from tvrl_jax.learner import find_objective, make_learner, make_network
 from tvrl_jax.report.metricslog import MetricsLog
 from tvrl_jax.report.progress import Progress
 from tvrl_jax.signals import Interruption
@@ -41,73 +41,16 @@ def train(config: ConfigDict, workdir: str, *, resume: bool = False) -> Path:
     """
     objective = find_objective(config)
     settings.check(config)
-    _check_target(config, objective)
-    _check_packing(config)
+    agreement.check(config, objective)
     sharding.check_batch_size(config.train.batch_size)
     run_folder.refuse_other(workdir, config, resume=resume)
     make_network(config, objective, outputs=1)  # what does not fit is said before hours of packing
     store = opening.open_cohort(config.data)
-    if uses_times(config, objective) and config.data.on_equal_times == "stop":
-        store.require_times()
-    folder = run_folder.prepare(workdir, config)
-    _run(make_learner(config, objective, store), store, folder)
-    return folder
-
-
-def find_objective(config: ConfigDict) -> Objective:
-    if config.method not in OBJECTIVES:
-        hint = nearest(config.method, OBJECTIVES)
-        raise UserError(f'method = "{config.method}" is not known.{hint}')
-    return OBJECTIVES[config.method]
-
-
-def uses_times(config: ConfigDict, objective: Objective) -> bool:
-    return config.model.time_embedding or "ltn" in objective.parts
-
-
-def make_network(config: ConfigDict, objective: Objective, outputs: int) -> Network:
-    """The encoder and what the objective needs besides; `outputs` numbers from the readout."""
-    return build(
-        frames=config.clips.frames,
-        channels=config.data.channels,
-        parts=objective.parts,
-        outputs=outputs,
-        **config.model,
-    )
-
-
-def make_learner(config: ConfigDict, objective: Objective, store: Store) -> step.Learner:
-    """The network, the optimiser and the learning rule of one configuration."""
-    rule = dict(config.objective)
-    if "head" in objective.parts:
-        targets = config.data.targets
-        train = opening.target_values(store, targets)[store.split("train")]
-        rule = supervised.constants(train, opening.class_counts(store, targets))
-    network = make_network(config, objective, supervised.outputs(rule.get("classes", ())))
-    tx, schedule = optim.make(
-        steps=config.train.steps, batch_size=config.train.batch_size, **config.optim
-    )
-    return step.Learner(
-        network, objective, FrozenConfigDict(rule), tx, schedule, FrozenConfigDict(config)
-    )
-
-
-def _check_packing(config: ConfigDict) -> None:
-    if config.train.capacities and config.model.batchnorm_padding:
-        raise UserError(
-            "config.train.capacities leaves padding out, which model.batchnorm_padding = True "
-            "wants counted: choose one of the two."
-        )
-
-
-def _check_target(config: ConfigDict, objective: Objective) -> None:
-    if config.train.ema_target and not config.train.ema:
-        raise UserError("config.train.ema_target = True needs config.train.ema, such as 0.996.")
-    if config.train.ema_target and "token" not in objective.parts:
-        raise UserError(
-            f'config.train.ema_target = True: method "{config.method}" predicts no features; '
-            "only tvrl and causal do."
-        )
+    agreement.check_cohort(config, objective, store)
+    learner = make_learner(config, objective, store)
+    with Interruption() as interruption:
+        _run(learner, store, Path(workdir), interruption)
+    return Path(workdir)
 
 
 class Run(NamedTuple):
@@ -120,9 +63,11 @@ class Run(NamedTuple):
     checkpoints: Checkpoints
     log: MetricsLog
     progress: Progress
+    interruption: Interruption
 
 
-def _run(learner: step.Learner, store: Store, folder: Path) -> None:
+def _run(learner: step.Learner, store: Store, folder: Path, interruption: Interruption) -> None:
+    """Writes nothing before the state is made and what the folder holds is known to fit it."""
     config = learner.config
     mesh = sharding.make_mesh()
     state = states.create_sharded(
@@ -133,15 +78,23 @@ def _run(learner: step.Learner, store: Store, folder: Path) -> None:
         mesh=mesh,
         kind=config.train.sharding,
     )
-    with Checkpoints(folder / "checkpoints", keep=config.train.keep, best="loss") as checkpoints:
+    if interruption:
+        LOG.info("stopped by a signal before the first step; nothing was written")
+        interruption.leave()
+    run_folder.make(folder)
+    with (
+        run_folder.lock(folder) if sharding.is_main_process() else nullcontext(),
+        Checkpoints(folder / "checkpoints", keep=config.train.keep, best="loss") as checkpoints,
+    ):
         state, start, losses = _resume(checkpoints, state)
+        run_folder.prepare(folder, config)
         if start >= config.train.steps:
             LOG.info("%s: all %d steps are done already.", folder, start)
             return
         clips = config.train.batch_size * learner.objective.views
         progress = Progress(config.train.steps, clips, start)
         with MetricsLog(folder, config.log.tensorboard, start) as log:
-            run = Run(learner, store, folder, mesh, checkpoints, log, progress)
+            run = Run(learner, store, folder, mesh, checkpoints, log, progress, interruption)
             _loop(run, state, start, losses)
 
 
@@ -162,7 +115,7 @@ def _loop(run: Run, state: states.State, start: int, losses: list[float]) -> Non
     watch = Stopwatch()
     pending = None  # the step whose numbers are fetched after the next one is under way
     try:
-        with Interruption() as interruption, jax.transfer_guard("disallow"):
+        with jax.transfer_guard("disallow"):
             for number in range(start, config.train.steps):
                 with watch.waiting():
                     batch = sharding.put(next(batches), run.mesh)
@@ -174,14 +127,14 @@ def _loop(run: Run, state: states.State, start: int, losses: list[float]) -> Non
                 if pending:
                     _record(run, pending, losses, watch)
                 pending = (number, {**scalars, **diagnosed}, embedding)
-                if _is_regular(config, number + 1) or interruption:
+                if _is_regular(config, number + 1) or run.interruption:
                     _record(run, pending, losses, watch)
                     pending = None
                     _save(run, state, number + 1, losses)
-                if interruption:
+                if run.interruption:
                     run.checkpoints.wait()
                     run.progress.message(f"stopped by a signal; step {number + 1} is saved")
-                    interruption.leave()
+                    run.interruption.leave()
     finally:
         run.progress.close()
         batches.close()

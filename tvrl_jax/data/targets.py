@@ -21,7 +21,7 @@ def parse_targets(specs: Iterable[str], table: pd.DataFrame, where: str) -> tupl
     """ "COLUMN:regression" or "COLUMN:classification" -> Target; every value is checked."""
     targets = []
     for spec in specs:
-        column, mark, kind = spec.rpartition(":")
+        column, mark, kind = str(spec).rpartition(":")
         if not mark or not column or kind not in KINDS:
             raise UserError(
                 f'data.targets has "{spec}": write "COLUMN:regression" or '

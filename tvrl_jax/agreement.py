@@ -1,0 +1,125 @@
+"""Whether the sections of a configuration agree with each other and with the cohort."""
+
+import inspect
+import logging
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from tvrl_jax import learner
+from tvrl_jax.data import clips, opening
+from tvrl_jax.data.pack import Store
+from tvrl_jax.errors import UserError, nearest
+from tvrl_jax.objectives import Objective, latent
+
+LOG = logging.getLogger("tvrl_jax")
+
+# Keys of config.objective that name something.
+NAMES = {
+    "distance": tuple(latent.DISTANCES),
+    "target_norm": latent.NORMS,
+    "masking": ("random", "tube"),
+}
+
+
+def check(config: ConfigDict, objective: Objective) -> None:
+    """Raises UserError for settings that are sound one by one and make no sense together."""
+    if not config.data.store:  # it would be the folder that happens to be the current one
+        raise UserError("config.data.store is empty; name a folder.")
+    _check_rule(config, objective)
+    _check_sizes(config, objective)
+    _check_averaged(config, objective)
+    if config.train.capacities and config.model.batchnorm_padding:
+        raise UserError(
+            "config.train.capacities leaves padding out, which model.batchnorm_padding = True "
+            "wants counted: choose one of the two."
+        )
+    clips.check(**{k: v for k, v in config.clips.items() if k != "relative_time"})
+
+
+def check_cohort(config: ConfigDict, objective: Objective, store: Store) -> None:
+    """Raises UserError for a cohort from which the method cannot learn."""
+    if learner.uses_times(config, objective) and config.data.on_equal_times == "stop":
+        store.require_times()
+    train = store.split("train")
+    patients = len({store.series[k].subject for k in train})
+    least = 2 if objective.views > 1 else 1
+    if patients < least:
+        found = "one patient" if patients else "no series"
+        why = " to compare with each other" if least > 1 else ""
+        raise UserError(
+            f"{store.where}: the train split holds {found}; "
+            f'method "{config.method}" needs {least} patients or more{why}.'
+        )
+    if config.train.batch_size > len(train):
+        LOG.warning(
+            "note: train.batch_size = %d is more than the %d training series: a batch then holds "
+            "a series several times.", config.train.batch_size, len(train),
+        )  # fmt: skip
+    if "head" in objective.parts:
+        _check_targets(config.data.targets, store)
+
+
+def _check_rule(config: ConfigDict, objective: Objective) -> None:
+    """config.objective holds the keyword arguments of the method's loss, no more and no fewer."""
+    parameters = inspect.signature(objective.loss).parameters.values()
+    wanted = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    advice = f'; take --config=configs/{config.method}.py for method "{config.method}".'
+    for word, names in (
+        ("lacks", wanted - set(config.objective)),
+        ("should not hold", set(config.objective) - wanted),
+    ):
+        if names:
+            raise UserError(f"config.objective {word} {', '.join(sorted(names))}{advice}")
+    for key, known in NAMES.items():
+        if key in wanted and config.objective[key] not in known:
+            name = config.objective[key]
+            raise UserError(f'config.objective.{key} = "{name}" is unknown.{nearest(name, known)}')
+
+
+def _check_sizes(config: ConfigDict, objective: Objective) -> None:
+    method = f'method "{config.method}"'
+    if config.clips.windows != objective.windows:
+        count = f"{objective.windows} window{'s' if objective.windows > 1 else ''}"
+        raise UserError(
+            f"config.clips.windows = {config.clips.windows}: {method} takes {count} of a series."
+        )
+    if "token" in objective.parts and config.clips.frames < 2:
+        raise UserError(
+            f"config.clips.frames = {config.clips.frames}: {method} predicts frames from others "
+            "and needs 2 or more."
+        )
+    if objective.views > 1 and config.train.batch_size < 2:
+        raise UserError(
+            f"config.train.batch_size = {config.train.batch_size}: {method} compares series with "
+            "each other and needs 2 or more."
+        )
+    if config.optim.accumulate > config.train.steps:
+        raise UserError(
+            f"config.optim.accumulate = {config.optim.accumulate} is more than train.steps = "
+            f"{config.train.steps}: there would be no update."
+        )
+
+
+def _check_averaged(config: ConfigDict, objective: Objective) -> None:
+    if config.train.ema_target and not config.train.ema:
+        raise UserError("config.train.ema_target = True needs config.train.ema, such as 0.996.")
+    if config.train.ema_target and "token" not in objective.parts:
+        raise UserError(
+            f'config.train.ema_target = True: method "{config.method}" predicts no features; '
+            "only tvrl and causal do."
+        )
+
+
+def _check_targets(targets: tuple[str, ...], store: Store) -> None:
+    """Each target must differ between training series, or there is nothing to learn of it."""
+    train = store.split("train")
+    target_NK = opening.target_values(store, targets)[train]
+    for target_N, column in zip(target_NK.T, opening.columns(targets), strict=True):
+        found = np.unique(target_N[~np.isnan(target_N)])
+        if len(found) < 2:
+            held = "one value only" if len(found) else "no value"
+            raise UserError(
+                f'{store.where}, column "{column}": the {len(train)} training series have {held}; '
+                "there is nothing to learn from it (data.targets)."
+            )
