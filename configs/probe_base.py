@@ -43,15 +43,15 @@ def get_config() -> ConfigDict:
     c.data.threads = 0  # reading threads; 0 = as in pretraining
     c.data.targets = ()  # "COLUMN:regression", "COLUMN:classification"; () = as in pretraining
     c.data.columns = ConfigDict()  # our noun -> the CSV's column; "" = as in pretraining
-    c.data.columns.subject = ""
-    c.data.columns.path = ""
-    c.data.columns.time = ""
-    c.data.columns.times = ""
-    c.data.columns.series = ""
-    c.data.columns.slice = ""
-    c.data.columns.split = ""
-    c.data.columns.event = ""
-    c.data.columns.duration = ""
+    c.data.columns.subject = ""  # the patient
+    c.data.columns.path = ""  # image file, or folder of single-frame DICOMs
+    c.data.columns.time = ""  # time of a row's image, one row per dated image
+    c.data.columns.times = ""  # all frame times of a row's file
+    c.data.columns.series = ""  # rows of one subject and series are joined
+    c.data.columns.slice = ""  # take only this slice
+    c.data.columns.split = ""  # train, val or test; a probe learns from train
+    c.data.columns.event = ""  # 1 = observed, 0 = censored
+    c.data.columns.duration = ""  # time to event or censoring, in data.time_unit
 
     c.features = ConfigDict()  # frozen features: computed once, then read from the cache
     c.features.batch_size = 256  # frames (spatial encoder) or windows (temporal encoder) at once
@@ -65,7 +65,7 @@ def get_config() -> ConfigDict:
     c.linear = ConfigDict()
     c.linear.feature = "cls"  # cls (temporal CLS) or token (mean of the frame tokens)
     c.linear.learning_rates = (0.001, 0.003, 0.01, 0.03, 0.1)  # AdamW, whole training set a step
-    c.linear.weight_decays = (0.0, 0.01, 0.1, 1.0)
+    c.linear.weight_decays = (0.0, 0.01, 0.1, 1.0)  # AdamW's; chosen on validation
     c.linear.epochs = 200  # the best one is chosen on validation
     c.linear.chunk = 0  # (task, fraction, seed) draws fitted at once: bounds memory; 0 = all
 
@@ -90,13 +90,13 @@ def get_config() -> ConfigDict:
 
     c.cls = ConfigDict()  # a new temporal CLS token, trained with the head (published protocol)
     c.cls.learning_rates = (0.001, 0.01)  # AdamW
-    c.cls.weight_decays = (0.0, 0.05)
+    c.cls.weight_decays = (0.0, 0.05)  # AdamW's; chosen on validation
     c.cls.epochs = 20  # passes over the training series in use
     c.cls.batch_size = 64  # series a step, one random window each
     c.cls.min_steps = 100  # a small label fraction makes more passes, to have at least so many
     c.cls.evaluations = 10  # looks at validation during training
     c.cls.val_windows = 4  # evenly spread windows of a validation series; test takes all
-    c.cls.chunk = 20  # (draw, learning rate, weight decay) fits at once: bounds memory
+    c.cls.chunk = 20  # (draw, learning rate, weight decay) fits at once: bounds memory; 0 = all
 
     c.knn = ConfigDict()
     c.knn.feature = "cls"  # cls or token
@@ -118,7 +118,7 @@ def get_config() -> ConfigDict:
 
     c.finetune = ConfigDict()  # finetune and supervised: the whole network learns from labels
     c.finetune.learning_rates = (1e-4,)  # AdamW
-    c.finetune.weight_decays = (0.05,)
+    c.finetune.weight_decays = (0.05,)  # AdamW's; chosen on validation
     c.finetune.epochs = 50  # passes over the training series in use
     c.finetune.batch_size = 64  # series a step, one random window each
     c.finetune.min_steps = 100  # a small label fraction makes more passes
@@ -136,7 +136,7 @@ def get_config() -> ConfigDict:
     c.augment.contrast = 0.2  # factor in 1 -+ this
     c.augment.jitter_probability = 0.8  # of brightness and contrast
     c.augment.blur_sigma = (0.1, 2.0)  # of the 3 x 3 Gaussian, pixels
-    c.augment.blur_probability = 0.0
+    c.augment.blur_probability = 0.0  # of the blur
     c.augment.time_shift = 0.0  # added to a clip's times: uniform in -+ this, data.time_unit
     c.augment.time_scale = 0.0  # a clip's times x uniform in 1 -+ this
     c.augment.time_jitter = 0.0  # normal noise on each time: standard deviation, data.time_unit
@@ -144,5 +144,5 @@ def get_config() -> ConfigDict:
 
     c.bootstrap = ConfigDict()
     c.bootstrap.samples = 1000  # resamples of the test patients behind each interval
-    c.bootstrap.seed = 0
+    c.bootstrap.seed = 0  # of the resamples
     return c

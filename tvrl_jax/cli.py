@@ -1,7 +1,7 @@
 """From the command line to `main`: flags, help, and one sentence for what the user can mend."""
 
 import importlib
-import inspect
+import itertools
 import logging
 import os
 import re
@@ -10,13 +10,15 @@ from collections.abc import Callable
 
 from absl import flags
 from absl import logging as absl_logging
+from ml_collections import ConfigDict
 
-from tvrl_jax import settings
-from tvrl_jax.errors import UserError, closest, nearest
+from tvrl_jax import configuration, manual, settings
+from tvrl_jax.errors import UserError, closest, nearest, shorten
 
 FLAGS = flags.FLAGS
 OWN = ("config", "workdir", "resume", "checkpoint", "step")
-KEY = re.compile(r"^\s*c\.([\w.]+) = (.+?)  # (.+)$", re.MULTILINE)
+KINDS = {bool: "True or False", int: "a whole number", float: "a number", tuple: "a tuple"}
+INTERRUPTED = 130  # 128 + SIGINT, as shells expect
 
 
 def run(main: Callable[[], None], *, doc: str, required: tuple[str, ...], template: str) -> None:
@@ -30,7 +32,7 @@ def run(main: Callable[[], None], *, doc: str, required: tuple[str, ...], templa
     """
     _set_up_logging()
     try:
-        if {"--help", "-h", "-help", "--helpfull"} & set(sys.argv[1:]):
+        if any(re.fullmatch(r"--?h(elp\w*)?", argument) for argument in sys.argv[1:]):
             print(_help(doc, template))
             sys.exit(0)
         _parse(required, template)
@@ -38,6 +40,13 @@ def run(main: Callable[[], None], *, doc: str, required: tuple[str, ...], templa
         main()
     except UserError as error:
         sys.exit(_say(error))
+    except KeyboardInterrupt:
+        print("interrupted; the same command starts it again.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if not _is_out_of_memory(error):
+            raise
+        sys.exit(_say(_out_of_memory(error)))
 
 
 def _say(error: Exception) -> int:
@@ -45,62 +54,114 @@ def _say(error: Exception) -> int:
     return 2
 
 
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def _out_of_memory(error: Exception) -> UserError:
+    return UserError(
+        f"there is not enough memory ({shorten(_first_line(error))}); a smaller batch_size, "
+        "image_size or clips.frames needs less."
+    )
+
+
 def _help(doc: str, template: str) -> str:
+    module = importlib.import_module(template)
+    value = _config_value()
+    config = configuration.load(value, module.get_config()) if value else module.get_config()
+    said = manual.comments(manual.source_of(module))
+    for path in ((value or "").split(":")[0], f"configs/{config.get('method') or ''}.py"):
+        if os.path.isfile(path):
+            said = {**manual.comments(manual.source_of(path)), **said}
     own = [FLAGS[name] for name in OWN if name in FLAGS]
     lines = [f"  --{flag.name:<12} {flag.help.splitlines()[0]}" for flag in own]
-    source = inspect.getsource(importlib.import_module(template))
-    keys = [f"  --config.{k}={v:<14} {what}" for k, v, what in KEY.findall(source)]
-    return "\n".join([doc.strip(), "", "Flags:", *lines, "", "Settings and their defaults:", *keys])
+    return manual.text(doc, lines, config, said)
 
 
 def _parse(required: tuple[str, ...], template: str) -> None:
+    value, whole = _config_value(), importlib.import_module(template).get_config()
+    if value is None and any(a.startswith("--config.") for a in sys.argv[1:]):
+        raise UserError("--config is missing; see --help.")
+    loaded = whole if value is None else configuration.load(value, whole)
     try:
         rest = FLAGS(sys.argv)
-        missing = [name for name in required if not getattr(FLAGS, name)]
-        given = {} if "config" in missing else dict(FLAGS.config)  # a file that failed says so here
-    except UserError:
-        raise
     except flags.UnrecognizedFlagError as error:
-        raise UserError(f"there is no flag --{error.flagname}.{_near_flag(error)}") from error
+        near = nearest(error.flagname, [name for name in OWN if name in FLAGS])
+        raise UserError(f"there is no flag --{shorten(error.flagname)}.{near}") from error
     except (flags.Error, ValueError, TypeError) as error:
-        raise UserError(f"{_first_line(error)}.") from error
+        raise UserError(_bad_value(error, loaded)) from error
     except (AttributeError, KeyError) as error:
-        raise UserError(_unknown_key(error, template)) from error
-    except OSError as error:
-        raise UserError(f"--config: {_config_file()} cannot be read; see configs/.") from error
+        raise UserError(_unknown_key(error, loaded)) from error
     if len(rest) > 1:
-        raise UserError(f'"{rest[1]}" is not understood: write flags as --name=value.')
+        raise UserError(f'"{shorten(rest[1])}" is not understood: write flags as --name=value.')
+    missing = [name for name in required if not getattr(FLAGS, name)]
     if missing:
         raise UserError(f"--{missing[0]} is missing; see --help.")
-    whole = importlib.import_module(template).get_config()
-    settings.check_sections(given, whole)
+    settings.check_sections(FLAGS.config, whole)
+    settings.check_kinds(FLAGS.config, loaded)
 
 
-def _config_file() -> str:
-    given = [a.split("=", 1)[1] for a in sys.argv[1:] if a.startswith("--config=")]
-    return given[-1].split(":")[0] if given else "the file"
+def _config_value() -> str | None:
+    """What follows the last --config, as absl reads it."""
+    arguments = sys.argv[1:]
+    found = [a.split("=", 1)[1] for a in arguments if re.match(r"--?config=", a)]
+    spaced = [b for a, b in itertools.pairwise(arguments) if a.strip("-") == "config"]
+    return (found or spaced or [None])[-1]
 
 
-def _near_flag(error: flags.UnrecognizedFlagError) -> str:
-    return nearest(error.flagname, [name for name in OWN if name in FLAGS])
+def _bad_value(error: Exception, loaded: ConfigDict) -> str:
+    """One plain sentence for what absl and ml_collections say of a value."""
+    line = _first_line(error)
+    late = re.search(r"Flag --(\S+) is provided after --(\S+) ", line)
+    if late:
+        return (
+            f"--{late[1]} would undo --{late[2]} before it: set the keys of a section one by one."
+        )
+    early = re.match(r"Found (--config\.[\w.]+)", line)
+    if early:
+        return f"{early[1]} stands before --config: name the configuration first."
+    own = re.match(r"flag --(\w+)=(.*?): .*boolean", line)
+    if own:
+        return f"--{own[1]}={shorten(own[2])}: say --{own[1]}, or leave it out."
+    value = re.match(r"flag --config\.([\w.]+)=(.*?): ", line)
+    known = dict(settings.leaves(loaded))
+    if not value:
+        return f"{shorten(line)}."
+    key, given = value[1], shorten(value[2])
+    if key not in known:
+        return f"--config.{key}={given}: it is a section; set its keys one by one."
+    now = known[key]
+    example = "" if isinstance(now, bool) else f", such as {now}"
+    return f"--config.{key}={given}: it takes {KINDS.get(type(now), 'text')}{example}."
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".")
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
-def _unknown_key(error: Exception, template: str) -> str:
+def _unknown_key(error: Exception, loaded: ConfigDict) -> str:
     given = [a for a in sys.argv[1:] if a.startswith(("--config.", "--noconfig."))]
-    whole = importlib.import_module(template).get_config()
-    known = {name for name, _ in settings.leaves(whole)}
+    known = {name for name, _ in settings.leaves(loaded)}
     for argument in given:
         key = argument.split("=")[0].split("config.", 1)[1]
-        if key not in known and not key.startswith("objective."):
-            near = closest(key, known)
-            return f"--config.{key}: there is no such key." + (
-                f' Did you mean "{near}"?' if near else " See --help."
-            )
-    return f"--config: {_first_line(error)}."
+        if key in known or isinstance(_section(loaded, key), ConfigDict):
+            continue
+        near = closest(key, known)
+        if not near and isinstance(_section(loaded, key.rpartition(".")[0]), ConfigDict):
+            section = key.rpartition(".")[0]
+            keys = sorted(name for name in known if name.startswith(f"{section}."))
+            return f"--config.{key}: there is no such key. Known: {', '.join(keys)}."
+        hint = f' Did you mean "{near}"?' if near else " See --help."
+        return f"--config.{shorten(key)}: there is no such key.{hint}"
+    return f"--config: {shorten(_first_line(error))}."
+
+
+def _section(config: ConfigDict, key: str):
+    for name in key.split("."):
+        if not isinstance(config, ConfigDict) or name not in config:
+            return None
+        config = config[name]
+    return config
 
 
 def _set_up_logging() -> None:

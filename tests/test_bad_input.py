@@ -1,0 +1,161 @@
+"""What is typed wrong ends with one sentence that names it, whatever the mistake.
+
+The command lines run in forks of one process that has imported absl already: each would otherwise
+take seconds to start.
+"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from configs import base, causal, csimclr, cvrl, demo, ltn, probe_base, supervised, tvrl, videomae
+from tvrl_jax import manual, settings
+
+DRIVER = """
+import json, os, runpy, sys, tempfile, traceback
+from ml_collections import config_flags
+from configs import base, probe_base, tvrl
+from tvrl_jax import cli
+
+def child(script, arguments, out):
+    for number in (1, 2):
+        os.dup2(out, number)
+    sys.argv = [script, *arguments]
+    try:
+        runpy.run_path(script, run_name="__main__")
+        code = 0
+    except SystemExit as stop:
+        code = stop.code or 0
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush(), sys.stderr.flush()
+    os._exit(code)
+
+answers = []
+for script, *arguments in json.load(sys.stdin):
+    with tempfile.TemporaryFile() as out:
+        process = os.fork()
+        if not process:
+            child(script, arguments, out.fileno())
+        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        out.seek(0)
+        answers.append([code, out.read().decode()])
+json.dump(answers, sys.stdout)
+"""
+TVRL = "--config=configs/tvrl.py"
+KNN = "--config=configs/probe_knn.py"
+WORK = "--workdir=/nowhere/run"
+CASES = [
+    (("train.py", "--config=", WORK), "--config is empty; name a file such as configs/tvrl.py"),
+    (("train.py", "--config", WORK), "--config is empty"),
+    (("train.py", "--config.seed=1", WORK), "--config is missing"),
+    (("train.py", "--config=configs", WORK), "configs is a folder"),
+    (("train.py", "--config=configs/tvlr.py", WORK), 'configs/tvlr.py. Did you mean "configs/tvrl'),
+    (
+        ("train.py", "--config=README.md", WORK),
+        "README.md is no configuration that can be executed (",
+    ),
+    (("train.py", "--config=configs/cohorts.py", WORK), "cohorts.py has no get_config()"),
+    (
+        ("train.py", "--config=configs/probe_knn.py", WORK),
+        "a configuration of probe.py, not of train",
+    ),
+    (
+        ("train.py", "--config=configs/compare.py", WORK),
+        "configuration of python -m tvrl_jax.compare",
+    ),
+    (("probe.py", TVRL, WORK), "configs/tvrl.py is a configuration of train.py, not of probe.py"),
+    (("probe.py", f"{KNN}:phantom_cardiac", WORK), 'takes no preset; leave ":phantom_cardiac" out'),
+    (("train.py", f"{TVRL}:brain", WORK), 'no cohort preset "brain"'),
+    (
+        ("train.py", TVRL, WORK, "--config.objective.temprature=1"),
+        'objective.temprature: there is no such key. Did you mean "objective.temperature"',
+    ),
+    (
+        ("train.py", "--config=configs/cvrl.py", WORK, "--config.objective.mask_ratio=0.1"),
+        "objective.mask_ratio: there is no such key",
+    ),
+    (
+        ("train.py", TVRL, WORK, "--config.data.root=x", "--config.data="),
+        "--config.data would undo --config.data.root",
+    ),
+    (("train.py", TVRL, WORK, "--config.data=None"), "--config.data=None: it is a section"),
+    (
+        ("train.py", TVRL, WORK, "--config.seed=1e3"),
+        "--config.seed=1e3: it takes a whole number, such as 0",
+    ),
+    (
+        ("train.py", TVRL, WORK, "--config.optim.lr=fast"),
+        "--config.optim.lr=fast: it takes a number",
+    ),
+    (
+        ("train.py", TVRL, WORK, "--config.log.tensorboard=maybe"),
+        "tensorboard=maybe: it takes True or False.",
+    ),
+    (
+        ("train.py", TVRL, WORK, "--config.augment.crop=('a','b')"),
+        "augment.crop = ('a', 'b') must be numbers, such as (0.08",
+    ),
+    (
+        ("probe.py", KNN, WORK, "--checkpoint=x", "--config.linear.weight_decays=(nan,)"),
+        "weight_decays = (nan,) must be numbers",
+    ),
+    (("train.py", TVRL, WORK, "--resume=perhaps"), "--resume=perhaps: say --resume"),
+    (
+        ("train.py", TVRL, WORK, f"--config.seed={'x' * 5000}"),
+        "(5000 characters): it takes a whole number",
+    ),
+    (("train.py", "--config.seed=1", TVRL, WORK), "--config.seed stands before --config"),
+]
+
+
+@pytest.fixture(scope="module")
+def answers():
+    lines = json.dumps([arguments for arguments, _ in CASES])
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER], cwd=ROOT, input=lines, capture_output=True, text=True
+    )
+    assert not done.returncode, done.stderr
+    return {
+        tuple(arguments): answer
+        for (arguments, _), answer in zip(CASES, json.loads(done.stdout), strict=True)
+    }
+
+
+@pytest.mark.parametrize(("arguments", "words"), CASES)
+def test_a_mistake_on_the_command_line_is_one_sentence(answers, arguments, words):
+    code, said = answers[arguments]
+    assert code == 2, said
+    assert said.startswith("error: ") and said.count("\n") == 1 and len(said) < 500, said
+    assert words in said
+
+
+@pytest.mark.parametrize("module", [base, probe_base])
+def test_help_says_what_every_key_means(module):
+    config, said = module.get_config(), manual.comments(manual.source_of(module))
+    keys = [key for key, _ in settings.leaves(config)]
+    assert not [key for key in keys if not said.get(key)]
+    page = manual.text("", [], config, said)
+    assert not [key for key in keys if f"  --config.{key}=" not in page]
+
+
+@pytest.mark.parametrize(
+    "method",
+    [tvrl, causal, csimclr, cvrl, demo, ltn, supervised, videomae],
+    ids=lambda m: m.__name__,
+)
+def test_help_lists_what_the_chosen_method_adds(method):
+    config = method.get_config()
+    sources = [f"configs/{config.method}.py", base]
+    said = {}
+    for source in sources:
+        path = source if source is base else ROOT / source
+        said = {**manual.comments(manual.source_of(path)), **said}
+    page = manual.text("", [], config, said)
+    for key in config.objective:
+        assert said[f"objective.{key}"] and f"--config.objective.{key}=" in page
+    assert f"--config.method={config.method}" in page
