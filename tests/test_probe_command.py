@@ -1,6 +1,8 @@
 """probe.py as a person runs it: what is wrong leaves the folder alone, what is right fills it."""
 
+import ast
 import json
+import re
 import shutil
 
 import jax
@@ -63,11 +65,12 @@ def test_a_fraction_without_a_patient_of_a_class_names_the_smallest_that_works(
 ):
     workdir, only = tmp_path / "probe", {"data__targets": ("large:classification",)}
     result = _command(pretrained, workdir, fractions=(0.01, 1.0), **only)
-    words = ['Column "large"', "fraction 0.01 leaves 0 of", 'of class "', "smallest usable"]
+    words = ['Column "large"', "config.fractions holds 0.01, which leaves 0 of", 'of class "']
     assert_sentence(result, *words)
     assert not workdir.exists()
-    named = float(result.stderr.strip().rstrip(".").rsplit(" ", 1)[1])
-    rows = _probe(pretrained, workdir, fractions=(named, 1.0), **only)
+    mended = re.search(r'--config.fractions="(.+)"', result.stderr)[1]
+    named, _ = mended = ast.literal_eval(mended)
+    rows = _probe(pretrained, workdir, fractions=mended, **only)
     found = {row["metric"] for row in rows if row["fraction"] == named}
     assert found >= {"auroc_sd_draw", "auroc_sd_optimisation", "auroc_p", "auroc_p_delong"}
     page, printed = (workdir / "report.html").read_text(), capsys.readouterr().out

@@ -91,7 +91,8 @@ def test_a_fraction_that_leaves_no_patient_names_the_smallest_that_works():
     subject_N = np.arange(100)
     with pytest.raises(UserError, match=r'"yes".*smallest usable fraction is 0\.025') as error:
         sampling.draw(task, subject_N, subject_N, fraction=0.01, seed=0)
-    named = float(str(error.value).rstrip(".").rsplit(" ", 1)[1])
+    named = float(str(error.value).split("fraction is ")[1].split(":")[0])
+    assert '--config.fractions="(0.025,)"' in str(error.value)
     assert sampling.draw(task, subject_N, subject_N, fraction=named, seed=0).sum() == 1 + 2
     regression = tasks.Task("EF", "regression", (), np.arange(30, dtype=np.float32))
     with pytest.raises(UserError, match="smallest usable fraction is 0.05"):

@@ -334,6 +334,28 @@ def test_a_patient_with_series_of_both_classes_counts_for_the_rarer():
     assert sampling.draw(both, np.arange(80), subject_N, fraction=0.1, seed=0).sum() == 8
 
 
+def test_the_fractions_that_would_do_are_named_for_the_neediest_of_all_tasks():
+    every_N = np.arange(28)
+    common = tasks.Task("EF", "regression", (), every_N.astype(np.float32))
+    rare = tasks.Task("CAD", "classification", ("no", "yes"), (every_N < 4).astype(np.float32))
+
+    def draws(asked, fractions):
+        return sampling.draws(asked, every_N, every_N, fractions=fractions, seeds=2)
+
+    with pytest.raises(UserError) as error:
+        draws((common,), (0.01, 0.1, 1.0))
+    words = 'Column "EF": config.fractions holds 0.01, which leaves 0 of 28 training patients'
+    assert words in str(error.value)
+    assert '--config.fractions="(0.0536, 0.1, 1.0)".' in str(error.value)
+    with pytest.raises(UserError) as error:
+        draws((common, rare), (0.01, 0.1, 1.0))
+    assert 'Column "CAD"' in str(error.value) and '4 training patients of class "yes"' in str(
+        error.value
+    )
+    assert '--config.fractions="(0.125, 1.0)".' in str(error.value)
+    assert len(draws((common, rare), (0.125, 1.0))) == 8
+
+
 @pytest.mark.parametrize("classes", [0, 2, 3])
 def test_one_percent_lies_in_ten_lies_in_all_for_every_seed_and_class(classes):
     subject_N, value_N = _unequal_patients(np.random.default_rng(classes), max(classes, 2))

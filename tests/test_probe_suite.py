@@ -211,7 +211,7 @@ def test_a_comparison_from_the_files_gives_the_rows_of_the_suite(encoder, store,
 
 @pytest.mark.parametrize("kind", ["cls", "finetune", "supervised"])
 def test_the_probes_that_learn_in_steps_run_and_leave_the_encoder_alone(
-    encoder, store, config, tmp_path, kind
+    encoder, store, config, tmp_path, kind, capsys
 ):
     config.kind, config.seeds, config.fractions = kind, 1, (1.0,)
     config.baselines = ("untrained",) if kind == "cls" else ("constant",)
@@ -221,6 +221,9 @@ def test_the_probes_that_learn_in_steps_run_and_leave_the_encoder_alone(
     table = pd.DataFrame(results.rows)
     method = "supervised" if kind == "supervised" else "tvrl"
     assert method in set(table.method) and np.isfinite(table[table.method == method].value).all()
+    told = capsys.readouterr().err
+    assert "the first step compiles" in told and "elapsed" in told and "left 0:00" in told
+    assert ("val_loss" in told) == (kind != "cls")
 
 
 @pytest.mark.parametrize(
@@ -231,6 +234,29 @@ def test_the_probes_that_learn_in_steps_run_and_leave_the_encoder_alone(
         ({"baselines": ("untrianed",)}, ['"untrained"']),
         ({"fractions": (0.01,)}, ["smallest usable fraction"]),
         ({"fractions": ()}, ["fractions is empty"]),
+        ({"fractions": (float("nan"),)}, ["config.fractions", "greater than 0 and at most 1"]),
+        ({"fractions": ("a",)}, ["config.fractions = ('a',)", "at most 1"]),
+        ({"fractions": (True,)}, ["config.fractions = (True,)", "at most 1"]),
+        ({"fractions": (1.5,)}, ["config.fractions = (1.5,)", "at most 1"]),
+        ({"fractions": (1.0, 0.5, 1)}, ["config.fractions names 1.0 twice"]),
+        ({"baselines": ("constant", "constant")}, ["config.baselines names 'constant' twice"]),
+        ({"against": ("runs/a", "runs/a")}, ["config.against names 'runs/a' twice"]),
+        (
+            {"data.targets": ("radius:regression", "radius:classification")},
+            ["data.targets names 'radius' twice"],
+        ),
+        ({"bootstrap.seed": -1}, ["config.bootstrap.seed = -1", "0 or more"]),
+        ({"untrained_seed": -1}, ["config.untrained_seed = -1", "0 or more"]),
+        ({"knn.ks": (1.5,)}, ["config.knn.ks = (1.5,)", "whole numbers"]),
+        ({"knn.ks": (float("inf"),)}, ["config.knn.ks"]),
+        ({"linear.chunk": -1}, ["config.linear.chunk = -1", "0 or more"]),
+        ({"cls.chunk": -1}, ["config.cls.chunk = -1", "0 or more"]),
+        ({"features.stride": -1}, ["config.features.stride = -1", "0 or more"]),
+        ({"features.cache": __file__}, ["config.features.cache", "File exists", "folder"]),
+        ({"features.cache": f"{__file__}/x"}, ["config.features.cache", "Not a directory"]),
+        ({"features.cache": ""}, ["config.features.cache is empty"]),
+        ({"finetune.warmup_fraction": 5.0}, ["finetune.warmup_fraction = 5.0", "0 and 1"]),
+        ({"finetune.clip_norm": -1.0}, ["finetune.clip_norm = -1.0", "0 or more"]),
         ({"data.targets": ("radios:regression",)}, ['"radios"', '"radius"']),
         ({"linear.learning_rates": (0.0,)}, ["linear.learning_rates"]),
         ({"linear.weight_decays": ()}, ["linear.weight_decays"]),
