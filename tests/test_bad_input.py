@@ -5,14 +5,18 @@ take seconds to start.
 """
 
 import json
+import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from conftest import ROOT
 
 from configs import base, causal, csimclr, cvrl, demo, ltn, probe_base, supervised, tvrl, videomae
 from tvrl_jax import manual, settings
+from tvrl_jax.data import opening
+from tvrl_jax.errors import UserError
 
 DRIVER = """
 import json, os, runpy, sys, tempfile, traceback
@@ -111,6 +115,58 @@ CASES = [
     ),
     (("train.py", "--config.seed=1", TVRL, WORK), "--config.seed stands before --config"),
 ]
+
+
+def _open(folder, text: str, **changes):
+    """The cohort of a table with this text, in a folder with one good file."""
+    (folder / "cohort.csv").write_text(text)
+    np.save(folder / "a.npy", np.zeros((2, 8, 8), np.uint8))
+    config = base.get_config()
+    keys = {"root": str(folder), "csv": "cohort.csv", "frame_interval": 1.0, "image_size": 8}
+    config.data.update({**keys, "store": str(folder / "store"), **changes})
+    return opening.open_cohort(config.data)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("\nsubject,path\na,a.npy\n", "row 1 is blank: the header must stand there"),
+        ('subject,path\na,a.npy\nb,"b.npy\nc,c.npy\n', "row 3 cannot be read .* quotation mark"),
+        ("subject,path\na,a.npy\nb," + "x" * 140_000, "row 3 cannot be read .* 131072"),
+        (
+            "subject,path,y\na,a.npy," + "x" * 5000,
+            r"xxx\.\.\. \(5000 characters\)\" is not a number",
+        ),
+        ("x" * 5000 + ";path\na;a.npy\n", "not separated by commas.*5005 characters"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_one_short_sentence(tmp_path, text, words):
+    with pytest.raises(UserError, match=words) as error:
+        _open(tmp_path, text, targets=("y:regression",))
+    assert "\n" not in str(error.value) and len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize("targets", [(1, 2), (None,), ("y",)])
+def test_a_target_that_is_no_text_is_refused(tmp_path, targets):
+    text = "subject,path,y\na,a.npy,1\n"
+    with pytest.raises(UserError, match='data.targets has ".*": write "COLUMN:regression"'):
+        _open(tmp_path, text, targets=targets)
+
+
+def test_a_folder_in_the_table_s_place_is_said_to_be_one(tmp_path):
+    with pytest.raises(UserError, match="store is no file"):
+        _open(tmp_path, "", csv=str(tmp_path / "store"), store=str(_made(tmp_path / "store")))
+
+
+def _made(folder):
+    folder.mkdir()
+    return folder
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "b.npy")
+    with pytest.raises(UserError, match=r"row 3: .*b\.npy is a pipe or a device"):
+        _open(tmp_path, "subject,path\na,a.npy\nb,b.npy\n")
 
 
 @pytest.fixture(scope="module")

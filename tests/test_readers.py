@@ -30,6 +30,25 @@ def refused(path, *words):
     return text
 
 
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"time_s": np.array(["0", "1", "2", "3", "4"])}, "time_s must hold numbers"),
+        ({"spacing_mm": np.array(["1", "1"])}, "spacing_mm must hold numbers"),
+        ({"cine": CINE[:, :0]}, "frames of no pixels (its shape is (5, 0, 7))"),
+    ],
+)
+def test_an_npz_of_the_wrong_kind_is_refused(tmp_path, arrays, words):
+    np.savez(tmp_path / "a.npz", **{"cine": CINE, **arrays})
+    refused(tmp_path / "a.npz", words)
+
+
+def test_an_npy_without_pixels_is_refused(tmp_path):
+    for shape in ((12, 0, 40), (0, 4, 4), (2, 3, 0, 5, 1)):
+        np.save(tmp_path / "a.npy", np.zeros(shape, np.uint8))
+        refused(tmp_path / "a.npy", "no frames", str(shape))
+
+
 def test_npy_keeps_16_bit_values_and_every_layout(tmp_path):
     path = str(tmp_path / "a.npy")
     for shape, slices, frames in (

@@ -129,6 +129,17 @@ def test_progress_tells_rate_and_remaining_time():
     assert "loss 2" in line and "unasked" not in line
 
 
+def test_progress_says_that_the_first_step_compiles_and_then_waits_for_a_rate():
+    stream = io.StringIO()
+    progress = Progress(10, clips=8, stream=stream, clock=itertools.count(0.0, 10.0).__next__)
+    progress.begin()
+    assert "0/10" in stream.getvalue() and "compiling" in stream.getvalue()
+    progress.update(1)
+    assert not {"compiling", "left", "steps/s"} & set(progress.line().split())
+    progress.update(2)
+    assert "left" in progress.line() and "compiling" not in progress.line()
+
+
 def test_progress_does_not_flood_a_file_and_ends_with_the_last_step():
     lines = _progress(io.StringIO(), steps=1000, seconds=0.01, every=1)
     assert len(lines) < 30

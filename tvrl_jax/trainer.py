@@ -95,6 +95,7 @@ def _run(learner: step.Learner, store: Store, folder: Path, interruption: Interr
         progress = Progress(config.train.steps, clips, start)
         with MetricsLog(folder, config.log.tensorboard, start) as log:
             run = Run(learner, store, folder, mesh, checkpoints, log, progress, interruption)
+            progress.begin()
             _loop(run, state, start, losses)
 
 

@@ -87,6 +87,9 @@ def _attempt(call, source: Source, shelf: Shelf, bad: dict[str, str], *arguments
 
 
 def _digest(source: Source, shelf: Shelf) -> str:
+    if not os.path.isfile(source.path) and not os.path.isdir(source.path):  # reading may never end
+        what = "does not exist" if not os.path.exists(source.path) else "is a pipe or a device"
+        raise UserError(f"{source.path} {what}; an image is a file, or a folder of files.")
     try:
         return ledger.content_hash(source.path, shelf.ledger)
     except OSError as error:

@@ -18,7 +18,7 @@ from tvrl_jax.data.sources import (
     read_sources,
 )
 from tvrl_jax.data.targets import Target, outcomes, parse_targets
-from tvrl_jax.errors import UserError, nearest
+from tvrl_jax.errors import UserError, nearest, shorten
 
 
 class Record(NamedTuple):
@@ -128,7 +128,7 @@ def _splits(table, where, mapping, subject_R, fractions, seed) -> pd.Series:
     for row, subject, name in zip(table.index, subject_R, split_R, strict=True):
         if name not in splits.SPLITS:
             raise UserError(
-                f'{place(where, row, mapping, "split")}: "{name}" is no split; '
+                f'{place(where, row, mapping, "split")}: "{shorten(name)}" is no split; '
                 f"use train, val or test.{nearest(name, splits.SPLITS)}"
             )
         other_row, other = first.setdefault(subject, (row, name))

@@ -8,7 +8,7 @@ import pandas as pd
 
 from tvrl_jax.data import table as tables
 from tvrl_jax.data import times
-from tvrl_jax.errors import UserError
+from tvrl_jax.errors import UserError, shorten
 
 
 class Source(NamedTuple):
@@ -101,7 +101,8 @@ def _parsed(
             values.append(parse(text))
         except (ValueError, OverflowError):
             raise UserError(
-                f'{place(where, row, mapping, noun)}: "{text}" cannot be used; {WANTED[noun]}.'
+                f'{place(where, row, mapping, noun)}: "{shorten(text)}" cannot be '
+                f"used; {WANTED[noun]}."
             ) from None
     return values
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from tvrl_jax.errors import UserError, nearest
+from tvrl_jax.errors import UserError, nearest, shorten
 
 MISSING = frozenset({"", "nan", "NaN", "NA", "N/A", "null", "NULL"})
 ROW = "csv row"  # name of the index: the header is row 1
@@ -29,7 +29,8 @@ def read_table(root: str, name: str) -> pd.DataFrame:
         return _list_files(root, name)
     path = find_file(root, name)
     if not os.path.isfile(path):
-        raise UserError(f"{path} does not exist: set data.root and data.csv to the cohort's table.")
+        wrong = "is no file" if os.path.exists(path) else "does not exist"
+        raise UserError(f"{path} {wrong}: set data.root and data.csv to the cohort's table.")
     header, *records = _read_records(path)
     rows = {row: cells for row, cells in enumerate(records, start=2) if any(cells)}
     if not rows:
@@ -56,26 +57,32 @@ def _list_files(root: str, pattern: str) -> pd.DataFrame:
 
 
 def _read_records(path: str) -> list[list[str]]:
+    records: list[list[str]] = []
     separator = "\t" if path.lower().endswith((".tsv", ".tab")) else ","
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, delimiter=separator)
-            records = [[cell.strip() for cell in record] for record in reader]
+            for record in csv.reader(file, delimiter=separator, strict=True):
+                records.append([cell.strip() for cell in record])
     except UnicodeDecodeError:
         raise UserError(f"{path} is not UTF-8 text: save the table as CSV UTF-8.") from None
     except csv.Error as error:
-        raise UserError(f"{path} cannot be read as a table ({error}).") from None
+        raise UserError(
+            f"{path}, row {len(records) + 1} cannot be read ({error}): is a quotation mark there "
+            "not closed, or a cell longer than 131072 characters?"
+        ) from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}).") from None
     if not any(map(any, records)):
         raise UserError(f"{path} is empty: a header and one row per image are needed.")
+    if not any(records[0]):
+        raise UserError(f"{path}, row 1 is blank: the header must stand there.")
     return records
 
 
 def _check_shape(path: str, header: list[str], rows: dict[int, list[str]]) -> None:
     if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
         raise UserError(
-            f"{path} is not separated by commas: its header is one cell, {header[0]!r}."
+            f"{path} is not separated by commas: its header is one cell, {shorten(header[0])!r}."
         )
     for name in header:
         if header.count(name) > 1:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from tvrl_jax.data.table import MISSING, check_column
-from tvrl_jax.errors import UserError, nearest
+from tvrl_jax.errors import UserError, nearest, shorten
 
 KINDS = ("regression", "classification")
 
@@ -46,7 +46,8 @@ def numbers(cell_R: pd.Series, where: str) -> np.ndarray:
             value_R[k] = np.inf
         if not np.isfinite(value_R[k]):
             raise UserError(
-                f'{where}, row {row}, column "{cell_R.name}": "{text}" is not a number; '
+                f'{where}, row {row}, column "{cell_R.name}": "{shorten(text)}" is '
+                "not a number; "
                 "leave the cell empty where the value is unknown."
             )
     return value_R

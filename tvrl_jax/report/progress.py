@@ -54,6 +54,10 @@ class Progress:
         if self._due(now, fresh=metrics is not None, last=done >= self._total):
             self._print(now)
 
+    def begin(self) -> None:
+        """The first line, before there is a step: compiling takes its time."""
+        self._print(self._clock())
+
     def message(self, text: str) -> None:
         """A line of its own ("compiling the step"), which leaves the progress line whole."""
         self._stream.write(("\r\x1b[K" if self._drawn else "") + text + "\n")
@@ -75,9 +79,10 @@ class Progress:
         parts = [
             f"step {self._step:>{width}}/{self._total}",
             f"{100 * self._step // max(self._total, 1):>3} %",
-            f"{rate:.3g} steps/s  {rate * self._clips:,.0f} clips/s" if rate else "rate not known",
+            *([] if self._marks else ["compiling"]),
+            *([f"{rate:.3g} steps/s  {rate * self._clips:,.0f} clips/s"] if rate else []),
             f"elapsed {duration(now - self._begun)}",
-            f"left {duration((self._total - self._step) / rate)}" if rate else "left ?",
+            *([f"left {duration((self._total - self._step) / rate)}"] if rate else []),
             *(f"{name} {_number(value)}" for name, value in self._metrics.items()),
         ]
         return "  ".join(parts)

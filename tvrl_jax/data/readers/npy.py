@@ -73,10 +73,19 @@ def _read_npz(path: str) -> list[Image]:
     time = None
     if timed:
         unit = TIMES.fullmatch(timed[0]).group(2)
-        time = array[timed[0]].astype(np.float64) * SECONDS[unit]
+        time = _numbers(path, timed[0], array[timed[0]]) * SECONDS[unit]
     unclear = {"time", "times"} & set(shapes)
     note = f"`{unclear.pop()}` states no unit and is not used" if unclear and not timed else ""
-    return _images(path, array[name], time, array.get("spacing_mm"), note)
+    spacing = array.get("spacing_mm")
+    if spacing is not None:
+        spacing = _numbers(path, "spacing_mm", spacing)
+    return _images(path, array[name], time, spacing, note)
+
+
+def _numbers(path: str, name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind not in "iuf":
+        raise UserError(f"{path}: {name} must hold numbers; it holds {array.dtype}.")
+    return array.astype(np.float64)
 
 
 def _member(path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[int, ...]:
@@ -117,6 +126,11 @@ def _images(path: str, pixels: np.ndarray, time, spacing, note: str) -> list[Ima
 
 def _layout(path: str, pixels: np.ndarray) -> tuple[np.ndarray, bool]:
     """-> [S,T,H,W,C] and whether the file has slices; the rule stands at the top."""
+    if 0 in pixels.shape:
+        raise UserError(
+            f"{path} holds no frames, or frames of no pixels (its shape is "
+            f"{pixels.shape}): remove it."
+        )
     colour = pixels.ndim >= 4 and pixels.shape[-1] in (1, 3)
     if pixels.ndim in (2, 3):
         return pixels.reshape(1, -1, *pixels.shape[-2:], 1), False
