@@ -71,7 +71,7 @@ def table(outcome_N2, weight_N, edge_B) -> Table:
     """Of the rows with weight 1. The first interval begins before 0 and includes it."""
     event_N1, time_N1 = outcome_N2[:, :1] == 1, outcome_N2[:, 1:]
     start_B = np.concatenate([[-np.inf], edge_B[:-1]])
-    hit_NB = event_N1 & (time_N1 > start_B) & (time_N1 <= edge_B)
+    hit_NB = event_N1 & (time_N1 > start_B) & (time_N1 <= edge_B) & np.isfinite(edge_B)
     through_NB = (time_N1 > edge_B) | ((time_N1 == edge_B) & ~event_N1)
     seen_NB = (hit_NB | through_NB) & (weight_N[:, None] > 0)
     return Table(hit_NB.astype(np.float32), seen_NB.astype(np.float32))
@@ -120,4 +120,4 @@ def predict(edge_B, output_NB, clock: survival.Clock) -> np.ndarray:
     time_K = survival.times(clock)
     curve_NK = np.exp([np.interp(time_K, end_B, np.append(0.0, row)) for row in log_survival_NB])
     risk_N = 1 - curve_NK[:, len(clock.horizon_H) :].mean(1)
-    return np.concatenate([risk_N[:, None], curve_NK], axis=1)
+    return np.concatenate([risk_N[:, None], curve_NK], axis=1).astype(np.float32)

@@ -52,16 +52,26 @@ def make_clock(
     if horizon_H[0] < first:
         raise UserError(
             f"survival.horizons holds {horizon_H[0]:g}, but the first event of {where} in the test "
-            f"split comes at {first:g} {unit}: the smallest usable horizon is {first:g}."
+            f"split comes at {first:g} {unit}: the smallest usable horizon is {_from(first):g}."
         )
     grid_G = horizon_H[-1] * np.arange(1, grid + 1) / grid
     return Clock(horizon_H, grid_G, tau, *curve)
 
 
-def _below(end: float) -> float:
-    """The largest number of three significant digits below `end`."""
-    step = 10.0 ** (np.floor(np.log10(end)) - 2)
-    return (np.ceil(end / step) - 1) * step
+def _below(time: float) -> float:
+    """The largest number of three significant digits below `time`."""
+    step = _step(time)
+    return (np.ceil(time / step - 1e-6) - 1) * step
+
+
+def _from(time: float) -> float:
+    """The smallest number of three significant digits that is not below `time`."""
+    step = _step(time)
+    return max(np.ceil(time / step - 1e-6) * step, time)
+
+
+def _step(time: float) -> float:
+    return 10.0 ** (np.floor(np.log10(max(time, 1e-9))) - 2)
 
 
 def times(clock: Clock) -> np.ndarray:
