@@ -54,7 +54,7 @@ def encoder(root):
 
 
 def compute(encoder, store, series, folder, every=1, batch_size=7, said=None, **changes):
-    section = base.ConfigDict(dict(stride=0, every=every))
+    section = base.ConfigDict(dict(stride=0, sampling="", every=every))
     settings = features.window_settings(encoder.config, section) | changes
     say = [].append if said is None else said.append
     return features.compute(
