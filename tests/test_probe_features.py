@@ -62,8 +62,8 @@ def compute(encoder, store, series, folder, every=1, batch_size=7, said=None, **
     )
 
 
-def _naive(encoder, store, i, every=1):
-    """One window at a time, its pixels through the whole encoder."""
+def _naive(encoder, store, i, *, every, shared):
+    """One window at a time, its pixels whole; `shared`: frames that share a token."""
     config, info = encoder.config, store.series[i]
     frames, stride = config.clips.frames, config.clips.stride
     valid_1T = jnp.ones((1, frames), bool)
@@ -75,14 +75,19 @@ def _naive(encoder, store, i, every=1):
         x, _ = encoder.network.spatial(encoder.params, encoder.extra, clip, valid_1T, **run)
         x = encoder.network.embed_time(encoder.params, x, time_1T)
         cls_1D, token_1ND = encoder.network.temporal(encoder.params, x, valid_1T, **run)
-        return cls_1D[0], token_1ND[0].mean(0)
+        return cls_1D[0], token_1ND[0].mean(0), token_1ND[0]
 
-    rows = []
+    rows, held = [], [[] for _ in range(info.frames)]
     for start in range(0, info.frames - frames * stride + 1, every):
         index_T = start + stride * np.arange(frames)
         time_1T = np.float32(info.time_T[index_T] - info.time_T[start])[None]
-        rows.append(one(store.frames(i, index_T)[None], time_1T))
-    return [np.mean(part, axis=0) for part in zip(*rows, strict=True)]
+        *means, token_ND = one(store.frames(i, index_T)[None], time_1T)
+        rows.append(means)
+        for place, frame in enumerate(index_T):  # of a joint encoder, a tubelet's patches in turn
+            patches = len(token_ND) * shared // frames
+            first = place // shared * patches
+            held[frame].append(token_ND[first : first + patches].mean(0))
+    return *(np.mean(part, axis=0) for part in zip(*rows, strict=True)), held
 
 
 @pytest.mark.parametrize(("changes", "parts"), [({}, ()), (JOINT, ("mae",))])
@@ -90,7 +95,12 @@ def test_features_equal_a_naive_loop_over_windows(root, store, tmp_path, changes
     encoder = make_encoder(root, parts, **changes)
     got = compute(encoder, store, [3, 5], tmp_path, every=2)
     for row, i in enumerate((3, 5)):
-        cls_D, token_D = _naive(encoder, store, i, every=2)
+        *means, held = _naive(encoder, store, i, every=2, shared=2 if parts else 1)
+        cls_D, token_D = means
+        own = slice(row * tiny.FRAMES, (row + 1) * tiny.FRAMES)
+        assert got.held_F[own].tolist() == [bool(rows) for rows in held]
+        token_FD = [np.mean(rows, 0) for rows in held if rows]
+        assert np.allclose(got.token_FD[own][got.held_F[own]], token_FD, atol=2e-5)
         assert np.allclose(got.cls_ND[row], cls_D, atol=2e-5)
         assert np.allclose(got.token_ND[row], token_D, atol=2e-5)
     assert len(got.frame_FD) == (0 if parts else 2 * tiny.FRAMES)
@@ -139,13 +149,17 @@ def test_a_short_series_is_padded_on_the_right_and_padding_changes_nothing(
     bare = compute(encoder, short, [1], tmp_path, frames=2)
     assert np.allclose(padded.cls_ND, bare.cls_ND, atol=1e-5)
     assert np.allclose(padded.token_ND, bare.token_ND, atol=1e-5)
+    assert np.allclose(padded.token_FD, bare.token_FD, atol=1e-5) and padded.held_F.all()
 
 
-def test_visits_have_one_window_that_ends_with_the_newest(store):
+def test_visits_have_one_window_that_ends_with_the_newest(encoder, store, tmp_path):
     table = windows.cut(
         store, [0, 1], frames=4, stride=1, sampling="newest", relative_time=True, every=1
     )
     assert table.frame_WT.tolist() == [[8, 9, 10, 11], [20, 21, 22, 23]]
+    newest = compute(encoder, store, [0, 1], tmp_path, sampling="newest")
+    assert np.flatnonzero(newest.held_F).tolist() == table.frame_WT.ravel().tolist()
+    assert not newest.token_FD[~newest.held_F].any()
 
 
 def test_spread_windows_reach_from_the_first_to_the_last(store):

@@ -10,7 +10,7 @@ from tvrl_jax.models.build import Network
 from tvrl_jax.probing import cache, frozen, windows
 from tvrl_jax.probing.windows import Windows
 
-VERSION = 1  # of what is computed here: part of the cache's key
+VERSION = 2  # of what is computed here: part of the cache's key
 
 
 class Encoder(NamedTuple):
@@ -28,6 +28,8 @@ class Features(NamedTuple):
     cls_ND: np.ndarray  # mean over windows of the temporal CLS
     token_ND: np.ndarray  # mean over windows of the mean frame token
     frame_FD: np.ndarray  # E_S of every frame, series after series; no rows for a joint encoder
+    token_FD: np.ndarray  # E_T's row of every frame: mean over the windows that hold the frame
+    held_F: np.ndarray  # bool: some window holds it; else its row is 0
 
 
 def is_joint(encoder: Encoder) -> bool:
@@ -84,20 +86,43 @@ def _extract(encoder, store, series, settings, batch_size: int, name: str) -> Fe
     table = windows.cut(store, series, **settings)
     rows = range(0, len(table.series_W), batch_size)
     step = frozen.temporal_step(encoder.network)
-    parts = []
+    parts, tokens = [], _no_tokens(len(frame_FD), encoder.network.width)
     for start in tqdm(rows, f"{name} windows", unit="batch", leave=False, disable=None):
         stop = min(start + batch_size, len(table.series_W))
         batch = fill(np.arange(start, stop), batch_size)
         arrays = (table.time_WT[batch], table.valid_WT[batch])
         out = step(encoder.params, frame_FD[table.frame_WT[batch]], *arrays)
-        parts.append([np.asarray(a)[: stop - start] for a in out])
-    cls_WD, token_WD = map(np.concatenate, zip(*parts, strict=True))
-    return _average(table, cls_WD, token_WD, frame_FD, len(series))
+        *means, token_BTD = (np.asarray(a)[: stop - start] for a in out)
+        _add(tokens, table, start, token_BTD)
+        parts.append(means)
+    return _average(table, parts, frame_FD, tokens, len(series))
 
 
-def _average(table: Windows, cls_WD, token_WD, frame_FD, count: int) -> Features:
-    means = (windows.mean(table, a, count).astype(np.float32) for a in (cls_WD, token_WD))
-    return Features(*means, frame_FD)
+class _Tokens(NamedTuple):
+    """Sums over the windows that hold a frame: the tokens of all windows would not fit."""
+
+    total_FD: np.ndarray
+    count_F: np.ndarray
+
+
+def _no_tokens(frames: int, width: int) -> _Tokens:
+    return _Tokens(np.zeros((frames, width), np.float32), np.zeros(frames, np.float32))
+
+
+def _add(tokens: _Tokens, table: Windows, start: int, token_BTD: np.ndarray) -> None:
+    """In place, the tokens of the windows from `start` on."""
+    rows = slice(start, start + len(token_BTD))
+    valid_BT = table.valid_WT[rows]
+    place_P = table.frame_WT[rows][valid_BT]
+    np.add.at(tokens.total_FD, place_P, token_BTD[valid_BT])
+    np.add.at(tokens.count_F, place_P, 1)
+
+
+def _average(table: Windows, parts, frame_FD, tokens: _Tokens, count: int) -> Features:
+    whole = map(np.concatenate, zip(*parts, strict=True))
+    means = (windows.mean(table, a, count).astype(np.float32) for a in whole)
+    token_FD = tokens.total_FD / np.maximum(tokens.count_F, 1)[:, None]
+    return Features(*means, frame_FD, token_FD, tokens.count_F > 0)
 
 
 def frame_features(
@@ -144,11 +169,14 @@ def _extract_joint(encoder, store, series, settings, batch_size: int, name: str)
     batches = windows.batches(
         store, series, table, batch_size=rows, relative_time=settings["relative_time"]
     )
-    parts = []
+    parts, start = [], 0
+    tokens = _no_tokens(sum(store.series[i].frames for i in series), encoder.network.width)
     for batch in tqdm(batches, f"{name} windows", unit="batch", leave=False, disable=None):
         clip, time, valid = (batch[k][:, 0] for k in ("clip_BVTHWC", "time_BVT", "valid_BVT"))
         out = step(encoder.params, encoder.extra, clip, time, valid)
-        parts.append([np.asarray(a)[batch["weight_B"] > 0] for a in out])
-    cls_WD, token_WD = map(np.concatenate, zip(*parts, strict=True))
-    no_frames = np.zeros((0, cls_WD.shape[1]), np.float32)
-    return _average(table, cls_WD, token_WD, no_frames, len(series))
+        *means, token_BTD = (np.asarray(a)[batch["weight_B"] > 0] for a in out)
+        _add(tokens, table, start, token_BTD)
+        start += len(token_BTD)
+        parts.append(means)
+    no_frames = np.zeros((0, encoder.network.width), np.float32)
+    return _average(table, parts, no_frames, tokens, len(series))
