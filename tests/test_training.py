@@ -177,7 +177,6 @@ def _one_split(root, folder, where, **changes):
     ("method", "where", "changes", "words"),
     [
         ("tvrl", lambda t: t.split == "train", {"split": "val"}, "train split holds no series"),
-        ("tvrl", lambda t: t.subject > "s00", {"split": "val"}, "train split holds one patient"),
         ("supervised", lambda t: t.split == "train", {"radius": ""}, '"radius".* have no value'),
         ("supervised", lambda t: t.split == "train", {"radius": "5"}, "have one value only"),
         ("supervised", lambda t: t.split == "train", {"large": "1"}, '"large".* one value only'),
@@ -191,6 +190,17 @@ def test_a_cohort_with_nothing_to_learn_is_refused_before_a_folder_is_made(
     with pytest.raises(UserError, match=words):
         trainer.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_cohort_of_one_patient_is_noted(config, root, tmp_path, caplog, monkeypatch):
+    one = _one_split(root, tmp_path / "cohort", lambda t: t.subject > "s00", split="val")
+    monkeypatch.setattr(logging.getLogger("tvrl_jax"), "propagate", True)
+    for folder, noted in ((one, True), (str(root), False)):
+        caplog.clear()
+        config.data.root = folder
+        store = opening.open_cohort(config.data)
+        agreement.check_cohort(config, trainer.find_objective(config), store)
+        assert ("holds one patient" in caplog.text) == noted
 
 
 def test_a_batch_larger_than_the_cohort_is_noted(config, root, caplog, monkeypatch):

@@ -43,14 +43,13 @@ def check_cohort(config: ConfigDict, objective: Objective, store: Store) -> None
         store.require_times()
     train = store.split("train")
     patients = len({store.series[k].subject for k in train})
-    least = 2 if objective.views > 1 else 1
-    if patients < least:
-        found = "one patient" if patients else "no series"
-        why = " to compare with each other" if least > 1 else ""
-        raise UserError(
-            f"{store.where}: the train split holds {found}; "
-            f'method "{config.method}" needs {least} patients or more{why}.'
-        )
+    if not patients:
+        raise UserError(f"{store.where}: the train split holds no series; there is none to learn.")
+    if patients == 1 and objective.views > 1:  # a folder with one examination is a fair first try
+        LOG.warning(
+            'note: the train split holds one patient: method "%s" compares series with each other '
+            "and cannot learn what tells patients apart.", config.method,
+        )  # fmt: skip
     if config.train.batch_size > len(train):
         LOG.warning(
             "note: train.batch_size = %d is more than the %d training series: a batch then holds "
