@@ -35,7 +35,9 @@ def test_keys_decide():
     assert (one != two).any()
 
 
-@pytest.mark.parametrize(("tokens", "kept"), [(32, 3), (40, 4), (16, 2), (256, 26), (10, 1), (5, 1)])
+@pytest.mark.parametrize(
+    ("tokens", "kept"), [(32, 3), (40, 4), (16, 2), (256, 26), (10, 1), (5, 1)]
+)
 def test_ninety_percent_are_removed(tokens, kept):
     assert masking.kept_count(tokens, 0.9) == kept
 
