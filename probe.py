@@ -4,7 +4,8 @@
   python probe.py --config=configs/probe_knn.py --checkpoint=runs/x --workdir=runs/x-probe
   python probe.py --config=configs/probe_finetune.py --checkpoint=runs/x --workdir=runs/x-tuned
 
-Kinds: linear, cls (the published protocol), knn, finetune, supervised (from fresh parameters).
+Kinds: linear, ridge, attentive, cls (the published protocol), knn, cox and hazard (time to an
+event), finetune, supervised (from fresh parameters).
 Model, clips and cohort come from the checkpoint; --config.data.* names another cohort. Writes
 results.csv, report.html and every prediction into --workdir and prints a table. Another probe of
 the same kind and test patients is compared with, patient by patient:

@@ -12,7 +12,8 @@ from ml_collections import ConfigDict
 
 def get_config() -> ConfigDict:
     c = ConfigDict()
-    c.kind = "linear"  # linear, ridge, cls, knn, cox, hazard, temporal, finetune or supervised
+    # linear, ridge, attentive, cls, knn, cox, hazard, temporal, finetune or supervised
+    c.kind = "linear"
     c.fractions = (0.01, 0.1, 1.0)  # shares of the labelled training patients, nested
     c.seeds = 5  # numbered 0, 1, ...: each draws its own patients and its own initial head
     c.restarts = 1  # fits of a draw, each from its own start; 2 or more split the spread over seeds
@@ -87,6 +88,16 @@ def get_config() -> ConfigDict:
     c.hazard.feature = "cls"  # cls or token
     c.hazard.strengths = c.ridge.strengths  # of the same penalty
     c.hazard.bins = 10  # intervals, between quantiles of the event times in use
+
+    c.attentive = ConfigDict()  # one learned query over the frame tokens, then a linear head
+    c.attentive.frames = 64  # a longer series is thinned evenly to so many tokens
+    c.attentive.learning_rates = (0.001, 0.003, 0.01, 0.03, 0.1)  # AdamW
+    c.attentive.weight_decays = (0.0, 0.01, 0.1, 1.0)  # AdamW's; chosen on validation
+    c.attentive.epochs = 30  # passes over the training series in use
+    c.attentive.batch_size = 128  # series a step; where fewer are in use, all of them
+    c.attentive.min_steps = 100  # a small label fraction makes more passes
+    c.attentive.evaluations = 10  # looks at validation during training
+    c.attentive.chunk = 1  # draws fitted at once, each with the whole grid: bounds memory; 0 = all
 
     c.cls = ConfigDict()  # a new temporal CLS token, trained with the head (published protocol)
     c.cls.learning_rates = (0.001, 0.01)  # AdamW

@@ -6,7 +6,17 @@ from tvrl_jax.data.clips import SAMPLINGS
 from tvrl_jax.errors import UserError, nearest
 
 SURVIVAL = ("cox", "hazard")  # answer time to an event; the other kinds data.targets
-KINDS = ("linear", "ridge", "cls", "knn", *SURVIVAL, "temporal", "finetune", "supervised")
+KINDS = (
+    "linear",
+    "ridge",
+    "attentive",
+    "cls",
+    "knn",
+    *SURVIVAL,
+    "temporal",
+    "finetune",
+    "supervised",
+)
 BASELINES = ("untrained", "constant")
 FEATURES = ("cls", "token")
 SAME = ("time_unit", "channels", "image_size")
@@ -33,12 +43,13 @@ def config(c) -> None:
     for key, value in (("untrained_seed", c.untrained_seed), ("bootstrap.seed", c.bootstrap.seed)):
         if not 0 <= value < 2**32:
             raise UserError(f"config.{key} = {value} must be 0 or more, and below 2^32.")
-    for section in ("linear", "cls", "finetune"):
+    for section in ("linear", "attentive", "cls", "finetune"):
         _grid(f"{section}.learning_rates", c[section].learning_rates, above=True)
         _grid(f"{section}.weight_decays", c[section].weight_decays, above=False)
     for section in ("ridge", *SURVIVAL):
         _grid(f"{section}.strengths", c[section].strengths, above=True)
     _grid("survival.horizons", c.survival.horizons, above=True)
+    once("config.survival.horizons", c.survival.horizons)
     _grid("survival.tau", (c.survival.tau,), above=False)
     _grid("knn.ks", c.knn.ks, above=True, whole=True)
     if c.knn.temperature <= 0:
@@ -111,6 +122,8 @@ def _whole(c):
     for name in ("batch_size", "every", "settle_batches", "settle_size"):
         yield f"features.{name}", c.features[name]
     yield "linear.epochs", c.linear.epochs
+    for name in ("frames", "epochs", "batch_size", "min_steps", "evaluations"):
+        yield f"attentive.{name}", c.attentive[name]
     yield "hazard.bins", c.hazard.bins
     yield "survival.grid", c.survival.grid
     for section in ("cls", "finetune"):
@@ -122,6 +135,7 @@ def _not_negative(c):
     """Key and value of what may be 0, for all or for as in pretraining."""
     yield "features.stride", c.features.stride
     yield "linear.chunk", c.linear.chunk
+    yield "attentive.chunk", c.attentive.chunk
     yield "cls.chunk", c.cls.chunk
     yield "finetune.clip_norm", c.finetune.clip_norm
 

@@ -1,6 +1,11 @@
 """How the predictions of each method come about, for every kind of probe."""
 
+import functools
+
+import numpy as np
+
 from tvrl_jax.probing import (
+    attentive,
     cls,
     constant,
     cox,
@@ -17,9 +22,10 @@ from tvrl_jax.probing.features import Encoder, Features, compute
 from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.study import Study
 
-FIT = {  # of one feature matrix
+FIT = {  # of one feature matrix, or of what READ gives
     "linear": linear.fit,
     "ridge": ridge.fit,
+    "attentive": attentive.fit,
     "knn": knn.fit,
     "cox": cox.fit,
     "hazard": hazard.fit,
@@ -69,12 +75,31 @@ def _probe(encoder: Encoder, features: dict[str, Features], study: Study) -> lis
     """One of the probes of frozen features."""
     kind = study.config.kind
     settings = study.config[kind].to_dict()
-    if kind == "cls":
-        clips = {s: cls.Clips(f.frame_FD, _windows(study, s)) for s, f in features.items()}
-        return [p for part in study.problems for p in cls.fit(encoder, clips, part, **settings)]
+    given = READ.get(kind, _matrix)(features, study, settings)
+    fit = functools.partial(cls.fit, encoder) if kind == "cls" else FIT[kind]
+    return [p for part in study.problems for p in fit(given, part, **settings)]
+
+
+def _matrix(features: dict[str, Features], study: Study, settings: dict) -> dict:
+    """split -> [N, D]; takes the key out of the settings that says which."""
     field = MATRIX[settings.pop("feature")]
-    matrix = {split: getattr(f, field) for split, f in features.items()}
-    return [p for part in study.problems for p in FIT[kind](matrix, part, **settings)]
+    return {split: getattr(f, field) for split, f in features.items()}
+
+
+def _tokens(features: dict[str, Features], study: Study, settings: dict) -> dict:
+    """split -> tokens of the frames; takes the key out that says how many."""
+    limit, made = settings.pop("frames"), {}
+    for split, f in features.items():
+        frames_N = np.array([study.store.series[i].frames for i in study.series[split]])
+        made[split] = attentive.tokens(f.token_FD, f.held_F, frames_N, limit)
+    return made
+
+
+def _clips(features: dict[str, Features], study: Study, settings: dict) -> dict:
+    return {s: cls.Clips(f.frame_FD, _windows(study, s)) for s, f in features.items()}
+
+
+READ = {"attentive": _tokens, "cls": _clips}  # what a kind reads of the features, if no matrix
 
 
 def _windows(study: Study, split: str) -> windows.Windows:
