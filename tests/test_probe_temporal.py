@@ -598,6 +598,7 @@ def test_a_joint_encoder_has_still_clips_and_tokens_of_tubelets(encoder, store, 
         embed_time=None,
         temporal=lambda p, x, valid, *, train, key: (x.mean(1), x),
         grid=(2, 1, 2),
+        width=3,
     )
     joint = Encoder(network, {"encoder": {"vit": {}}}, {}, encoder.config)
     settings = dict(frames=4, stride=1, sampling="random", relative_time=True, every=1)
