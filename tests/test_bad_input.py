@@ -4,8 +4,10 @@ The command lines run in forks of one process that has imported absl already: ea
 take seconds to start.
 """
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -14,7 +16,7 @@ import pytest
 from conftest import ROOT
 
 from configs import base, causal, csimclr, cvrl, demo, ltn, probe_base, supervised, tvrl, videomae
-from tvrl_jax import manual, settings
+from tvrl_jax import cli, manual, settings, signals
 from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
 
@@ -188,6 +190,50 @@ def test_a_mistake_on_the_command_line_is_one_sentence(answers, arguments, words
     assert code == 2, said
     assert said.startswith("error: ") and said.count("\n") == 1 and len(said) < 500, said
     assert words in said
+
+
+def _out_of_memory():
+    raise MemoryError("Unable to allocate 10.9 TiB")
+
+
+def _interrupted():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _interrupted_import():
+    with contextlib.suppress(KeyboardInterrupt):
+        _interrupted()
+    raise ImportError("initialization failed")
+
+
+def _interrupted_before_the_loop():
+    with contextlib.suppress(KeyboardInterrupt):
+        _interrupted()
+    with signals.Interruption() as interruption:
+        assert interruption
+        interruption.leave()
+
+
+@pytest.mark.parametrize(
+    ("main", "code", "words"),
+    [
+        (_out_of_memory, 2, "error: there is not enough memory (Unable to allocate 10.9 TiB)"),
+        (_interrupted, 130, "interrupted; the same command starts it again."),
+        (_interrupted_import, 130, "interrupted; the same command starts it again."),
+        (_interrupted_before_the_loop, 130, ""),
+    ],
+)
+def test_how_a_command_ends(monkeypatch, capsys, main, code, words):
+    monkeypatch.setattr(cli, "_parse", lambda *_: None)
+    monkeypatch.setattr(cli, "_set_up_jax", lambda: None)
+    monkeypatch.setattr(cli, "_set_up_logging", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(SystemExit) as stop:
+        cli.run(main, doc="", required=(), template="configs.base")
+    assert stop.value.code == code and signal.getsignal(signal.SIGINT) == before
+    said = capsys.readouterr().err
+    assert said.startswith(words) and said.count("\n") == bool(words)
 
 
 @pytest.mark.parametrize("module", [base, probe_base])

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from tvrl_jax import configuration, manual, settings
 from tvrl_jax.errors import UserError, closest, nearest, shorten
+from tvrl_jax.signals import Remembered
 
 FLAGS = flags.FLAGS
 OWN = ("config", "workdir", "resume", "checkpoint", "step")
@@ -31,6 +32,11 @@ def run(main: Callable[[], None], *, doc: str, required: tuple[str, ...], templa
       template: module whose `get_config()` holds every key that a configuration must have.
     """
     _set_up_logging()
+    with Remembered() as interrupt:
+        _run(main, doc, required, template, interrupt)
+
+
+def _run(main, doc: str, required: tuple[str, ...], template: str, interrupt: Remembered) -> None:
     try:
         if any(re.fullmatch(r"--?h(elp\w*)?", argument) for argument in sys.argv[1:]):
             print(_help(doc, template))
@@ -41,9 +47,10 @@ def run(main: Callable[[], None], *, doc: str, required: tuple[str, ...], templa
     except UserError as error:
         sys.exit(_say(error))
     except KeyboardInterrupt:
-        print("interrupted; the same command starts it again.", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        sys.exit(_say_interrupted())
     except Exception as error:
+        if interrupt.seen:  # an import that is interrupted may fail with an error of its own
+            sys.exit(_say_interrupted())
         if not _is_out_of_memory(error):
             raise
         sys.exit(_say(_out_of_memory(error)))
@@ -52,6 +59,11 @@ def run(main: Callable[[], None], *, doc: str, required: tuple[str, ...], templa
 def _say(error: Exception) -> int:
     print(f"error: {error}", file=sys.stderr)
     return 2
+
+
+def _say_interrupted() -> int:
+    print("interrupted; the same command starts it again.", file=sys.stderr)
+    return INTERRUPTED
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -189,8 +189,12 @@ def from_json(text: str) -> ConfigDict:
 def differences(old: ConfigDict, new: ConfigDict) -> list[str]:
     """`key = old, not new` for all that makes it another run."""
     before, after = dict(leaves(old)), dict(leaves(new))
+    # What only one of them has comes last: it may be new to this version.
+    keys = sorted(
+        before.keys() | after.keys(), key=lambda k: (k not in before or k not in after, k)
+    )
     return [
         f"{key} = {before.get(key, 'absent')}, not {after.get(key, 'absent')}"
-        for key in sorted(before.keys() | after.keys())
+        for key in keys
         if before.get(key) != after.get(key) and not key.startswith(MAY_CHANGE)
     ]

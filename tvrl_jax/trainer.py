@@ -78,9 +78,7 @@ def _run(learner: step.Learner, store: Store, folder: Path, interruption: Interr
         mesh=mesh,
         kind=config.train.sharding,
     )
-    if interruption:
-        LOG.info("stopped by a signal before the first step; nothing was written")
-        interruption.leave()
+    _leave_early(interruption)
     run_folder.make(folder)
     with (
         run_folder.lock(folder) if sharding.is_main_process() else nullcontext(),
@@ -95,8 +93,15 @@ def _run(learner: step.Learner, store: Store, folder: Path, interruption: Interr
         progress = Progress(config.train.steps, clips, start)
         with MetricsLog(folder, config.log.tensorboard, start) as log:
             run = Run(learner, store, folder, mesh, checkpoints, log, progress, interruption)
+            _leave_early(interruption)
             progress.begin()
             _loop(run, state, start, losses)
+
+
+def _leave_early(interruption: Interruption) -> None:
+    if interruption:
+        LOG.info("stopped by a signal before the first step; there was nothing to save")
+        interruption.leave()
 
 
 def _resume(checkpoints: Checkpoints, fresh: states.State):
