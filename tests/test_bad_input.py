@@ -1,57 +1,20 @@
-"""What is typed wrong ends with one sentence that names it, whatever the mistake.
-
-The command lines run in forks of one process that has imported absl already: each would otherwise
-take seconds to start.
-"""
+"""What is typed wrong ends with one sentence that names it, whatever the mistake."""
 
 import contextlib
-import json
 import os
 import signal
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 from conftest import ROOT
+from forked import run_all
 
 from configs import base, causal, csimclr, cvrl, demo, ltn, probe_base, supervised, tvrl, videomae
 from tvrl_jax import cli, manual, settings, signals
 from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
 
-DRIVER = """
-import json, os, runpy, sys, tempfile, traceback
-from ml_collections import config_flags
-from configs import base, probe_base, tvrl
-from tvrl_jax import cli
-
-def child(script, arguments, out):
-    for number in (1, 2):
-        os.dup2(out, number)
-    sys.argv = [script, *arguments]
-    try:
-        runpy.run_path(script, run_name="__main__")
-        code = 0
-    except SystemExit as stop:
-        code = stop.code or 0
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    sys.stdout.flush(), sys.stderr.flush()
-    os._exit(code)
-
-answers = []
-for script, *arguments in json.load(sys.stdin):
-    with tempfile.TemporaryFile() as out:
-        process = os.fork()
-        if not process:
-            child(script, arguments, out.fileno())
-        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-        out.seek(0)
-        answers.append([code, out.read().decode()])
-json.dump(answers, sys.stdout)
-"""
 TVRL = "--config=configs/tvrl.py"
 KNN = "--config=configs/probe_knn.py"
 WORK = "--workdir=/nowhere/run"
@@ -173,15 +136,7 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
 
 @pytest.fixture(scope="module")
 def answers():
-    lines = json.dumps([arguments for arguments, _ in CASES])
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER], cwd=ROOT, input=lines, capture_output=True, text=True
-    )
-    assert not done.returncode, done.stderr
-    return {
-        tuple(arguments): answer
-        for (arguments, _), answer in zip(CASES, json.loads(done.stdout), strict=True)
-    }
+    return run_all([arguments for arguments, _ in CASES])
 
 
 @pytest.mark.parametrize(("arguments", "words"), CASES)

@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from forked import run_all
 
 
 def run(script: str, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess:
@@ -28,37 +30,45 @@ def assert_sentence(result: subprocess.CompletedProcess, *words: str) -> None:
 
 
 CONFIG = "--config=configs/tvrl.py:phantom_cardiac"
+WORKDIR = "--workdir=/nowhere/run"
+MISTAKES = [
+    ((), ["--config is missing"]),
+    ((CONFIG,), ["--workdir is missing"]),
+    ((CONFIG, WORKDIR, "--wrkdir=x"), ["--wrkdir", "workdir"]),
+    ((CONFIG, WORKDIR, "--config.optim.lrr=1"), ["optim.lrr", "optim.lr"]),
+    ((CONFIG, WORKDIR, "--config.otpim.lr=1"), ["otpim.lr", "optim.lr"]),
+    ((CONFIG, WORKDIR, "--config.optim.lr=fast"), ["optim.lr"]),
+    ((CONFIG, WORKDIR, "--config.seed=1.5"), ["seed"]),
+    ((CONFIG, WORKDIR, "--config.seed=-1"), ["config.seed", "0 or more"]),
+    ((CONFIG, WORKDIR, "--config.optim.lr=nan"), ["config.optim.lr"]),
+    ((CONFIG, WORKDIR, "--config.model={}"), ["config.model"]),
+    ((CONFIG, WORKDIR, "--config.model.arch=huge"), ["model.arch", "huge"]),
+    (
+        (CONFIG, WORKDIR, "--config.data.root=/nowhere", "--config.data.phantom.kind="),
+        ["/nowhere"],
+    ),
+    ((CONFIG, WORKDIR, "somewhere"), ["somewhere"]),
+    (
+        ("--config=configs/tvrl.py:phantom_cardiacs", WORKDIR),
+        ["phantom_cardiacs", "phantom_cardiac"],
+    ),
+    (("--config=configs/tvlr.py", WORKDIR), ["tvlr"]),
+]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ((), ["--config is missing"]),
-        ((CONFIG,), ["--workdir is missing"]),
-        ((CONFIG, "--wrkdir=x"), ["--wrkdir", "workdir"]),
-        ((CONFIG, "--config.optim.lrr=1"), ["optim.lrr", "optim.lr"]),
-        ((CONFIG, "--config.otpim.lr=1"), ["otpim.lr", "optim.lr"]),
-        ((CONFIG, "--config.optim.lr=fast"), ["optim.lr"]),
-        ((CONFIG, "--config.seed=1.5"), ["seed"]),
-        ((CONFIG, "--config.seed=-1"), ["config.seed", "0 or more"]),
-        ((CONFIG, "--config.optim.lr=nan"), ["config.optim.lr"]),
-        ((CONFIG, "--config.model={}"), ["config.model"]),
-        ((CONFIG, "--config.model.arch=huge"), ["model.arch", "huge"]),
-        ((CONFIG, "--config.data.root=/nowhere", "--config.data.phantom.kind="), ["/nowhere"]),
-        ((CONFIG, "somewhere"), ["somewhere"]),
-        (("--config=configs/tvrl.py:phantom_cardiacs",), ["phantom_cardiacs", "phantom_cardiac"]),
-        (("--config=configs/tvlr.py",), ["tvlr"]),
-        (("--config.seed=1", CONFIG), ["--config"]),
-    ],
-)
-def test_mistakes_of_train(arguments, words, tmp_path):
-    workdir = tmp_path / "run"
-    if words != ["--workdir is missing"]:
-        arguments = (*arguments, f"--workdir={workdir}")
-    if words == ["--config is missing"]:
-        arguments = ()
-    assert_sentence(run("train.py", *arguments), *words)
-    assert not workdir.exists()
+@pytest.fixture(scope="module")
+def answers():
+    return run_all([("train.py", *arguments) for arguments, _ in MISTAKES])
+
+
+@pytest.mark.parametrize(("arguments", "words"), MISTAKES)
+def test_mistakes_of_train(answers, arguments, words):
+    code, said = answers["train.py", *arguments]
+    lines = said.splitlines()
+    assert code == 2 and len(lines) == 1 and lines[0].startswith("error: "), said
+    for word in words:
+        assert word in said
+    assert not Path("/nowhere").exists()
 
 
 @pytest.mark.parametrize(("script", "key"), [("train.py", "seed=0"), ("probe.py", "seeds=5")])

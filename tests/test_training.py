@@ -139,11 +139,10 @@ def test_the_averaged_encoder_may_give_the_target(config, tmp_path):
 
 
 def test_another_model_is_refused_and_the_folder_stays_as_it_is(config, tmp_path):
-    config.train.steps = 1
     trainer.train(config, tmp_path)
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    config.update_from_flattened_dict({"model.arch": "micro", "train.steps": 2})
-    with pytest.raises(UserError, match=r"step 1 is of another model \(params/.* is \(.*, not"):
+    config.update_from_flattened_dict({"model.arch": "micro", "train.steps": 7})
+    with pytest.raises(UserError, match=r"step 6 is of another model \(params/.* is \(.*, not"):
         trainer.train(config, tmp_path, resume=True)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
