@@ -15,6 +15,7 @@ from tvrl_jax.errors import UserError
 from tvrl_jax.probing import (
     cls,
     constant,
+    finetune_program,
     paired,
     passes,
     predictions,
@@ -287,6 +288,35 @@ def test_fine_tuning_learns_what_the_frames_show(encoder, store, config, tmp_pat
     learnt = suite.run(encoder, store, config, tmp_path, quiet)
     value = pd.DataFrame(learnt.rows).set_index(["seed", "metric"]).value
     assert value["all", "r2"] > 0.3
+
+
+def test_a_fine_tuning_step_compiles_once_also_from_a_restored_checkpoint(encoder):
+    """A restored array is bound to its device, and so is what a step returns; a new one is not."""
+    device = jax.devices()[0]
+    bound = encoder._replace(params=jax.device_put(encoder.params, device))
+    augment = probe_base.get_config().augment.to_dict()
+    compiled = finetune_program.compile_for(bound, "regression", augment=augment, clip_norm=1.0)
+    network = finetune_program.start(bound, outputs=1, seed=0, clip_norm=1.0)
+    shape = (2, 1, 4)  # batch, views, frames
+    batch = dict(
+        clip_BVTHWC=np.zeros((*shape, tiny.SIZE, tiny.SIZE, 1), np.uint8),
+        time_BVT=np.zeros(shape, np.float32),
+        valid_BVT=np.ones(shape, bool),
+        target_B=np.zeros(2, np.float32),
+        weight_B=np.ones(2, np.float32),
+    )
+    for step in range(2):
+        network, _ = compiled.step(network, batch, jax.random.key(step), 1e-3, 0.0)
+    assert compiled.step._cache_size() == 1
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(bound.params))
+
+
+def test_the_cls_probe_refuses_a_joint_encoder_before_any_feature(encoder, store, config):
+    whole = {"encoder": {"blocks": np.zeros(1)}}
+    config.kind, said = "cls", []
+    with pytest.raises(UserError, match='config.kind = "cls" needs a temporal encoder'):
+        suite.run(encoder._replace(params=whole), store, config, "/nowhere", said.append)
+    assert not said
 
 
 def test_a_diverging_fine_tuning_stops_in_words(encoder, store, config, tmp_path):

@@ -1,5 +1,6 @@
 """Laws of the run's log, its tables and its report."""
 
+import functools
 import io
 import itertools
 import json
@@ -26,6 +27,7 @@ from tvrl_jax.report import (
 )
 from tvrl_jax.report.metricslog import FILE, MetricsLog, read_metrics
 from tvrl_jax.report.progress import Progress, duration
+from tvrl_jax.report.style import COLOURS
 
 EVIL = '<script>alert("x")</script>'
 
@@ -415,6 +417,16 @@ def test_the_roc_curve_encloses_the_rank_statistic():
     assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
 
 
+def test_a_method_looks_the_same_in_every_figure_of_a_page():
+    rows = [_row(name, value=0.5) for name in ("tvrl", "supervised", "untrained")]
+    lines = compare.compare(rows, ("untrained",), 1.0)
+    draw = functools.partial(plots.forest, lines, ("untrained",), {}, title="", no_skill=0.0)
+    alone, amid = (_pixels(draw(everyone=e)) for e in ((), ("tvrl", "supervised", "untrained")))
+    seen = [{tuple(p) for p in image[..., :3].reshape(-1, 3)} for image in (alone, amid)]
+    third = tuple(int(COLOURS[2][i : i + 2], 16) for i in (1, 3, 5))
+    assert third in seen[1] and third not in seen[0]
+
+
 def test_principal_axes_find_the_plane_that_holds_everything():
     rng = np.random.default_rng(0)
     plane = rng.normal(size=(50, 2))
@@ -537,6 +549,24 @@ def test_every_probe_of_a_folder_is_drawn_with_its_own_scores(tmp_path):
 def test_a_label_of_several_numbers_has_no_scatter_plot():
     arrays = {"label/death": np.ones((5, 2)), "prediction/tvrl/death": np.ones((5, 1))}
     assert evidence.tasks_of({**arrays, "label/LVEF": np.ones(5)}) == ["LVEF"]
+
+
+def test_a_probe_of_times_to_an_event_leaves_no_empty_pictures():
+    cox = {"label/death": np.ones((5, 2)), "prediction/tvrl/death": np.ones((5, 1))}
+    linear = {"label/LVEF": np.arange(5.0), "prediction/tvrl/LVEF": np.ones((5, 1))}
+    feature = {"feature/tvrl": np.random.default_rng(0).normal(size=(5, 3))}
+    kept = {"cox": cox | feature, "linear": linear | feature}
+    assert evidence.probes_of(kept, [_row(probe="cox"), _row()]) == ["linear"]
+    gallery = evidence.embedding(kept.values()).parts[0]
+    assert [picture.alt.endswith("by LVEF") for picture in gallery.pictures] == [True]
+    assert "no map" in evidence.embedding([cox | feature]).parts[0].text
+
+
+def test_padding_in_the_sheet_of_clips_is_explained():
+    clips = np.ones((2, 2, 4, 8, 8, 1), np.uint8)
+    assert "padding" not in evidence.augmented(clips).parts[0].caption
+    clips[0, 1, 3] = 0
+    assert "A black frame is padding." in evidence.augmented(clips).parts[0].caption
 
 
 def test_a_probe_folder_gets_its_own_report(tmp_path):

@@ -75,7 +75,8 @@ def fit(
     rows = [_rows(draw, **steps) for draw in problem.draws]
     total = len(cells) * sum(map(len, rows))
     progress = Progress(total, clips=steps["batch_size"], shown=SHOWN)
-    progress.message(f"{len(rows) * len(cells)} networks to train; the first step compiles")
+    count = len(rows) * len(cells)
+    progress.message(f"{count} network{'s' * (count > 1)} to train; the first step compiles")
     predictions, begun = [], 0
     for m, draw in enumerate(problem.draws):
         job = Job(compiled, cheap, problem, m, rows[m], steps["evaluations"], progress)

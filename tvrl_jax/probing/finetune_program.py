@@ -31,9 +31,10 @@ def start(encoder: Encoder, *, outputs: int, seed: int, clip_norm: float) -> Net
     width = encoder.network.width
     params = {"network": encoder.params, "head": heads.init(jax.random.key(seed), width, outputs)}
     params = jax.tree.map(jnp.array, params)  # copies: the steps give their arrays away
-    return Network(
-        params, jax.tree.map(jnp.array, encoder.extra), _optimiser(clip_norm).init(params)
-    )
+    extra = jax.tree.map(jnp.array, encoder.extra)
+    network = Network(params, extra, _optimiser(clip_norm).init(params))
+    # All bound to one device, as what a step returns is: else the second step compiles again.
+    return jax.device_put(network, jax.devices()[0])
 
 
 def compile_for(encoder: Encoder, kind: str, *, augment: dict, clip_norm: float) -> Compiled:

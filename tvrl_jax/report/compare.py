@@ -20,7 +20,7 @@ SPREAD = ("_sd_draw", "_sd_optimisation")  # ends of a metric's name: a deviatio
 PER_CLASS = "patients_per_class"  # metric of a row that counts the test patients of a class
 FEW = 10  # of them; a task with fewer is marked
 SMALL = " !"  # after its name
-SMALL_NOTE = f"! a class has fewer than {FEW} test patients, so the numbers say little"
+SMALL_NOTE = f"! a class, or the event, has fewer than {FEW} test patients: the numbers say little"
 
 
 class Cell(NamedTuple):

@@ -48,9 +48,13 @@ def predictions(kept: Mapping[str, Mapping], results: Sequence[Mapping]) -> Sect
 
 
 def probes_of(kept: Mapping[str, Mapping], results: Sequence[Mapping]) -> list[str]:
-    """The kinds of probe that kept predictions, in the order of the results."""
+    """The kinds of probe that kept predictions of one number, in the order of the results."""
     order = [probe for probe, _ in compare.settings_of(results)]
-    found = [probe for probe, arrays in kept.items() if methods_of(arrays, "prediction")]
+    found = [
+        probe
+        for probe, arrays in kept.items()
+        if methods_of(arrays, "prediction") and tasks_of(arrays)
+    ]
     return sorted(found, key=lambda probe: order.index(probe) if probe in order else len(order))
 
 
@@ -110,12 +114,14 @@ def _scores(results: Sequence[Mapping], method: str, probe: str, task: str) -> l
 
 
 def embedding(kept: Iterable[Mapping[str, np.ndarray]]) -> Section:
-    """Of the first probe that kept features: they are the same for all."""
+    """Of the first probe that kept features and a label to colour them by: they are all alike."""
     title = "Maps of the features"
-    arrays = next((arrays for arrays in kept if methods_of(arrays, "feature")), {})
+    found = (arrays for arrays in kept if methods_of(arrays, "feature") and tasks_of(arrays))
+    arrays = next(found, {})
     methods = methods_of(arrays, "feature")
     if not methods:
-        return Section(title, [Text("No features in predictions_PROBE.npz: no map can be drawn.")])
+        missing = "No features with a label of one number in predictions_PROBE.npz: no map."
+        return Section(title, [Text(missing)])
     caption = (
         f"{_label(methods[0])}: the test series on the principal axes of their standardised "
         "features. A gradient of colour means that a target is among the features' largest "
@@ -173,6 +179,8 @@ def augmented(clips: np.ndarray | None) -> Section:
         f"{len(clips)} augmented clips of the first step, four frames of each{above}. "
         "All frames of a view share one draw."
     )
+    frames = clips.reshape(*clips.shape[:-3], -1)
+    caption += " A black frame is padding." if (frames == 0).all(-1).any() else ""
     return Section(title, [Picture(pictures.sheet(clips), caption, caption, plot=False)])
 
 

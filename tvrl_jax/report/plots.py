@@ -176,11 +176,14 @@ def forest(
     *,
     title: str,
     no_skill: float,
+    everyone: Sequence[str] = (),
 ) -> bytes:
     """Value and interval of each method, a band per task; `no_skill` is marked by a line.
 
-    `lines` are those of one metric, as from `compare.compare`.
+    `lines` are those of one metric, as from `compare.compare`. `everyone`: the methods of all
+    figures of a page, so that one looks the same in each; () = those of this one.
     """
+    everyone = list(everyone or methods)
     figure = Figure(figsize=(6.8, 0.7 + len(lines) * (0.12 + 0.14 * len(methods))))
     axis = figure.subplots()
     axis.axvline(no_skill, color=GREY, lw=1)
@@ -192,7 +195,8 @@ def forest(
         value = np.array([cell.value for _, cell in cells])
         low, high = (np.array([getattr(cell, k) for _, cell in cells]) for k in ("low", "high"))
         place = [row + (index - (len(methods) - 1) / 2) * step for row, _ in cells]
-        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+        look = everyone.index(name)
+        colour, marker = COLOURS[look % len(COLOURS)], MARKERS[look % len(MARKERS)]
         axis.hlines(place, low, high, color=colour, lw=1.4)
         axis.plot(value, place, marker, color=colour, ms=4.5, label=labels.get(name, name))
     axis.set_yticks(range(len(lines)), [task_text(line) for line in lines])

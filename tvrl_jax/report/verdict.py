@@ -26,7 +26,7 @@ def section(results: Sequence[Mapping]) -> Section:
         shown = [
             Text(f"{compare.heading(probe, fraction).capitalize()}."),
             table(lines, methods),
-            *_figures(lines, methods),
+            *_figures(lines, methods, compare.methods_of(results)),
         ]
         parts += shown if index == 0 else [Fold(compare.heading(probe, fraction), shown[1:])]
     parts += [Fold(SPREAD, [made]) for made in spread(results)]
@@ -81,13 +81,13 @@ def spread(results: Sequence[Mapping]) -> list[Table]:
     return [Table(head, body, note=note, left=4)] if body else []
 
 
-def _figures(lines: Sequence[compare.Line], methods: Sequence[str]) -> list[Picture]:
-    pictures = []
+def _figures(lines: Sequence[compare.Line], methods, everyone) -> list[Picture]:
+    pictures, looks = [], dict(labels=compare.LABELS, everyone=everyone)
     for metric, no_skill in NO_SKILL.items():
         own = [line for line in lines if line.metric == metric]
         if own:
             name = metric_text(metric)
-            figure = plots.forest(own, methods, compare.LABELS, title=name, no_skill=no_skill)
+            figure = plots.forest(own, methods, **looks, title=name, no_skill=no_skill)
             alt = f"{name} of each method and task, with intervals; the numbers are in the table"
             pictures.append(Picture(figure, alt))
     return pictures
