@@ -11,6 +11,7 @@ with three to five axes); times are [T] or [S,T] and their name says the unit (`
 import math
 import os
 import re
+import threading
 import tokenize
 import zipfile
 import zlib
@@ -24,11 +25,15 @@ from tvrl_jax.errors import UserError
 FRAMES = ("cine", "frames", "video", "images", "image", "arr_0")
 TIMES = re.compile(rf"(trigger_)?times?_({'|'.join(SECONDS)})")
 BROKEN = (ValueError, SyntaxError, KeyError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
+# NumPy parses a header as Python source, which CPython 3.11 now and then fails to do in two threads
+# at once ("AST constructor recursion depth mismatch").
+PARSING = threading.Lock()
 DEFLATE = 1100  # no deflated byte stands for more bytes than this
 
 
 def read(path: str) -> list[Image]:
-    return _read_npz(path) if path.lower().endswith(".npz") else _read_npy(path)
+    with PARSING:
+        return _read_npz(path) if path.lower().endswith(".npz") else _read_npy(path)
 
 
 def _read_npy(path: str) -> list[Image]:
