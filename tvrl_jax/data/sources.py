@@ -116,8 +116,9 @@ def find_missing(
         if os.path.exists(source.path):
             continue
         if on_bad == "stop":
+            shown = shorten(source.path, 300)
             raise UserError(
-                f"{place(where, source.row, mapping, 'path')}: {source.path} does not exist; "
+                f"{place(where, source.row, mapping, 'path')}: {shown} does not exist; "
                 'correct the path or data.root, or set data.on_bad="skip" to leave such rows out.'
             )
         missing.append(Skipped(source.row, source.path, "the file does not exist"))
