@@ -21,6 +21,8 @@ def get_config(cohort: str = "own") -> ConfigDict:
     c.model.head_norm = True
     c.objective.temperature = 0.1  # of InfoNCE: cosines are divided by it
     c.objective.mask_ratio = 0.15  # probability of each valid frame to be hidden
+    # True: the compared clips lack the hidden frames, too, as published. False: they lack nothing.
+    c.objective.masked_contrast = True
     c.objective.latent_weight = 0.5  # w of (1 - w) contrastive + w latent, once it is on
     c.objective.start_fraction = 0.5  # of the training, before which w is 0
     c.objective.distance = "cosine"  # of prediction and target: cosine or smooth_l1

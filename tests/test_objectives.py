@@ -15,11 +15,12 @@ from tvrl_jax.data.packing import Packing, capacity, places
 from tvrl_jax.errors import UserError
 from tvrl_jax.models import encoder
 from tvrl_jax.models.build import build
-from tvrl_jax.objectives import OBJECTIVES, causal, latent, supervised, tvrl, views
+from tvrl_jax.objectives import OBJECTIVES, causal, contrastive, latent, supervised, tvrl, views
 
 ROWS, FRAMES, SIDE = 4, 4, 16
 IN_VIEWS = ("clip_BVTHWC", "time_BVT", "valid_BVT", "start_BV")
 LATENT = dict(temperature=0.1, distance="cosine", target_norm="none")
+TVRL = dict(LATENT, masked_contrast=True)
 # One of each rule; cvrl and csimclr share theirs with csimclr_te.
 RULES = ("csimclr_te", "ltn", "videomae", "tvrl", "causal", "supervised")
 WITH_BATCHNORM = ("csimclr_te", "tvrl")  # the others with linear patches, which compile sooner
@@ -242,7 +243,7 @@ def latent_step():
     @compiled
     def step(params, batch, masked_BVT):
         def scalar(params):
-            outcome = tvrl.outcome(net, params, extra, batch, masked_BVT, 1.0, None, **LATENT)
+            outcome = tvrl.outcome(net, params, extra, batch, masked_BVT, 1.0, None, **TVRL)
             return outcome.loss, outcome
 
         return jax.grad(scalar, has_aux=True)(params)
@@ -346,10 +347,33 @@ def test_tvrl_contrast_is_blind_to_masked_frames():
 
     @compiled
     def both(feature):
-        return tvrl.hide_and_predict(net, params, feature, batch, masked, None)
+        return tvrl.hide_and_predict(
+            net, params, feature, batch, masked, None, masked_contrast=True
+        )
 
     spoilt = jnp.where(masked[..., None], noise, feature)
     assert_same(both(feature), both(spoilt), rtol=0)
+
+
+def test_tvrl_contrast_may_see_all_frames_and_then_is_that_of_csimclr_te():
+    net, params, extra = network("tvrl")
+    batch = batch_of()
+    masked = some_masked(batch)
+
+    @compiled
+    def both(batch):
+        rule = dict(LATENT, masked_contrast=False)
+        hidden = tvrl.outcome(net, params, extra, batch, masked, 0.5, None, **rule)
+        plain = contrastive.loss(net, params, extra, batch, None, 0.0, temperature=0.1)
+        return hidden, plain
+
+    hidden, plain = both(batch)
+    # BatchNorm over four rows amplifies how sums of another order are rounded.
+    assert_same(hidden.metrics["loss_contrastive"], plain.loss, rtol=5e-5)
+    assert_same(hidden.embedding_BVE, plain.embedding_BVE, atol=5e-4)
+    _, blind = latent_step()(params, batch, masked)
+    assert_same(hidden.metrics["loss_latent"], blind.metrics["loss_latent"], rtol=1e-6)
+    assert abs(blind.metrics["loss_contrastive"] - plain.loss) > 1e-3
 
 
 @pytest.mark.parametrize("method", ["tvrl", "causal"])

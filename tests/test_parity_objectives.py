@@ -18,6 +18,7 @@ from tvrl_jax.objectives import causal, contrastive, latent, ltn, tvrl, videomae
 
 both = pytest.mark.parametrize("kind", PRECISIONS)
 LATENT = dict(temperature=0.1, distance="cosine", target_norm="none")
+TVRL = dict(LATENT, masked_contrast=True)
 # Each program runs once or a few times: compiling it is what takes time.
 compiled = functools.partial(
     jax.jit,
@@ -151,9 +152,11 @@ def test_tvrl_step(parity_dir, kind):
     masked = jnp.asarray(pair(recording, "token_mask") == 2)
 
     def rule(params, extra, batch):
-        outcome = tvrl.outcome(net, params, extra, batch, masked, 0.5, None, **LATENT)
+        outcome = tvrl.outcome(net, params, extra, batch, masked, 0.5, None, **TVRL)
         feature, _ = views.frame_features(net, params, extra, batch, None)
-        cls, _ = tvrl.hide_and_predict(net, params, feature, batch, masked, None)
+        cls, _ = tvrl.hide_and_predict(
+            net, params, feature, batch, masked, None, masked_contrast=True
+        )
         return outcome, (feature, cls)
 
     with precision(kind) as dtype:
