@@ -19,9 +19,10 @@ SMALL = """
     train.checkpoint_every log.every log.diagnose_every
 """.split()
 CARDIAC = """
-    data.root data.phantom.subjects data.phantom.size data.image_size data.fit data.pixel_mm
-    model.input_mean model.input_std
+    data.phantom.size data.image_size data.fit data.pixel_mm model.input_mean model.input_std
 """.split()
+# 300 and 450 patients to test on: with 135 a difference of 0.12 in AUROC is not told from chance.
+SUBJECTS = {"phantom_cardiac": 2000, "phantom_retina": 3000}
 
 
 def get_config(cohort: str = "own") -> ConfigDict:
@@ -46,6 +47,8 @@ def get_config(cohort: str = "own") -> ConfigDict:
 
     c.only = ConfigDict()  # METHOD.SECTION.KEY: for one method alone, each with its reason
     c.only.videomae = _videomae(c.shared)
+    # Hiding frames from what is compared is an augmentation that the others do not have.
+    c.only.tvrl = ConfigDict({"objective": {"masked_contrast": False}})
 
     c.probe = ConfigDict()  # keys of configs/probe_base.py, for every method and kind
     c.probe.fractions = (0.01, 0.1, 1.0)  # shares of the labelled training patients, nested
@@ -70,6 +73,9 @@ def _shared(cohort: str) -> ConfigDict:
         _take(shared, demo.get_config(), SMALL + CARDIAC)
     if cohort == "phantom_retina":
         _take(shared, demo.get_config(), SMALL)
+    if cohort in SUBJECTS:
+        shared.data.root += "_compare"
+        shared.data.phantom.subjects = SUBJECTS[cohort]
     for key in ("method", "seed", "objective"):
         del shared[key]
     return shared
