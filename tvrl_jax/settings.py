@@ -111,7 +111,9 @@ def check(config: ConfigDict, inherited: tuple[str, ...] = ()) -> None:
         _check_split(values["data.split_fractions"])
 
 
-def check_sections(config: ConfigDict, template: ConfigDict, open_sections=("objective",)) -> None:
+def check_sections(
+    config: ConfigDict, template: ConfigDict, open_sections=("objective", "only")
+) -> None:
     """Raises UserError for a section or key of `template` that `config` lacks (or has besides)."""
     for name, section in template.items():
         if not isinstance(section, ConfigDict) or name in open_sections:
