@@ -57,6 +57,7 @@ def small_plan(config, folder, known) -> Plan:
 @pytest.mark.parametrize("cohort", sorted(cohorts.PRESETS))
 def test_methods_differ_only_in_what_makes_them(cohort, known, tmp_path):
     config = presets.get_config(cohort)
+    config.shared.data.targets = config.shared.data.targets or ("label:regression",)
     trained = small_plan(config, tmp_path, known).pretraining
     allowed = {key for only in config.only.values() for key, _ in settings.leaves(only)}
     for key in plan.differing(trained):
@@ -123,6 +124,11 @@ def test_untrained_is_measured_once_for_each_architecture(known, tmp_path):
         (lambda c: c.only.update({"tvrl": {"optim": {"lr": float("nan")}}}), ["optim.lr"]),
         (lambda c: c.probe.update({"fraction": (1.0,)}), ["config.probe", "fractions"]),
         (lambda c: c.shared.optim.update(lr=-1.0), ["optim.lr", "greater than 0"]),
+        (lambda c: c.shared.optim.update(accumulate=10**6), ["optim.accumulate", "train.steps"]),
+        (lambda c: c.only.update({"cvrl": {"clips": {"windows": 1}}}), ['method "cvrl" takes 2']),
+        (lambda c: c.probe.update(fractions=()), ["config.fractions is empty"]),
+        (lambda c: c.shared.data.update(targets=()), ["shared.data.targets", '"linear"']),
+        (lambda c: c.update(probes=("cox",)), ["shared.data.columns.event", '"cox"']),
     ],
 )
 def test_mistakes_are_found_before_anything_runs(change, words, known, tmp_path):

@@ -27,7 +27,7 @@ from tvrl_jax.probing import (
     tasks,
     windows,
 )
-from tvrl_jax.report import compare, tables
+from tvrl_jax.report import tables, wording
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_rows_of_all_methods_reach_results_csv(encoder, store, config, tmp_path)
     assert (chance.value == 0.5).all()
     assert any("fewer than 10" in note for note in results.notes)
     printed = tables.comparison(results.rows)
-    assert "large !" in printed and "radius !" not in printed and compare.SMALL_NOTE in printed
+    assert "large !" in printed and "radius !" not in printed and wording.SMALL_NOTE in printed
     assert set(results.notes) <= set(said)
 
 
@@ -244,7 +244,7 @@ def test_the_probes_that_learn_in_steps_run_and_leave_the_encoder_alone(
         ({"against": ("runs/a", "runs/a")}, ["config.against names 'runs/a' twice"]),
         (
             {"data.targets": ("radius:regression", "radius:classification")},
-            ["data.targets names 'radius' twice"],
+            ['data.targets names "radius" twice'],
         ),
         ({"bootstrap.seed": -1}, ["config.bootstrap.seed = -1", "0 or more"]),
         ({"untrained_seed": -1}, ["config.untrained_seed = -1", "0 or more"]),

@@ -24,6 +24,7 @@ from tvrl_jax.report import (
     plots,
     tables,
     verdict,
+    wording,
 )
 from tvrl_jax.report.metricslog import FILE, MetricsLog, read_metrics
 from tvrl_jax.report.progress import Progress, duration
@@ -295,7 +296,7 @@ def test_average_precision_above_the_constant_predictor_is_no_mark():
     three = ("tvrl", "untrained", "constant")
     assert _best(rows, three) == [[True, False, False]]
     lines = compare.compare(rows, three, 1.0)
-    assert "constant predictor is not counted" in compare.note(lines)
+    assert "constant predictor is not counted" in wording.note(lines)
     above = [ours, _row("constant", value=0.9, **kind), rows[-1]]
     assert _best(above, three) == [[False, False, False]]
 
@@ -350,8 +351,8 @@ def test_a_task_with_few_test_patients_of_a_class_is_marked_in_the_table(style):
 
     text = table(rows + counts)
     assert "AF !" in text and "CAD !" not in text and "LVEF !" not in text
-    assert compare.SMALL_NOTE in text and "patients_per_class" not in text
-    assert compare.SMALL_NOTE not in table(rows + counts[1:])
+    assert wording.SMALL_NOTE in text and "patients_per_class" not in text
+    assert wording.SMALL_NOTE not in table(rows + counts[1:])
 
 
 def test_the_spread_among_fits_has_a_table_of_its_own():

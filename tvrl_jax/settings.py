@@ -87,12 +87,9 @@ def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def check(config: ConfigDict, inherited: tuple[str, ...] = ()) -> None:
-    """Raises UserError for a value that makes no sense, naming its key.
-
-    `inherited`: keys that may be empty or 0, because then another configuration has the say.
-    """
-    values = {k: v for k, v in leaves(config) if v or k not in inherited}
+def check(config: ConfigDict) -> None:
+    """Raises UserError for a value that makes no sense, naming its key."""
+    values = dict(leaves(config))
     for key, value in values.items():
         _check_finite(key, value)
     for keys, holds, what in RULES:

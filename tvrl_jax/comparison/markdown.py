@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tvrl_jax.comparison import summary
 from tvrl_jax.comparison.plan import Plan
 from tvrl_jax.comparison.summary import Grid, Results
-from tvrl_jax.report import compare
+from tvrl_jax.report import wording
 
 
 def text(plan: Plan, results: Results, facts: Sequence[tuple[str, str]]) -> str:
@@ -16,7 +16,7 @@ def text(plan: Plan, results: Results, facts: Sequence[tuple[str, str]]) -> str:
     if failed:
         parts += ["## Not done", "\n".join(f"* {line}" for line in failed)]
     for at in summary.settings_of(results):
-        parts.append(f"## {compare.heading(*at)}")
+        parts.append(f"## {wording.heading(*at)}")
         parts.append(table(summary.scores(plan, results, at)))
         claims = summary.claims(plan, results, at)
         parts += [summary.verdict(claims, at), table(claims)] if claims.rows else []

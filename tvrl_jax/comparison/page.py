@@ -6,7 +6,7 @@ from pathlib import Path
 from tvrl_jax.comparison import figures, summary
 from tvrl_jax.comparison.plan import TRAIN, Plan
 from tvrl_jax.comparison.summary import Grid, Results, Setting
-from tvrl_jax.report import alarms, compare
+from tvrl_jax.report import alarms, compare, wording
 from tvrl_jax.report import facts as settings_facts
 from tvrl_jax.report.metricslog import FILE, read_metrics
 from tvrl_jax.report.page import (
@@ -76,8 +76,8 @@ def _results(plan: Plan, results: Results) -> list[Section]:
         if not settings:
             continue
         parts = _at(plan, results, settings[0])
-        parts += [Fold(compare.heading(*at), _at(plan, results, at)) for at in settings[1:]]
-        made.append(Section(compare.heading(*settings[0]).capitalize(), parts))
+        parts += [Fold(wording.heading(*at), _at(plan, results, at)) for at in settings[1:]]
+        made.append(Section(wording.heading(*settings[0]).capitalize(), parts))
     return made
 
 
@@ -101,8 +101,8 @@ def _all_metrics(plan: Plan, results: Results, at: Setting) -> Table:
     names = summary.methods_of(plan, results, at)
     rows = [row for row in results.by_key.values() if row["probe"] == at.probe]
     lines = compare.compare(rows, names, at.fraction, probe=at.probe)
-    head, body = compare.grid(lines, names, summary.LABELS)
-    return Table(head, body, note=compare.note(lines), left=2)
+    head, body = wording.grid(lines, names, summary.LABELS)
+    return Table(head, body, note=wording.note(lines), left=2)
 
 
 def _efficiency(plan: Plan, results: Results) -> Section:

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from tvrl_jax import settings
+from tvrl_jax import agreement, learner, settings
 from tvrl_jax.errors import UserError, closest, nearest
+from tvrl_jax.probing import check as probes
 
 TRAIN = "pretrain"  # the kind of a cell that is no probe
 NAMED = ("method", "seed")  # keys of a pretraining that name the cell, and so always differ
@@ -50,11 +51,16 @@ class Plan(NamedTuple):
 
 
 def make(config: ConfigDict, folder: Path, presets: Presets) -> Plan:
-    """Raises UserError for a name that is not known, a key that is none, or nothing to do."""
+    """Raises UserError for what would fail in its cell hours later: a name that is not known, a key
+    that is none, settings that disagree, or nothing to do."""
     check(config, presets)
     trained = {m: pretraining(config, m, config.seeds[0], presets) for m in config.methods}
-    for method in config.methods:
-        settings.check(trained[method])
+    for of_method in trained.values():
+        settings.check(of_method)
+        agreement.check(of_method, learner.find_objective(of_method))
+    for kind in config.probes:
+        probes.config(probing(config, kind, presets))
+        _check_asked(config, kind)
     cells = []
     for seed in config.seeds:
         for method in config.methods:
@@ -100,6 +106,31 @@ def pretraining(config: ConfigDict, method: str, seed: int, presets: Presets) ->
     return made
 
 
+def probing(config: ConfigDict, kind: str, presets: Presets) -> ConfigDict:
+    """The configuration of a kind of probe, for every method alike."""
+    made = presets.probe(kind)
+    apply(made, dict(settings.leaves(config.probe)), "config.probe")
+    return made
+
+
+def _check_asked(config: ConfigDict, kind: str) -> None:
+    """Raises UserError where the cohort is not said to have what a kind of probe predicts."""
+    data, own = config.shared.data, config.probe.get("data", ConfigDict())
+    if kind not in probes.SURVIVAL:
+        if not (own.get("targets") or data.targets):
+            raise UserError(
+                f'config.shared.data.targets is empty: probe "{kind}" predicts columns, such as '
+                '("LVEF:regression",).'
+            )
+        return
+    for column in ("event", "duration"):
+        if not (own.get("columns", {}).get(column) or data.columns[column]):
+            raise UserError(
+                f'config.shared.data.columns.{column} is empty: probe "{kind}" predicts the time '
+                "to an event; name the columns event and duration."
+            )
+
+
 def inherent(config: ConfigDict, key: str) -> bool:
     """Whether `shared` leaves a dotted key to the method."""
     return any(key == name or key.startswith(name + ".") for name in (*NAMED, *config.inherent))
@@ -142,15 +173,13 @@ def _train_cell(config, method: str, seed: int, folder: Path, presets: Presets) 
 
 
 def _probe_cell(config, trained: Cell, kind: str, baselines: tuple, presets: Presets) -> Cell:
-    start = presets.probe(kind)
-    made = presets.probe(kind)
-    apply(made, dict(settings.leaves(config.probe)), "config.probe")
+    made = probing(config, kind, presets)
     made.baselines = baselines
     place = trained.folder.with_name(f"probe_{kind}")
     arguments = (
         "probe.py",
         f"--config=configs/probe_{kind}.py",
-        *changed(start, made),
+        *changed(presets.probe(kind), made),
         f"--checkpoint={trained.folder}",
         f"--workdir={place}",
     )

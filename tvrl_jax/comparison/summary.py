@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tvrl_jax.comparison import collect, record
 from tvrl_jax.comparison.plan import TRAIN, Plan, differing
 from tvrl_jax.probing.rows import ALL
-from tvrl_jax.report import compare
+from tvrl_jax.report import compare, wording
 from tvrl_jax.report.metricslog import FILE, read_metrics
 from tvrl_jax.report.naming import metric_text
 from tvrl_jax.report.progress import duration
@@ -77,7 +77,7 @@ def methods_of(plan: Plan, results: Results, at: Setting) -> list[str]:
 
 def heading(results: Results, task: str, metric: str) -> str:
     """A task and its metric, marked where a class has few test patients."""
-    mark = compare.SMALL if task in compare.small(results.rows) else ""
+    mark = wording.SMALL if task in compare.small(results.rows) else ""
     return f"{task}{mark} ({metric_text(metric)})"
 
 
@@ -98,7 +98,7 @@ def label(name: str) -> str:
 
 def _score(row: Mapping | None) -> str:
     if row is None or math.isnan(row["value"]):
-        return compare.MISSING
+        return wording.MISSING
     text = f"{row['value']:.2f} [{row['ci_low']:.2f}, {row['ci_high']:.2f}]"
     return text if math.isnan(row["spread"]) else f"{text} ± {row['spread']:.2f}"
 
@@ -116,7 +116,7 @@ def _note(plan: Plan, results: Results) -> str:
         parts.append("± standard deviation over them")
     else:
         parts.append("how far another one would move the numbers is not known")
-    parts += [compare.SMALL_NOTE] if compare.small(results.rows) else []
+    parts += [wording.SMALL_NOTE] if compare.small(results.rows) else []
     return "; ".join(parts) + "."
 
 
@@ -151,7 +151,7 @@ def _gap(row: Mapping) -> str:
 
 def _probability(p: float) -> str:
     if math.isnan(p):
-        return compare.MISSING
+        return wording.MISSING
     return f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
 
 
@@ -165,7 +165,7 @@ def verdict(claims: Grid, at: Setting) -> str:
     """One sentence on a table of claims."""
     words = [row[-1] for row in claims.rows]
     return (
-        f"{compare.heading(*at).capitalize()}: of {len(words)} claimed differences "
+        f"{wording.heading(*at).capitalize()}: of {len(words)} claimed differences "
         f"{words.count(AHEAD)} are ahead and {words.count(BEHIND)} behind beyond chance, "
         f"corrected; {words.count(OPEN)} are not shown to differ."
     )
@@ -178,7 +178,7 @@ def cost(plan: Plan) -> Grid:
         made = record.read(cell)
         if made is None or made.code:
             continue
-        speed = [compare.MISSING] * 2
+        speed = [wording.MISSING] * 2
         if cell.kind == TRAIN:
             speed = _speed(read_metrics(cell.folder / FILE))
         took = duration(made.seconds)
@@ -192,7 +192,7 @@ def _speed(metrics: Sequence[Mapping]) -> list[str]:
     texts = []
     for name in ("steps_per_second", "clips_per_second"):
         values = sorted(row[name] for row in metrics if is_number(row.get(name)))
-        texts.append(f"{values[len(values) // 2]:.3g}" if values else compare.MISSING)
+        texts.append(f"{values[len(values) // 2]:.3g}" if values else wording.MISSING)
     return texts
 
 

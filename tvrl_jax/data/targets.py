@@ -18,7 +18,10 @@ class Target(NamedTuple):
 
 
 def parse_targets(specs: Iterable[str], table: pd.DataFrame, where: str) -> tuple[Target, ...]:
-    """ "COLUMN:regression" or "COLUMN:classification" -> Target; every value is checked."""
+    """ "COLUMN:regression" or "COLUMN:classification" -> Target; every value is checked.
+
+    A column is named once: it would count twice in a loss, and as two tasks of a probe.
+    """
     targets = []
     for spec in specs:
         column, mark, kind = str(spec).rpartition(":")
@@ -27,6 +30,8 @@ def parse_targets(specs: Iterable[str], table: pd.DataFrame, where: str) -> tupl
                 f'data.targets has "{spec}": write "COLUMN:regression" or '
                 f'"COLUMN:classification".{nearest(kind, KINDS) if mark else ""}'
             )
+        if column in (target.column for target in targets):
+            raise UserError(f'data.targets names "{column}" twice; name it once.')
         check_column(table, column, where, "data.targets")
         if kind == "regression":
             numbers(table[column], where)

@@ -33,7 +33,7 @@ def config(c) -> None:
         _one_of(f"{section}.feature", c[section].feature, FEATURES)
     _fractions(c.fractions)
     for key in ("fractions", "baselines", "against"):
-        once(f"config.{key}", c[key])
+        _once(f"config.{key}", c[key])
     for key, value in _whole(c):
         if value < 1:
             raise UserError(f"config.{key} = {value} must be at least 1.")
@@ -49,7 +49,7 @@ def config(c) -> None:
     for section in ("ridge", *SURVIVAL):
         _grid(f"{section}.strengths", c[section].strengths, above=True)
     _grid("survival.horizons", c.survival.horizons, above=True)
-    once("config.survival.horizons", c.survival.horizons)
+    _once("config.survival.horizons", c.survival.horizons)
     _grid("survival.tau", (c.survival.tau,), above=False)
     _grid("knn.ks", c.knn.ks, above=True, whole=True)
     if c.knn.temperature <= 0:
@@ -61,8 +61,6 @@ def config(c) -> None:
         )
     if c.kind == "temporal":
         _temporal(c)
-    if c.kind not in UNCACHED:
-        _cache(c.features.cache)
 
 
 def _fractions(values) -> None:
@@ -75,15 +73,18 @@ def _fractions(values) -> None:
         )
 
 
-def once(key: str, names) -> None:
+def _once(key: str, names) -> None:
     """Raises UserError for what is named twice: it would count as two seeds of one method."""
     for name in names:
         if list(names).count(name) > 1:
             raise UserError(f"{key} names {name!r} twice; name it once.")
 
 
-def _cache(folder: str) -> None:
-    """Makes the folder of the features, so that none are computed in vain."""
+def cache(c) -> None:
+    """Makes the folder of the features, where they are kept, so that none are computed in vain."""
+    if c.kind in UNCACHED:
+        return
+    folder = c.features.cache
     remedy = "name a folder that can be written."
     if not folder:
         raise UserError(f"config.features.cache is empty; {remedy}")

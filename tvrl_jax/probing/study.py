@@ -26,6 +26,7 @@ class Study(NamedTuple):
 def plan(encoder: Encoder, store, config, say) -> Study:
     """All that can be wrong with settings, targets and fractions is found here, in seconds."""
     check.config(config)
+    check.cache(config)
     check.cohort(store, encoder.config)
     if config.kind == "cls":
         cls.refuse_joint(encoder)
@@ -44,9 +45,7 @@ def _tasks(encoder: Encoder, store, config) -> tuple[Task, ...]:
     """Times to an event for the kinds that are made for them, data.targets for the others."""
     if config.kind in check.SURVIVAL:
         return tasks.load_survival(store, **config.survival)
-    targets = config.data.targets or encoder.config.data.targets
-    check.once("data.targets", [target.rpartition(":")[0] for target in targets])
-    return tasks.load(store, targets)
+    return tasks.load(store, config.data.targets or encoder.config.data.targets)
 
 
 def _others(store, test, draws, config) -> list[paired.Measured]:

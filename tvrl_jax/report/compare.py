@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from tvrl_jax.report.naming import lower_is_better, metric_text
+from tvrl_jax.report.naming import lower_is_better
 
 LABELS = {"untrained": "untrained encoder", "constant": "constant predictor", "tvrl": "TVRL"}
 MINUS = " - "  # in the method of a paired comparison
@@ -14,13 +14,9 @@ LENT = ("supervised", CONSTANT)  # probe no checkpoint: they may stand beside an
 # Of labels that a score knows nothing of, its expected value is above that of a constant score.
 ABOVE_CONSTANT = "average_precision"
 ALL_SEEDS = "all"  # the seed of a row whose interval already is one over seeds
-BEST = " *"
-MISSING = "-"
 SPREAD = ("_sd_draw", "_sd_optimisation")  # ends of a metric's name: a deviation among its fits
 PER_CLASS = "patients_per_class"  # metric of a row that counts the test patients of a class
 FEW = 10  # of them; a task with fewer is marked
-SMALL = " !"  # after its name
-SMALL_NOTE = f"! a class, or the event, has fewer than {FEW} test patients: the numbers say little"
 
 
 class Cell(NamedTuple):
@@ -64,10 +60,6 @@ def settings_of(rows: Sequence[Mapping]) -> list[tuple[str, float]]:
     pairs = dict.fromkeys((row["probe"], float(row["fraction"])) for row in learners)
     probes = list(dict.fromkeys(probe for probe, _ in pairs))
     return sorted(pairs, key=lambda pair: (probes.index(pair[0]), -pair[1]))
-
-
-def heading(probe: str, fraction: float) -> str:
-    return f"{probe} probe, {100 * fraction:g} % of the labels"
 
 
 def compare(
@@ -171,74 +163,3 @@ def _leads(rows, cells, leader: str, other: str, sign: int, probe: str) -> bool:
     if sign > 0:
         return cells[leader].low > cells[other].high
     return cells[leader].high < cells[other].low
-
-
-def grid(
-    lines: Sequence[Line], methods: Sequence[str], labels: Mapping[str, str], best: str = BEST
-) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of text cells; `best` follows the best cell of a row."""
-    head = ["task", "metric", *(labels.get(name, name) for name in methods)]
-    body, above = [], ""
-    for line in lines:
-        cells = line_texts(line, best)
-        task = "" if line.task == above else task_text(line)
-        body.append([task, metric_text(line.metric), *cells])
-        above = line.task
-    return head, body
-
-
-def task_text(line: Line) -> str:
-    return line.task + (SMALL if line.few else "")
-
-
-def line_texts(line: Line, best: str = "") -> list[str]:
-    """`value [low, high]` of each cell, with as many decimals in all of them.
-
-    Two for scores; for an error in a unit, three significant digits of the largest value.
-    """
-    values = [
-        abs(cell.value) for cell in line.cells if cell and cell.value and math.isfinite(cell.value)
-    ]
-    decimals = 2
-    if lower_is_better(line.metric):
-        decimals = max(2 - math.floor(math.log10(max(values))), 0) if values else 0
-    return [_cell_text(cell, decimals, best) for cell in line.cells]
-
-
-def _cell_text(cell: Cell | None, decimals: int, best: str) -> str:
-    if cell is None or math.isnan(cell.value):
-        return MISSING
-    text = f"{cell.value:.{decimals}f}"
-    if not math.isnan(cell.low):
-        text += f" [{cell.low:.{decimals}f}, {cell.high:.{decimals}f}]"
-    return text + (best if cell.best else "")
-
-
-def note(lines: Sequence[Line]) -> str:
-    """What a reader must know: patients, seeds, intervals, marks."""
-    cells = [cell for line in lines for cell in line.cells if cell]
-    if not cells:
-        return ""
-    parts = [f"{_span(cell.n for cell in cells)} test patients", "[95 % interval over patients]"]
-    seeds = max(cell.seeds for cell in cells)
-    if seeds > 1:
-        parts.append(f"mean of {seeds} seeds")
-    if any(cell.best for cell in cells):
-        parts.append("* better than every other column beyond chance" + _aside(lines))
-    else:
-        parts.append("no column is better than every other beyond chance")
-    if any(line.few for line in lines):
-        parts.append(SMALL_NOTE)
-    return "; ".join(parts) + "."
-
-
-def _aside(lines: Sequence[Line]) -> str:
-    marked = (line for line in lines if any(cell and cell.best for cell in line.cells))
-    if any(line.metric == ABOVE_CONSTANT for line in marked):
-        return f" ({metric_text(ABOVE_CONSTANT)}: the constant predictor is not counted)"
-    return ""
-
-
-def _span(numbers: Iterable[int]) -> str:
-    low, high = min(numbers := list(numbers)), max(numbers)
-    return f"{low}" if low == high else f"{low} to {high}"

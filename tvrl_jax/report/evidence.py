@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from tvrl_jax.report import compare, curves, pictures, plots
+from tvrl_jax.report import compare, curves, pictures, plots, wording
 from tvrl_jax.report.naming import metric_text
 from tvrl_jax.report.page import Fold, Gallery, Picture, Section, Table, Text
 from tvrl_jax.report.scalars import is_number
@@ -107,7 +107,7 @@ def _scores(results: Sequence[Mapping], method: str, probe: str, task: str) -> l
     lines = compare.compare(results, methods, max(fractions), probe=probe)
     column = methods.index(method)
     return [
-        f"{metric_text(line.metric)} {compare.line_texts(line)[column]}"
+        f"{metric_text(line.metric)} {wording.line_texts(line)[column]}"
         for line in lines
         if line.task == task and line.cells[column]
     ]

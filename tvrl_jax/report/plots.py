@@ -7,8 +7,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tvrl_jax.report.compare import Line, task_text
+from tvrl_jax.report.compare import Line
 from tvrl_jax.report.style import BLUE, COLOURS, GREY, MARKERS, STYLE, png
+from tvrl_jax.report.wording import task_text
 
 SIDE = 3.4  # inches, of a square figure
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tvrl_jax.errors import UserError, nearest
-from tvrl_jax.report import compare
+from tvrl_jax.report import compare, wording
 
 COLUMNS = (
     "method",
@@ -106,7 +106,7 @@ def comparison(
     for probe, fraction in compare.settings_of(rows):
         methods = compare.columns_of(rows, probe, fraction)
         table = comparison_table(rows, methods, fraction, probe=probe, labels=labels, style=style)
-        parts.append(f"{mark}{compare.heading(probe, fraction)}\n\n{table}")
+        parts.append(f"{mark}{wording.heading(probe, fraction)}\n\n{table}")
     return "\n\n".join(parts)
 
 
@@ -131,8 +131,8 @@ def comparison_table(
       style: "text" (aligned by blanks) or "markdown".
     """
     lines = compare.compare(rows, methods, fraction, probe=probe, metrics=metrics)
-    head, body = compare.grid(lines, methods, labels)
-    note = compare.note(lines)
+    head, body = wording.grid(lines, methods, labels)
+    note = wording.note(lines)
     if style == "markdown":
         return _markdown(head, body) + (f"\n\n{note}" if note else "")
     return _aligned(head, body) + (f"\n{note}" if note else "")

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from tvrl_jax.report import compare
+from tvrl_jax.report import compare, wording
 from tvrl_jax.report.naming import metric_text
 from tvrl_jax.report.page import Fold, Gallery, Picture, Section, Table, Text
 from tvrl_jax.report.style import COLOURS, GREY, MARKERS, STYLE, png
@@ -184,7 +184,7 @@ def _grid(rows: Sequence[Mapping]) -> tuple[list[str], list[list[str]]]:
     cell = {(r["task"], r["metric"], r["method"]): _text(r) for r in rows}
     pairs = dict.fromkeys((r["task"], r["metric"]) for r in rows)
     body = [
-        [task, _metric(metric), *(cell.get((task, metric, m), compare.MISSING) for m in methods)]
+        [task, _metric(metric), *(cell.get((task, metric, m), wording.MISSING) for m in methods)]
         for task, metric in pairs
     ]
     return ["what", "measure", *map(_label, methods)], body

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from tvrl_jax.report import compare, plots
+from tvrl_jax.report import compare, plots, wording
 from tvrl_jax.report.naming import metric_text
 from tvrl_jax.report.page import Fold, Picture, Section, Strong, Table, Text
 from tvrl_jax.report.tables import COLUMNS
@@ -24,11 +24,11 @@ def section(results: Sequence[Mapping]) -> Section:
         methods = compare.columns_of(results, probe, fraction)
         lines = compare.compare(results, methods, fraction, probe=probe)
         shown = [
-            Text(f"{compare.heading(probe, fraction).capitalize()}."),
+            Text(f"{wording.heading(probe, fraction).capitalize()}."),
             table(lines, methods),
             *_figures(lines, methods, compare.methods_of(results)),
         ]
-        parts += shown if index == 0 else [Fold(compare.heading(probe, fraction), shown[1:])]
+        parts += shown if index == 0 else [Fold(wording.heading(probe, fraction), shown[1:])]
     parts += [Fold(SPREAD, [made]) for made in spread(results)]
     parts.append(Fold(f"All {len(results)} rows of results.csv", [_all_rows(results)]))
     return Section("Results on the test patients", parts)
@@ -48,9 +48,9 @@ def main_comparison(results: Sequence[Mapping]) -> list[tuple[str, str, float]]:
 
 def table(lines: Sequence[compare.Line], methods: Sequence[str]) -> Table:
     """A comparison, its surely best cells set in bold."""
-    head, body = compare.grid(lines, methods, compare.LABELS)
-    rows = [[Strong(cell) if cell.endswith(compare.BEST) else cell for cell in row] for row in body]
-    return Table(head, rows, note=compare.note(lines), left=2)
+    head, body = wording.grid(lines, methods, compare.LABELS)
+    rows = [[Strong(cell) if cell.endswith(wording.BEST) else cell for cell in row] for row in body]
+    return Table(head, rows, note=wording.note(lines), left=2)
 
 
 def spread(results: Sequence[Mapping]) -> list[Table]:
@@ -69,7 +69,7 @@ def spread(results: Sequence[Mapping]) -> list[Table]:
             task,
             f"{probe}, {100 * fraction:g} %",
             metric_text(metric),
-            *(texts.get(part, compare.MISSING) for part in parts),
+            *(texts.get(part, wording.MISSING) for part in parts),
         ]
         for (method, task, probe, fraction, metric), texts in found.items()
     ]

@@ -55,6 +55,7 @@ class Results(NamedTuple):
 def plan(encoder: Encoder, store, config, say) -> Study:
     """All that can be wrong with settings and targets is found here, in seconds."""
     check.config(config)
+    check.cache(config)
     check.cohort(store, encoder.config)
     wanted = config.data.targets or encoder.config.data.targets
     asked = tasks.load(store, wanted) if wanted else ()

@@ -1,0 +1,87 @@
+"""A comparison in words: the cells of its table, the marks beside them, and what they mean."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from tvrl_jax.report.compare import ABOVE_CONSTANT, FEW, Cell, Line
+from tvrl_jax.report.naming import lower_is_better, metric_text
+
+BEST = " *"
+MISSING = "-"
+SMALL = " !"  # after the name of a task
+SMALL_NOTE = f"! a class, or the event, has fewer than {FEW} test patients: the numbers say little"
+
+
+def heading(probe: str, fraction: float) -> str:
+    return f"{probe} probe, {100 * fraction:g} % of the labels"
+
+
+def grid(
+    lines: Sequence[Line], methods: Sequence[str], labels: Mapping[str, str], best: str = BEST
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of text cells; `best` follows the best cell of a row."""
+    head = ["task", "metric", *(labels.get(name, name) for name in methods)]
+    body, above = [], ""
+    for line in lines:
+        cells = line_texts(line, best)
+        task = "" if line.task == above else task_text(line)
+        body.append([task, metric_text(line.metric), *cells])
+        above = line.task
+    return head, body
+
+
+def task_text(line: Line) -> str:
+    return line.task + (SMALL if line.few else "")
+
+
+def line_texts(line: Line, best: str = "") -> list[str]:
+    """`value [low, high]` of each cell, with as many decimals in all of them.
+
+    Two for scores; for an error in a unit, three significant digits of the largest value.
+    """
+    values = [
+        abs(cell.value) for cell in line.cells if cell and cell.value and math.isfinite(cell.value)
+    ]
+    decimals = 2
+    if lower_is_better(line.metric):
+        decimals = max(2 - math.floor(math.log10(max(values))), 0) if values else 0
+    return [_cell_text(cell, decimals, best) for cell in line.cells]
+
+
+def _cell_text(cell: Cell | None, decimals: int, best: str) -> str:
+    if cell is None or math.isnan(cell.value):
+        return MISSING
+    text = f"{cell.value:.{decimals}f}"
+    if not math.isnan(cell.low):
+        text += f" [{cell.low:.{decimals}f}, {cell.high:.{decimals}f}]"
+    return text + (best if cell.best else "")
+
+
+def note(lines: Sequence[Line]) -> str:
+    """What a reader must know: patients, seeds, intervals, marks."""
+    cells = [cell for line in lines for cell in line.cells if cell]
+    if not cells:
+        return ""
+    parts = [f"{_span(cell.n for cell in cells)} test patients", "[95 % interval over patients]"]
+    seeds = max(cell.seeds for cell in cells)
+    if seeds > 1:
+        parts.append(f"mean of {seeds} seeds")
+    if any(cell.best for cell in cells):
+        parts.append("* better than every other column beyond chance" + _aside(lines))
+    else:
+        parts.append("no column is better than every other beyond chance")
+    if any(line.few for line in lines):
+        parts.append(SMALL_NOTE)
+    return "; ".join(parts) + "."
+
+
+def _aside(lines: Sequence[Line]) -> str:
+    marked = (line for line in lines if any(cell and cell.best for cell in line.cells))
+    if any(line.metric == ABOVE_CONSTANT for line in marked):
+        return f" ({metric_text(ABOVE_CONSTANT)}: the constant predictor is not counted)"
+    return ""
+
+
+def _span(numbers: Iterable[int]) -> str:
+    low, high = min(numbers := list(numbers)), max(numbers)
+    return f"{low}" if low == high else f"{low} to {high}"
