@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -56,6 +57,20 @@ def test_cosines_are_true_cosines():
     valid, subject = jnp.array([True, True, False]), jnp.array([0, 1, 2])
     np.testing.assert_allclose(metrics.intra_cosine(first, second, valid), 0, atol=1e-6)
     assert metrics.inter_cosine(first, 2 * first, subject, valid) == 0
+
+
+@pytest.mark.parametrize("subjects", [1, 2, 7, 40])
+def test_inter_cosine_equals_the_mean_over_every_pair(subjects):
+    rng = np.random.default_rng(subjects)
+    z = rng.normal(0.3, 1, size=(2, 40, 6)).astype(np.float32)
+    z[0, 3] = 0
+    subject = 1000 * rng.integers(-subjects, 0, 40).astype(np.int32)
+    valid = rng.random(40) < 0.8
+    cosine = np.asarray(losses.similarity(*z))
+    counted = (subject[:, None] != subject) & valid[:, None] & valid
+    expected = cosine[counted].mean() if counted.any() else 0
+    found = jax.jit(metrics.inter_cosine)(*z, subject, valid)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_two_series_of_one_subject_are_not_compared_as_strangers():

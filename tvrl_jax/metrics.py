@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from tvrl_jax.losses import cosine, masked_mean, similarity, wide
+from tvrl_jax.losses import cosine, masked_mean, unit, wide
 
 
 def hits(closer_N: jax.Array, tied_N: jax.Array, *, best: int) -> jax.Array:
@@ -35,10 +35,25 @@ def intra_cosine(first_BE: jax.Array, second_BE: jax.Array, valid_B: jax.Array) 
 def inter_cosine(
     first_BE: jax.Array, second_BE: jax.Array, subject_B: jax.Array, valid_B: jax.Array
 ) -> jax.Array:
-    """Mean cosine of views of different subjects; 0 if the batch holds a single one."""
-    other_BB = subject_B[:, None] != subject_B[None, :]
-    counted_BB = other_BB & valid_B[:, None] & valid_B[None, :]
-    return masked_mean(similarity(first_BE, second_BE), counted_BB)
+    """Mean cosine of views of different subjects; 0 if the batch holds a single one.
+
+    No pair is formed. With u_s and v_s the sums of subject s's unit vectors in the two views and
+    n_s their number, the cosines sum to sum_s u_s . (sum_r v_r - v_s), and there are
+    sum_s n_s (sum_r n_r - n_s) of them.
+    """
+    batch = len(subject_B)
+    _, code_B = jnp.unique(subject_B, return_inverse=True, size=batch)
+
+    def per_subject(x_BE):
+        counted_BE = jnp.where(valid_B[:, None], x_BE, 0)
+        return jax.ops.segment_sum(counted_BE, code_B, num_segments=batch)
+
+    first_SE, second_SE = per_subject(unit(first_BE)), per_subject(unit(second_BE))
+    # Counted in floating point: the pairs of a large batch are more than 2^31.
+    count_S1 = per_subject(jnp.ones_like(first_SE[:, :1]))
+    pairs = jnp.sum(count_S1 * (jnp.sum(count_S1) - count_S1))
+    total = jnp.sum(first_SE * (jnp.sum(second_SE, axis=0) - second_SE))
+    return jnp.where(pairs > 0, total / jnp.maximum(pairs, 1), 0)
 
 
 def effective_rank(embedding_NE: jax.Array) -> jax.Array:
