@@ -61,17 +61,6 @@ def test_nothing_valid_is_zero_and_finite():
     np.testing.assert_array_equal(grad, 0)
 
 
-def test_blocks_of_queries_give_what_all_give_at_once():
-    z = np.concatenate(embeddings(6))
-    own, valid = np.arange(12), np.ones(12, bool)
-    whole = losses.contrast(z, z, own, (own + 6) % 12, valid, temperature=0.1)
-    for block in (slice(0, 5), slice(5, 12)):
-        part = losses.contrast(
-            z[block], z, own[block], (own[block] + 6) % 12, valid, temperature=0.1
-        )
-        np.testing.assert_allclose(part.loss, whole.loss[block], rtol=1e-6)
-
-
 def test_bfloat16_embeddings_are_compared_in_float32():
     first, second = (jnp.asarray(e, jnp.bfloat16) for e in embeddings(6))
     each = losses.info_nce(first, second, jnp.ones(6, bool), temperature=0.1)

@@ -62,7 +62,7 @@ def check_cohort(config: ConfigDict, objective: Objective, store: Store) -> None
 def _check_rule(config: ConfigDict, objective: Objective) -> None:
     """config.objective holds the keyword arguments of the method's loss, no more and no fewer."""
     parameters = inspect.signature(objective.loss).parameters.values()
-    wanted = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    wanted = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty}
     advice = f'; take --config=configs/{config.method}.py for method "{config.method}".'
     for word, names in (
         ("lacks", wanted - set(config.objective)),

@@ -36,7 +36,7 @@ NOT_NEGATIVE = """
     seed data.frame_interval data.split_seed data.pixel_mm data.workers data.phantom.subjects
     data.phantom.seed data.phantom.size augment.rotation augment.brightness augment.contrast
     augment.time_shift augment.time_jitter model.temporal_width optim.weight_decay optim.clip_norm
-    train.capacities
+    train.capacities train.contrast_tile
 """.split()
 FRACTIONS = """
     augment.hflip augment.vflip augment.jitter_probability augment.blur_probability
@@ -55,7 +55,7 @@ FEW = """
 """.split()
 MANY = """
     clips.stride model.temporal_width model.head_hidden model.head_width model.decoder_width
-    train.batch_size data.phantom.subjects
+    train.batch_size train.contrast_tile data.phantom.subjects
 """.split()
 LONG = """
     optim.accumulate train.steps train.checkpoint_every log.every log.diagnose_every

@@ -1,5 +1,8 @@
 """How arrays lie on devices. The only module that knows about meshes and process indices."""
 
+import functools
+from collections.abc import Callable
+
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
@@ -59,6 +62,25 @@ def put(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """This process's rows -> arrays of the global batch, spread over the devices."""
     sharding = over_batch(mesh)
     return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
+
+
+def over_devices(function: Callable, *rows):
+    """`function(*rows, axis=...)` on every device with its own rows, leading axis, of the batch.
+
+    rows, and what comes back: pytrees of arrays with one leading axis, spread over the devices.
+    `axis` is the name by which they reach each other. Which devices: those of `jax.set_mesh`;
+    without a mesh there is one and `axis` is None. Not to be differentiated through.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.shape[AXIS] == 1:
+        return function(*rows, axis=None)
+    # Every result is spread, so there is no claim of equal copies that would have to be checked.
+    return jax.shard_map(
+        functools.partial(function, axis=AXIS),
+        in_specs=P(AXIS),
+        out_specs=P(AXIS),
+        check_vma=False,
+    )(*rows)
 
 
 def is_main_process() -> bool:

@@ -66,7 +66,14 @@ def _outcome(learner: Learner, params, state: State, batch: dict):
         stream(config.seed, "objective", state.step),
         state.step / config.train.steps,
         **learner.rule,
+        **_computing(learner),
     )
+
+
+def _computing(learner: Learner) -> dict:
+    """How the objective is to be computed, which does not change what it is."""
+    compares = "projection" in learner.objective.parts
+    return {"tile": learner.config.train.contrast_tile} if compares else {}
 
 
 def train_step(learner: Learner, state: State, batch: dict) -> tuple[State, dict, jax.Array]:

@@ -121,7 +121,7 @@ def _loop(run: Run, state: states.State, start: int, losses: list[float]) -> Non
     watch = Stopwatch()
     pending = None  # the step whose numbers are fetched after the next one is under way
     try:
-        with jax.transfer_guard("disallow"):
+        with jax.set_mesh(run.mesh), jax.transfer_guard("disallow"):
             for number in range(start, config.train.steps):
                 with watch.waiting():
                     batch = sharding.put(next(batches), run.mesh)

@@ -20,13 +20,16 @@ def loss(
     start_fraction: float,
     distance: str,
     target_norm: str,
+    tile: int = 0,
 ) -> Outcome:
     """(1 - w) InfoNCE on CLS + w (distance to the next frame's feature); w as in TVRL."""
     key_s, key_t, key_c = views.keys(key, 3)
     feature_BVTD, extra = views.frame_features(network, params, extra, batch, key_s)
     x_BVTD = views.embed_time(network, params, feature_BVTD, batch["time_BVT"])
     cls_BVD, _ = views.temporal(network, params, x_BVTD, batch["valid_BVT"], key_t)
-    contrast = contrastive.compare(network, params, extra, cls_BVD, batch, temperature=temperature)
+    contrast = contrastive.compare(
+        network, params, extra, cls_BVD, batch, temperature=temperature, tile=tile
+    )
     target_BVTD = latent.target_of(feature_BVTD, batch, target_norm=target_norm)
     term = latent.error(
         predict_next(network, params, x_BVTD, batch["valid_BVT"], key_c)[:, :, :-1],

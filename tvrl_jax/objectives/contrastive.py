@@ -9,18 +9,21 @@ import jax
 import jax.numpy as jnp
 
 from tvrl_jax import metrics
-from tvrl_jax.losses import info_nce, masked_mean
+from tvrl_jax.losses import contrast_views, masked_mean
 from tvrl_jax.models.build import Network
 from tvrl_jax.objectives import views
 from tvrl_jax.objectives.outcome import Outcome
+from tvrl_jax.sharding import over_devices
 
 
-def loss(network: Network, params, extra, batch, key, progress, *, temperature: float) -> Outcome:
+def loss(
+    network: Network, params, extra, batch, key, progress, *, temperature: float, tile: int = 0
+) -> Outcome:
     """InfoNCE between the two views' CLS, over the global batch."""
     key_s, key_t = views.keys(key, 2)
     feature_BVTD, extra = views.frame_features(network, params, extra, batch, key_s)
     cls_BVD = summarise(network, params, feature_BVTD, batch, key_t)
-    return compare(network, params, extra, cls_BVD, batch, temperature=temperature)
+    return compare(network, params, extra, cls_BVD, batch, temperature=temperature, tile=tile)
 
 
 def summarise(network: Network, params, feature_BVTD, batch, key) -> jax.Array:
@@ -29,18 +32,26 @@ def summarise(network: Network, params, feature_BVTD, batch, key) -> jax.Array:
     return views.temporal(network, params, x_BVTD, batch["valid_BVT"], key)[0]
 
 
-def compare(network: Network, params, extra, cls_BVD, batch, *, temperature: float) -> Outcome:
-    """Projects both views, one after the other as BatchNorm wants it, and compares them."""
+def compare(
+    network: Network, params, extra, cls_BVD, batch, *, temperature: float, tile: int
+) -> Outcome:
+    """Projects both views, one after the other as BatchNorm wants it, and compares them.
+
+    With more than `tile` embeddings the logits are computed tile by tile; 0 = all at once.
+    """
     valid_B = views.counted(batch)
     first_BE, extra = network.project(params, extra, cls_BVD[:, 0], valid_B, train=True)
     second_BE, extra = network.project(params, extra, cls_BVD[:, 1], valid_B, train=True)
-    valid_N = jnp.tile(valid_B, 2)
-    each = info_nce(first_BE, second_BE, valid_B, temperature=temperature)
-    value = masked_mean(each.loss, valid_N)
+    embedding_BVE = jnp.stack([first_BE, second_BE], axis=1)
+    each = contrast_views(
+        embedding_BVE, valid_B, temperature=temperature, tile=tile, spread=over_devices
+    )
+    valid_BV = jnp.broadcast_to(valid_B[:, None], each.loss.shape)
+    value = masked_mean(each.loss, valid_BV)
     logged = {
         "loss_contrastive": value,
-        **metrics.retrieval(each.closer, each.tied, valid_N),
+        **metrics.retrieval(each.closer, each.tied, valid_BV),
         "intra_cosine": metrics.intra_cosine(first_BE, second_BE, valid_B),
         "inter_cosine": metrics.inter_cosine(first_BE, second_BE, batch["subject_B"], valid_B),
     }
-    return Outcome(value, logged, extra, jnp.stack([first_BE, second_BE], axis=1))
+    return Outcome(value, logged, extra, embedding_BVE)

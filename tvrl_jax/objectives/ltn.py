@@ -11,7 +11,9 @@ from tvrl_jax.objectives import contrastive, views
 from tvrl_jax.objectives.outcome import Outcome
 
 
-def loss(network: Network, params, extra, batch, key, progress, *, temperature: float) -> Outcome:
+def loss(
+    network: Network, params, extra, batch, key, progress, *, temperature: float, tile: int = 0
+) -> Outcome:
     """InfoNCE after view 1 was shifted by |dt|; view 0 stays.
 
     dt is the difference of the windows' starts in series time. The frames' own times will not do:
@@ -23,4 +25,6 @@ def loss(network: Network, params, extra, batch, key, progress, *, temperature: 
     dt_B = jnp.abs(batch["start_BV"][:, 1] - batch["start_BV"][:, 0])
     shifted_BD = network.shift(params, cls_BVD[:, 1], dt_B)
     cls_BVD = jnp.stack([cls_BVD[:, 0], shifted_BD], axis=1)
-    return contrastive.compare(network, params, extra, cls_BVD, batch, temperature=temperature)
+    return contrastive.compare(
+        network, params, extra, cls_BVD, batch, temperature=temperature, tile=tile
+    )

@@ -33,13 +33,14 @@ def loss(
     start_fraction: float,
     distance: str,
     target_norm: str,
+    tile: int = 0,
 ) -> Outcome:
     """Draws the masks and weighs the two terms by how far the training is."""
     key_mask, key = jax.random.split(key)
     masked_BVT = frame_mask(key_mask, batch["valid_BVT"], ratio=mask_ratio)
     weight = latent.weight_at(progress, start_fraction=start_fraction, latent_weight=latent_weight)
     return outcome(
-        network, params, extra, batch, masked_BVT, weight, key, temperature=temperature,
+        network, params, extra, batch, masked_BVT, weight, key, temperature=temperature, tile=tile,
         masked_contrast=masked_contrast, distance=distance, target_norm=target_norm,
     )  # fmt: skip
 
@@ -57,6 +58,7 @@ def outcome(
     masked_contrast: bool,
     distance: str,
     target_norm: str,
+    tile: int = 0,
 ) -> Outcome:
     """The loss for given masks; `key` (dropout) may be None."""
     key_s, key_t = views.keys(key, 2)
@@ -64,7 +66,9 @@ def outcome(
     cls_BVD, prediction_BVTD = hide_and_predict(
         network, params, feature_BVTD, batch, masked_BVT, key_t, masked_contrast=masked_contrast
     )
-    contrast = contrastive.compare(network, params, extra, cls_BVD, batch, temperature=temperature)
+    contrast = contrastive.compare(
+        network, params, extra, cls_BVD, batch, temperature=temperature, tile=tile
+    )
     target_BVTD = latent.target_of(feature_BVTD, batch, target_norm=target_norm)
     counted_BVT = masked_BVT & views.counted(batch)[:, None, None]
     term = latent.error(prediction_BVTD, target_BVTD, counted_BVT, distance=distance)
