@@ -129,7 +129,7 @@ def get_config() -> ConfigDict:
     # With more embeddings than this (two a series), logits are computed in tiles of so many rows
     # and columns, and anew for the gradient: memory grows as the batch and not as its square; over
     # several devices the keys go round a ring. 0 = the whole matrix always.
-    c.train.contrast_tile = 2048
+    c.train.contrast_tile = 1024
     c.train.sharding = "data"  # data (parameters on every device) or full (spread over the mesh)
     c.train.ema = 0.0  # decay of an averaged copy of the encoder; 0 = none
     c.train.ema_target = False  # TVRL and causal predict the averaged encoder's features

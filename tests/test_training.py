@@ -131,7 +131,9 @@ def test_the_averaged_encoder_may_give_the_target(config, tmp_path):
     config.train.ema_target = True
     trainer.train(config, tmp_path / "averaged")
     own, averaged = _rows(tmp_path / "own"), _rows(tmp_path / "averaged")
-    assert own[0]["loss_contrastive"] == averaged[0]["loss_contrastive"]
+    # Two programs round differently.
+    first = own[0]["loss_contrastive"]
+    assert averaged[0]["loss_contrastive"] == pytest.approx(first, rel=3e-6)
     assert all(
         np.isfinite(b["loss_latent"]) and a["loss_latent"] != b["loss_latent"]
         for a, b in zip(own, averaged, strict=True)
