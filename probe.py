@@ -14,6 +14,8 @@ the same kind and test patients is compared with, patient by patient:
     --config.against="('runs/y-probe',)"
 """
 
+import os
+
 from absl import flags
 from ml_collections import config_flags
 
@@ -29,8 +31,9 @@ flags.DEFINE_bool("resume", False, "Go on in --workdir although settings differ.
 
 
 def main() -> None:
-    from tvrl_jax import prober  # after the flags: --help and mistakes answer at once
+    from tvrl_jax import distributed, prober  # after the flags: --help and mistakes answer at once
 
+    distributed.refuse_several(os.environ, "probe.py")
     prober.probe(
         FLAGS.config,
         FLAGS.checkpoint,

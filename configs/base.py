@@ -136,6 +136,15 @@ def get_config() -> ConfigDict:
     c.train.checkpoint_every = 1000  # steps
     c.train.keep = 2  # newest checkpoints kept, besides the one with the least mean loss
     c.train.on_nan = "stop"  # a non-finite loss
+    # Seconds from SIGTERM or Ctrl-C to the end; what is done is saved before. Schedulers wait for
+    # 30 or more until they kill.
+    c.train.grace = 30.0
+
+    c.distributed = ConfigDict()  # several processes (docs/scaling.md)
+    c.distributed.start = 300.0  # seconds that they wait for each other at the start
+    # Seconds after which a process that has fallen silent counts as lost, and the others end. One
+    # that is killed or raises is missed at once.
+    c.distributed.timeout = 60.0
 
     c.log = ConfigDict()
     c.log.every = 50  # steps between two lines of metrics.jsonl

@@ -13,13 +13,15 @@ from absl import logging as absl_logging
 from ml_collections import ConfigDict
 
 from tvrl_jax import configuration, manual, settings
-from tvrl_jax.errors import UserError, closest, nearest, shorten
+from tvrl_jax.errors import UserError, closest, first_line, nearest, shorten, verdict
 from tvrl_jax.signals import Remembered
 
 FLAGS = flags.FLAGS
-OWN = ("config", "workdir", "resume", "checkpoint", "step")
+OWN = (
+    *("config", "workdir", "resume", "checkpoint", "step"),
+    *("coordinator", "num_processes", "process_id"),
+)
 KINDS = {bool: "True or False", int: "a whole number", float: "a number", tuple: "a tuple"}
-INTERRUPTED = 130  # 128 + SIGINT, as shells expect
 
 
 def run(main: Callable[[], None], *, doc: str, required: tuple[str, ...], template: str) -> None:
@@ -44,37 +46,14 @@ def _run(main, doc: str, required: tuple[str, ...], template: str, interrupt: Re
         _parse(required, template)
         _set_up_jax()
         main()
-    except UserError as error:
-        sys.exit(_say(error))
-    except KeyboardInterrupt:
-        sys.exit(_say_interrupted())
-    except Exception as error:
-        if interrupt.seen:  # an import that is interrupted may fail with an error of its own
-            sys.exit(_say_interrupted())
-        if not _is_out_of_memory(error):
+    except (Exception, KeyboardInterrupt) as error:
+        # An import that is interrupted may fail with an error of its own.
+        echo = interrupt.seen and not isinstance(error, UserError)
+        code, sentence = verdict(KeyboardInterrupt() if echo else error)
+        if code == 1:
             raise
-        sys.exit(_say(_out_of_memory(error)))
-
-
-def _say(error: Exception) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
-
-
-def _say_interrupted() -> int:
-    print("interrupted; the same command starts it again.", file=sys.stderr)
-    return INTERRUPTED
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
-
-
-def _out_of_memory(error: Exception) -> UserError:
-    return UserError(
-        f"there is not enough memory ({shorten(_first_line(error))}); a smaller batch_size, "
-        "image_size or clips.frames needs less."
-    )
+        print(f"error: {sentence}" if code == 2 else sentence, file=sys.stderr)
+        sys.exit(code)
 
 
 def _help(doc: str, template: str) -> str:
@@ -123,7 +102,7 @@ def _config_value() -> str | None:
 
 def _bad_value(error: Exception, loaded: ConfigDict) -> str:
     """One plain sentence for what absl and ml_collections say of a value."""
-    line = _first_line(error)
+    line = first_line(error)
     late = re.search(r"Flag --(\S+) is provided after --(\S+) ", line)
     if late:
         return (
@@ -147,10 +126,6 @@ def _bad_value(error: Exception, loaded: ConfigDict) -> str:
     return f"--config.{key}={given}: it takes {KINDS.get(type(now), 'text')}{example}."
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
 def _unknown_key(error: Exception, loaded: ConfigDict) -> str:
     given = [a for a in sys.argv[1:] if a.startswith(("--config.", "--noconfig."))]
     known = {name for name, _ in settings.leaves(loaded)}
@@ -165,7 +140,7 @@ def _unknown_key(error: Exception, loaded: ConfigDict) -> str:
             return f"--config.{key}: there is no such key. Known: {', '.join(keys)}."
         hint = f' Did you mean "{near}"?' if near else " See --help."
         return f"--config.{shorten(key)}: there is no such key.{hint}"
-    return f"--config: {shorten(_first_line(error))}."
+    return f"--config: {shorten(first_line(error))}."
 
 
 def _section(config: ConfigDict, key: str):

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+INTERRUPTED = 130  # 128 + SIGINT, as shells expect
+
 
 class UserError(Exception):
     """One sentence naming the place and what would be right; the scripts print it and exit 2."""
@@ -25,3 +27,21 @@ def shorten(text: str, length: int = 120) -> str:
 def closest(name: str, known: Iterable[str]) -> str:
     """The one that is nearest to `name`, or an empty string."""
     return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.5)), "")
+
+
+def verdict(error: BaseException) -> tuple[int, str]:
+    """Exit code and sentence of what ends a command: 2 the user can mend it, 1 it is a bug."""
+    if isinstance(error, UserError):
+        return 2, str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, "interrupted; the same command starts it again."
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        return 2, (
+            f"there is not enough memory ({shorten(first_line(error))}); a smaller batch_size, "
+            "image_size or clips.frames needs less."
+        )
+    return 1, f"{type(error).__name__}: {shorten(first_line(error))}"
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -29,9 +29,11 @@ AT_LEAST_ONE = """
     model.temporal_depth model.temporal_heads model.head_hidden model.head_width
     model.decoder_width model.decoder_depth model.decoder_heads model.tubelet
     optim.accumulate train.steps train.batch_size train.checkpoint_every train.keep
-    log.every log.diagnose_every
+    log.every log.diagnose_every distributed.start distributed.timeout
 """.split()
-POSITIVE = "model.input_std model.max_period optim.lr optim.eps objective.temperature".split()
+POSITIVE = """
+    model.input_std model.max_period optim.lr optim.eps objective.temperature train.grace
+""".split()
 NOT_NEGATIVE = """
     seed data.frame_interval data.split_seed data.pixel_mm data.workers data.phantom.subjects
     data.phantom.seed data.phantom.size augment.rotation augment.brightness augment.contrast
@@ -58,7 +60,8 @@ MANY = """
     train.batch_size train.contrast_tile data.phantom.subjects
 """.split()
 LONG = """
-    optim.accumulate train.steps train.checkpoint_every log.every log.diagnose_every
+    optim.accumulate train.steps train.checkpoint_every log.every log.diagnose_every train.grace
+    distributed.start distributed.timeout
 """.split()
 RANGES = {"augment.crop": (0.0, 1.0), "augment.blur_sigma": (0.0, math.inf)}
 RULES: tuple[tuple[list[str], Callable[[Any], bool], str], ...] = (
@@ -74,7 +77,10 @@ RULES: tuple[tuple[list[str], Callable[[Any], bool], str], ...] = (
     (LONG, lambda v: v <= 10**9, "10^9 at most"),
 )
 # What may differ when a run continues: where things lie and how often they are written.
-MAY_CHANGE = ("log.", "data.root", "data.store", "data.threads", "data.workers", "train.keep")
+MAY_CHANGE = (
+    *("log.", "data.root", "data.store", "data.threads", "data.workers", "train.keep"),
+    *("train.grace", "distributed."),
+)
 
 
 def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -15,9 +15,14 @@ MIN_SHARDED_SIZE = 2**14  # smaller leaves stay whole: spreading them costs more
 
 
 def make_mesh() -> Mesh:
-    """One axis over every device of every process."""
-    # Auto axes: on the default Explicit ones z @ z.T of two sharded operands is refused.
-    return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,))
+    """One axis over every device of every process, the devices of a process side by side.
+
+    So process i's rows are the i-th block of a batch, as they would be on one device;
+    `jax.make_mesh` may arrange the devices of a TPU otherwise.
+    """
+    devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    # Auto axes: on Explicit ones z @ z.T of two sharded operands is refused.
+    return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -49,7 +54,12 @@ def _spread(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
 
 def check_batch_size(batch_size: int) -> None:
     """Raises UserError unless every device gets the same number of series."""
-    devices = jax.device_count()
+    devices, processes = jax.device_count(), jax.process_count()
+    if jax.local_device_count() * processes != devices:
+        raise UserError(
+            f"process {jax.process_index()} has {jax.local_device_count()} of {devices} devices: "
+            f"each of the {processes} processes needs as many."
+        )
     if batch_size % devices:
         lower = batch_size // devices * devices
         fits = " or ".join(str(n) for n in (lower, lower + devices) if n)

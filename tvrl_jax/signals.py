@@ -1,11 +1,21 @@
 """SIGINT and SIGTERM: an exception while a command sets up, a question between two steps."""
 
 import os
+import select
 import signal
+import threading
+from collections.abc import Callable
 from types import FrameType
+
+from tvrl_jax.peers import end
 
 HANDLED = (signal.SIGINT, signal.SIGTERM)
 NOTED = b"stopping as soon as what is done is saved; another signal ends it at once\n"
+LATE = (
+    b"error: what was done could not be saved within train.grace = %g s; the newest checkpoint is \
+an earlier one\n"
+)
+FROM_ELSEWHERE = 128  # beside a signal's number: it came to another process
 
 
 class Remembered:
@@ -59,3 +69,63 @@ class Interruption:
     def leave(self) -> None:
         """Ends with the exit code that a shell expects after a signal."""
         raise SystemExit(128 + self.number)
+
+
+class Grace:
+    """Within this context a first signal starts a clock; the process ends when it has run down.
+
+    A thread learns of the signal at once, even where the main one is held up in compiled code.
+
+    Args:
+      seconds: from the signal to the end.
+      heard: called in that thread with the number of a signal that came here.
+    """
+
+    def __init__(self, seconds: float, heard: Callable[[int], None]):
+        self._seconds, self._heard = seconds, heard
+        self._writing, self._open = threading.Lock(), False
+
+    def __enter__(self) -> "Grace":
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        self._before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        self._thread = threading.Thread(target=self._watch, name="grace", daemon=True)
+        self._thread.start()
+        self._open = True
+        return self
+
+    def begin(self, number: int) -> None:
+        """Starts the clock for a signal that came to another process."""
+        with self._writing:
+            if self._open:
+                os.write(self._write, bytes([FROM_ELSEWHERE | number]))
+
+    def _watch(self) -> None:
+        number = self._next()
+        if not number & FROM_ELSEWHERE:
+            self._heard(number)
+        number &= ~FROM_ELSEWHERE
+        while number and select.select([self._read], [], [], self._seconds)[0]:
+            again = self._next()
+            if not again:
+                return
+            if not again & FROM_ELSEWHERE:
+                end(128 + number)
+        if number:
+            os.write(2, LATE % self._seconds)
+            end(128 + number)
+
+    def _next(self) -> int:
+        """A signal's number; 0 at the end."""
+        while (number := os.read(self._read, 1)[0]) & ~FROM_ELSEWHERE not in (0, *HANDLED):
+            pass
+        return number
+
+    def __exit__(self, *exception) -> None:
+        signal.set_wakeup_fd(self._before)
+        with self._writing:
+            self._open = False
+        os.write(self._write, b"\0")
+        self._thread.join()
+        os.close(self._read)
+        os.close(self._write)
