@@ -62,7 +62,7 @@ def compiled(rule, tile, spread):
 
 def run(rule, form, z_BVE, *others):
     tile, spread, devices = form
-    mesh = jax.make_mesh((devices,), (sharding.AXIS,), (jax.sharding.AxisType.Auto,))
+    mesh = jax.make_mesh((devices,), (sharding.AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
     weight = np.random.default_rng(1).normal(size=z_BVE[..., 0].size).astype(z_BVE.dtype)
     with jax.set_mesh(mesh):
         arrays = jax.device_put((z_BVE, *others, weight), sharding.over_batch(mesh))
@@ -129,7 +129,7 @@ def test_a_collapsed_embedding_is_tied_in_every_tile():
 
 def program(batch, tile, spread, devices):
     """The compiled loss and its gradient for a batch of 128-wide embeddings, never run."""
-    mesh = jax.make_mesh((devices,), (sharding.AXIS,), (jax.sharding.AxisType.Auto,))
+    mesh = jax.make_mesh((devices,), (sharding.AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
     place = sharding.over_batch(mesh)
 
     def mean(z_BVE):
@@ -259,7 +259,7 @@ def train(tile, devices):
     config.train.contrast_tile = tile
     learner = make_learner(config, find_objective(config), store=None)
     learner = learner._replace(tx=optax.sgd(1.0))
-    mesh = jax.make_mesh((devices,), (sharding.AXIS,), (jax.sharding.AxisType.Auto,))
+    mesh = jax.make_mesh((devices,), (sharding.AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
     before = state.create_sharded(
         learner.network, learner.tx, seed=0, ema=0.0, mesh=mesh, kind="data"
     )
