@@ -48,6 +48,7 @@ def read(config, store, count: int, capacities: int) -> list[dict]:
         store,
         split="train",
         clips=config.clips,
+        views=2,
         batch_size=config.train.batch_size,
         seed=0,
         start_step=0,

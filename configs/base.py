@@ -62,6 +62,9 @@ def get_config() -> ConfigDict:
     c.clips.windows = 1  # 1 = both views see one window, 2 = two windows of the series
     c.clips.interval = "linear_decrease"  # density of the gap between two windows' starts
     c.clips.relative_time = True  # times count from the window's first frame, not the series'
+    # Probability that a view lacks a frame (never its newest), in pretraining; those left move
+    # together. How many visits there are, and how they lie, names a patient.
+    c.clips.drop = 0.0
 
     c.augment = ConfigDict()  # one draw per clip, the same for all its frames
     c.augment.rotation = 15.0  # degrees, either way
@@ -78,9 +81,12 @@ def get_config() -> ConfigDict:
     # rates differ by about 17 %, which 0.75 hides and 0 shows.
     c.augment.time_scale = 0.75  # a view's times x uniform in 1 -+ this
     c.augment.time_jitter = 0.01  # normal noise on each time: standard deviation, data.time_unit
-    # Probability that a view lacks a frame (never its newest): how many visits there are, and how
-    # they lie, names a patient.
-    c.augment.time_drop = 0.0
+    # What a view's times count from: window (its first frame, or what clips.relative_time = False
+    # counts from) or newest (its newest frame: all times are 0 or less).
+    c.augment.time_origin = "window"
+    # Each interval between neighbouring frames of a view x its own uniform in 1 -+ this: hides the
+    # pattern of visits that names a patient, and keeps the pace on average.
+    c.augment.interval_scale = 0.0
 
     c.model = ConfigDict()
     c.model.arch = "small"  # nano, micro, tiny, small, base or large

@@ -59,6 +59,7 @@ PHANTOM_RETINA = {
     "clips.frames": 8,
     "clips.stride": 1,
     "clips.sampling": "newest",
+    "clips.drop": 0.5,
     "train.capacities": 8,
     "augment.rotation": 5.0,
     "augment.crop": (0.1, 1.0),
@@ -70,7 +71,6 @@ PHANTOM_RETINA = {
     # this, in 1 of 10. A stronger scale would hide what separates fast from slow.
     "augment.time_scale": 0.25,
     "augment.time_jitter": 0.1,
-    "augment.time_drop": 0.5,
     "model.image_size": 64,
     "model.input_mean": 0.25,
     "model.input_std": 0.23,

@@ -19,7 +19,7 @@ from tvrl_jax.augment.intensity import (
     draw_intensity,
     neighbour_weight,
 )
-from tvrl_jax.augment.time import move_times
+from tvrl_jax.augment.time import count_from, move_times, scale_intervals
 from tvrl_jax.errors import UserError
 
 OFF = dict(
@@ -35,7 +35,8 @@ OFF = dict(
     time_shift=0.0,
     time_scale=0.0,
     time_jitter=0.0,
-    time_drop=0.0,
+    time_origin="window",
+    interval_scale=0.0,
 )
 STRONG = dict(
     rotation=15.0,
@@ -50,7 +51,8 @@ STRONG = dict(
     time_shift=0.5,
     time_scale=0.2,
     time_jitter=0.01,
-    time_drop=0.0,
+    time_origin="window",
+    interval_scale=0.0,
 )
 resample = jax.jit(geometry.resample, static_argnames=("size", "taps"))
 ROTATE = np.array([[0.6, -0.8], [0.8, 0.6]])
@@ -73,17 +75,18 @@ def batch():
     return clip, time.astype(np.float32), valid_BVT
 
 
-@partial(jax.jit, static_argnames=("views", "size", "time_drop"))
-def compiled_augment(key, batch, strengths, *, views, size, time_drop):
+@partial(jax.jit, static_argnames=("views", "size", "time_origin", "interval_scale"))
+def compiled_augment(key, batch, strengths, *, views, size, **static):
     crop = (strengths["crop"][0], 1.0)  # the upper end is static
-    settings = strengths | dict(crop=crop, time_drop=time_drop)
+    settings = strengths | static | dict(crop=crop)
     return augment(key, *batch, views=views, size=size, **settings)
 
 
 def run(batch, *, views=2, size=16, seed=0, **changes):
     strengths = STRONG | changes  # traced, so that all tests share a few compilations
-    static = dict(views=views, size=size, time_drop=strengths.pop("time_drop"))
-    out = compiled_augment(jax.random.key(seed), batch, strengths, **static)
+    static = {name: strengths.pop(name) for name in ("time_origin", "interval_scale")}
+    key = jax.random.key(seed)
+    out = compiled_augment(key, batch, strengths, views=views, size=size, **static)
     return [np.asarray(a) for a in out]
 
 
@@ -388,6 +391,72 @@ def test_whole_numbered_times_are_not_rounded(batch):
     )
 
 
+def drawn_visits(rng, count=200, frames=6):
+    """Times in order, some equal, with frames missing anywhere but at least one there."""
+    valid = rng.random((count, frames)) < 0.6
+    valid[np.arange(count), rng.integers(frames, size=count)] = True
+    time = np.cumsum(np.maximum(rng.uniform(-0.5, 2, (count, frames)), 0), axis=1)
+    return np.where(valid, time, 0).astype(np.float32), valid
+
+
+def slow_intervals(u_T, time_T, valid_T, scale):
+    """One frame after the other."""
+    out_T, before = np.zeros(len(time_T)), None
+    for t in np.flatnonzero(valid_T):
+        if before is None:
+            out_T[t] = time_T[t]
+        else:
+            interval = time_T[t] - time_T[before]
+            out_T[t] = out_T[before] + interval * (1 + scale * (2 * u_T[t] - 1))
+        before = t
+    return out_T
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0])
+def test_intervals_are_scaled_each_on_its_own(scale):
+    rng = np.random.default_rng(3)
+    time, valid = drawn_visits(rng)
+    u = rng.random(time.shape).astype(np.float32)
+    out = np.asarray(jax.vmap(partial(scale_intervals, interval_scale=scale))(u, time, valid))
+    slow = [slow_intervals(*row, scale) for row in zip(u, time, valid, strict=True)]
+    np.testing.assert_allclose(out, slow, atol=1e-5)
+    assert not out[~valid].any()
+    for out_T, valid_T in zip(out, valid, strict=True):
+        assert (np.diff(out_T[valid_T]) >= 0).all()  # what was in order stays so
+
+
+def test_scaled_intervals_keep_the_pace_on_average():
+    time, valid = np.linspace(0, 7, 8, dtype=np.float32), np.ones(8, bool)
+    u = jax.random.uniform(jax.random.key(5), (4000, 8))
+    move = jax.vmap(lambda u_T: scale_intervals(u_T, time, valid, interval_scale=0.6))
+    interval = np.diff(np.asarray(move(u)), axis=1)
+    np.testing.assert_allclose(interval.mean(axis=0), 1, atol=0.03)
+    assert 0.4 - 1e-5 <= interval.min() < 0.41 and 1.59 < interval.max() <= 1.6 + 1e-5
+    np.testing.assert_allclose(np.corrcoef(interval.T), np.eye(7), atol=0.1)
+
+
+def test_times_may_count_from_the_newest_frame():
+    time, valid = drawn_visits(np.random.default_rng(4))
+    out = np.asarray(jax.vmap(partial(count_from, time_origin="newest"))(time, valid))
+    for out_T, time_T, valid_T in zip(out, time, valid, strict=True):
+        np.testing.assert_array_equal(out_T[valid_T], time_T[valid_T] - time_T[valid_T][-1])
+        assert not out_T[~valid_T].any()
+    np.testing.assert_array_equal(count_from(time, valid, time_origin="window"), time)
+
+
+def test_intervals_are_scaled_and_counted_before_the_rest_moves_them(batch):
+    clip, time, valid = batch
+    later = np.where(valid, time + 5, 0)
+    strength = dict(time_origin="newest", interval_scale=0.5, time_jitter=0.0)
+    out, moved, kept = run((clip, later, valid), **strength, time_scale=0.0, time_shift=0.5)
+    newest = np.where(kept, moved, -9).max(axis=2)
+    assert len(np.unique(newest)) == 16 and abs(newest).max() <= 0.5  # the shift alone
+    wide = np.diff(moved, axis=2)[kept[..., 1:]] / np.diff(np.repeat(time, 2, 1))[kept[..., 1:]]
+    assert 0.5 <= wide.min() < 0.8 and 1.2 < wide.max() <= 1.5
+    same, _, _ = run((clip, later, valid))
+    np.testing.assert_array_equal(out, same)  # images are none of its business
+
+
 # --- the whole ------------------------------------------------------------------------------------
 
 
@@ -471,20 +540,3 @@ def test_a_number_of_windows_that_does_not_fit_the_objective_is_refused(batch):
     clip, time, valid = (np.repeat(a, 2, axis=1) for a in batch)
     with pytest.raises(UserError, match=r"clips\.windows = 2"):
         augment(jax.random.key(0), clip, time, valid, views=1, size=16, **OFF)
-
-
-def test_dropped_frames_are_gone_and_the_newest_stays():
-    rng = np.random.default_rng(2)
-    valid = np.arange(6) < rng.integers(1, 7, (300, 1, 1))
-    clip = rng.integers(1, 256, (300, 1, 6, 4, 4, 1), np.uint8)
-    time = np.where(valid, 1 + np.arange(6, dtype=np.float32), 0)
-    half, none = (run((clip, time, valid), size=4, time_drop=drop) for drop in (0.5, 0.0))
-    newest = valid & ~np.append(valid[..., 1:], np.zeros((300, 1, 1), bool), axis=2)
-    whole, kept = none[2], half[2]
-    assert (kept <= whole).all() and kept[np.repeat(newest, 2, axis=1)].all()
-    older = np.repeat(valid & ~newest, 2, axis=1)
-    assert abs(kept[older].mean() - 0.5) < 0.03
-    assert (kept[:, 0] != kept[:, 1]).any()  # each view loses its own
-    assert not half[0][~kept].any() and not half[1][~kept].any()
-    np.testing.assert_array_equal(half[0][kept], none[0][kept])
-    np.testing.assert_array_equal(half[1][kept], none[1][kept])

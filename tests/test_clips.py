@@ -26,6 +26,8 @@ def draw(
         sampling=sampling,
         windows=windows,
         interval=interval,
+        views=2,
+        drop=0.0,
     )
 
 
@@ -196,10 +198,29 @@ def test_visit_times_meet_the_recording(recording):
         (dict(windows=3), "1 or 2"),
         (dict(frames=0), "clips.frames = 0"),
         (dict(stride=-1), "clips.stride = -1"),
+        (dict(drop=1.5), "clips.drop = 1.5"),
     ],
 )
 def test_a_wrong_value_is_named(wrong, hint):
-    right = dict(frames=8, stride=2, sampling="random", windows=1, interval="constant")
+    right = dict(frames=8, stride=2, sampling="random", windows=1, interval="constant", drop=0.0)
     clips.check(**right)
     with pytest.raises(UserError, match=hint):
         clips.check(**right | wrong)
+
+
+@pytest.mark.parametrize("windows", [1, 2])
+def test_frames_are_dropped_for_each_view_the_newest_never_and_the_rest_moves_together(windows):
+    left = np.zeros((2, 8))
+    rng = np.random.default_rng(6)
+    for _ in range(400):
+        index, valid = draw(rng, 9, sampling="newest", windows=windows, stride=1)
+        some, seen = clips.drop_frames(rng, index, valid, views=2, drop=0.5)
+        assert some.shape == seen.shape == (2, 8)
+        for view in range(2):
+            whole = index[min(view, windows - 1)][valid[min(view, windows - 1)]]
+            kept = some[view][seen[view]]
+            assert seen[view][: len(kept)].all() and not some[view][len(kept) :].any()
+            assert (np.diff(kept) > 0).all() and set(kept) <= set(whole) and kept[-1] == whole[-1]
+            left[view, : len(whole) - 1] += np.isin(whole[:-1], kept)
+    assert (abs(left[0, :7] / 400 - 0.5) < 0.1).all()
+    assert abs(left[0] - left[1]).sum() > 0  # each view lacks its own

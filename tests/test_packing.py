@@ -17,8 +17,9 @@ from tvrl_jax.errors import UserError
 from tvrl_jax.models import packing
 
 CLIPS = dict(
-    frames=4, stride=1, sampling="newest", windows=1, interval="constant", relative_time=True
-)
+    frames=4, stride=1, sampling="newest", windows=1, interval="constant", relative_time=True,
+    drop=0.0,
+)  # fmt: skip
 
 
 def short_clips(rng, rows=8, views=2, frames=6):
@@ -52,7 +53,7 @@ def test_features_return_to_their_frames():
 
 def batches(count=3, **changes):
     settings = dict(
-        split="train", clips=CLIPS, batch_size=8, seed=0, start_step=0, process_index=0,
+        split="train", clips=CLIPS, views=2, batch_size=8, seed=0, start_step=0, process_index=0,
         process_count=1, threads=1, workers=0, packing=Packing(4, 4),
     )  # fmt: skip
     made = train_batches(make_store([1, 2, 9, 5, 3, 1, 1, 4, 2]), **settings | changes)

@@ -23,6 +23,7 @@ CLIPS = dict(
     windows=2,
     interval="linear_decrease",
     relative_time=True,
+    drop=0.0,
 )
 
 
@@ -34,6 +35,7 @@ def store():
 def take(store, count, *, clips=CLIPS, **changes):
     settings = dict(
         split="train",
+        views=2,
         batch_size=8,
         seed=0,
         start_step=0,
@@ -91,6 +93,22 @@ def test_frames_and_times_belong_together(store, relative):
                     times[valid_T], since - since[0] * relative, rtol=1e-5, atol=1e-6
                 )
                 assert not clip[~valid_T].any() and not times[~valid_T].any()
+
+
+def test_with_drop_each_view_has_frames_of_its_own_that_end_with_the_same_one(store):
+    settings = CLIPS | dict(windows=1, drop=0.5)
+    whole, some = (take(store, 9, clips=settings | dict(drop=drop)) for drop in (0.0, 0.5))
+    differ = 0
+    for before, after in zip(whole, some, strict=True):
+        assert before["valid_BVT"].shape == (8, 1, 4) and after["valid_BVT"].shape == (8, 2, 4)
+        for row, view in np.ndindex(8, 2):
+            all_T, seen_T = before["valid_BVT"][row, 0], after["valid_BVT"][row, view]
+            position = before["clip_BVTHWC"][row, 0, all_T, 0, 0, 0]
+            kept = after["clip_BVTHWC"][row, view, seen_T, 0, 0, 0]
+            assert set(kept) <= set(position) and kept[-1] == position[-1]
+            assert after["time_BVT"][row, view, 0] == 0  # counts from its own first frame
+        differ += (after["valid_BVT"][:, 0] != after["valid_BVT"][:, 1]).any(axis=1).sum()
+    assert differ > 10
 
 
 def test_only_the_split_is_drawn_and_every_series_of_it(store):

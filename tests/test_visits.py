@@ -86,10 +86,11 @@ def test_days_become_years_exactly(root):
 def clips(root, **changes):
     store = opening.open_cohort(settings(root))
     cut = dict(
-        frames=2, stride=1, sampling="newest", windows=1, interval="constant", relative_time=True
-    )
+        frames=2, stride=1, sampling="newest", windows=1, interval="constant", relative_time=True,
+        drop=0.0,
+    )  # fmt: skip
     batches = train_batches(
-        store, split="train", clips=cut | changes, batch_size=4, seed=0, start_step=0,
+        store, split="train", clips=cut | changes, views=2, batch_size=4, seed=0, start_step=0,
         process_index=0, process_count=1, threads=1, workers=0,
     )  # fmt: skip
     batch = next(batches)
@@ -113,10 +114,10 @@ def test_random_windows_take_older_visits_too(root):
         store = opening.open_cohort(settings(root))
         cut = dict(
             frames=2, stride=1, sampling="random", windows=2, interval="linear_decrease",
-            relative_time=True,
+            relative_time=True, drop=0.0,
         )  # fmt: skip
         batches = train_batches(
-            store, split="train", clips=cut, batch_size=4, seed=seed, start_step=0,
+            store, split="train", clips=cut, views=2, batch_size=4, seed=seed, start_step=0,
             process_index=0, process_count=1, threads=1, workers=0,
         )  # fmt: skip
         batch = next(batches)

@@ -19,6 +19,7 @@ CHOICES = {
     "data.channels": (1, 3),
     "clips.sampling": ("random", "newest"),
     "clips.windows": (1, 2),
+    "augment.time_origin": ("window", "newest"),
     "model.stem": ("conv", "patch"),
     "model.dtype": ("float32", "bfloat16"),
     "train.sharding": ("data", "full"),
@@ -42,7 +43,7 @@ NOT_NEGATIVE = """
 """.split()
 FRACTIONS = """
     augment.hflip augment.vflip augment.jitter_probability augment.blur_probability
-    augment.time_drop augment.time_scale optim.warmup_fraction
+    augment.time_scale augment.interval_scale clips.drop optim.warmup_fraction
     objective.latent_weight objective.start_fraction
 """.split()
 BELOW_ONE = """

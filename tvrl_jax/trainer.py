@@ -161,6 +161,7 @@ def _batches(run: Run, start: int):
         run.store,
         split="train",
         clips=config.clips,
+        views=run.learner.objective.views,
         batch_size=config.train.batch_size,
         seed=config.seed,
         start_step=start,

@@ -1,8 +1,9 @@
 """Augmentation on the device: one draw per series and view, the same for all frames of the clip.
 
 Rotation, random resized crop and flips are composed into ONE resampling; then brightness, contrast
-and a 3 x 3 Gaussian blur; the view's times are shifted, scaled and jittered. All functions are pure
-and meant to be compiled as part of the training step. `benchmarks/augment.py` measures them.
+and a 3 x 3 Gaussian blur; the view's times are counted anew, scaled, shifted and jittered. All
+functions are pure and meant to be compiled as part of the training step. `benchmarks/augment.py`
+measures them.
 
 Ways to resample were compared on 2 CPU cores, for 128 clips of 8 frames from 48 to 32 pixels: a
 bilinear gather with coordinates (this one, 5 ms); the same by hand over rows of pixels (12 ms); two
@@ -16,7 +17,7 @@ import jax
 
 from tvrl_jax.augment.geometry import affine_map, count_taps, resample, resize
 from tvrl_jax.augment.intensity import apply_intensity, draw_intensity
-from tvrl_jax.augment.time import drop_frames, move_times
+from tvrl_jax.augment.time import view_times
 from tvrl_jax.errors import UserError
 
 __all__ = ["augment", "resize"]
@@ -42,7 +43,8 @@ def augment(
     time_shift: float,
     time_scale: float,
     time_jitter: float,
-    time_drop: float,
+    time_origin: str,
+    interval_scale: float,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """uint8 windows -> augmented views: clip [B, views, T, size, size, C] in [0, 1], time, valid.
 
@@ -67,29 +69,30 @@ def augment(
             blur_probability=blur_probability,
         ),
         times_of=partial(
-            move_times, time_shift=time_shift, time_scale=time_scale, time_jitter=time_jitter
+            view_times,
+            time_origin=time_origin,
+            interval_scale=interval_scale,
+            time_shift=time_shift,
+            time_scale=time_scale,
+            time_jitter=time_jitter,
         ),
         size=size,
         taps=count_taps(clip_BVTHWC.shape[3] * math.sqrt(crop[1]), size),
     )
+    shape = (len(clip_BVTHWC), views, time_BVT.shape[2])
+    numbers = (*random_numbers(key, *shape), interval_numbers(key, shape, interval_scale))
     arrays = (clip_BVTHWC, time_BVT, valid_BVT)
     shared, source = (None, [a[:, 0] for a in arrays]) if windows == 1 else (0, arrays)
-    numbers = random_numbers(key, len(clip_BVTHWC), views, time_BVT.shape[2])
-    clip, time, valid = jax.vmap(jax.vmap(view, in_axes=(0, 0, shared, shared, shared)))(
-        *numbers, *source
-    )
-    if not time_drop:
-        return clip, time, valid
-    u_BVT = jax.random.uniform(jax.random.fold_in(key, 2), valid.shape)
-    kept = jax.vmap(jax.vmap(partial(drop_frames, time_drop=time_drop)))(u_BVT, valid)
-    return clip * kept[..., None, None, None], time * kept, kept
+    return jax.vmap(jax.vmap(view, in_axes=(0, 0, 0, shared, shared, shared)))(*numbers, *source)
 
 
-def _view(u_13, normal_T, clip_THWC, time_T, valid_T, *, map_of, light_of, times_of, size, taps):
+def _view(
+    u_13, normal_T, u_T, clip_THWC, time_T, valid_T, *, map_of, light_of, times_of, size, taps
+):
     """One view of one window, from its random numbers."""
     moved = resample(clip_THWC, *map_of(u_13[:6]), size=size, taps=taps) / 255
     lit = apply_intensity(light_of(u_13[6:11]), moved, valid_T)
-    return lit, times_of(u_13[11:], normal_T, time_T, valid_T), valid_T
+    return lit, times_of(u_13[11:], u_T, normal_T, time_T, valid_T), valid_T
 
 
 def random_numbers(key, batch: int, views: int, frames: int) -> tuple[jax.Array, jax.Array]:
@@ -102,3 +105,8 @@ def random_numbers(key, batch: int, views: int, frames: int) -> tuple[jax.Array,
     of_uniform, of_normal = jax.random.split(key)
     u_BVN = jax.random.uniform(of_uniform, (batch, views, 13))
     return u_BVN, jax.random.normal(of_normal, (batch, views, frames))
+
+
+def interval_numbers(key, shape: tuple[int, int, int], interval_scale: float) -> jax.Array | None:
+    """A uniform number for each frame of a view, where intervals are scaled."""
+    return jax.random.uniform(jax.random.fold_in(key, 2), shape) if interval_scale else None

@@ -4,6 +4,51 @@ import jax
 import jax.numpy as jnp
 
 
+def view_times(
+    u_2: jax.Array,
+    u_T: jax.Array | None,
+    normal_T: jax.Array,
+    time_T: jax.Array,
+    valid_T: jax.Array,
+    *,
+    time_origin: str,
+    interval_scale: float,
+    **strength: float,
+) -> jax.Array:
+    """A view's times from its window's: intervals scaled, counted from the origin, then moved.
+
+    `u_T` are uniform in [0, 1) and not needed without `interval_scale`; the rest is that of
+    `move_times`.
+    """
+    if u_T is not None:
+        time_T = scale_intervals(u_T, time_T, valid_T, interval_scale=interval_scale)
+    counted_T = count_from(time_T, valid_T, time_origin=time_origin)
+    return move_times(u_2, normal_T, counted_T, valid_T, **strength)
+
+
+def scale_intervals(
+    u_T: jax.Array, time_T: jax.Array, valid_T: jax.Array, *, interval_scale: float
+) -> jax.Array:
+    """Each interval between neighbouring frames that are there x uniform in 1 -+ `interval_scale`.
+
+    The first of them keeps its time. On average the pace stays; what names a series, the pattern
+    of its intervals, does not. Times in order stay in order.
+    """
+    first = jnp.min(jnp.where(valid_T, time_T, jnp.inf))
+    held_T = jax.lax.cummax(jnp.where(valid_T, time_T, first))  # a frame that is not there adds 0
+    factor_T = 1 + interval_scale * (2 * u_T - 1)
+    moved_T = first + jnp.cumsum(jnp.diff(held_T, prepend=first) * factor_T)
+    return jnp.where(valid_T, moved_T, 0)
+
+
+def count_from(time_T: jax.Array, valid_T: jax.Array, *, time_origin: str) -> jax.Array:
+    """Times since the newest frame, all 0 or less ("newest"), or as they are ("window")."""
+    if time_origin == "window":
+        return time_T
+    newest = jnp.max(jnp.where(valid_T, time_T, -jnp.inf))
+    return jnp.where(valid_T, time_T - newest, 0)
+
+
 def move_times(
     u_2: jax.Array,
     normal_T: jax.Array,
@@ -24,12 +69,3 @@ def move_times(
     jitter_T = time_jitter * normal_T
     moved_T = time_T * (1 + time_scale * scale) + time_shift * shift + jitter_T
     return jnp.where(valid_T, moved_T, 0)
-
-
-def drop_frames(u_T: jax.Array, valid_T: jax.Array, *, time_drop: float) -> jax.Array:
-    """Which frames are left when each but the newest goes with probability `time_drop`.
-
-    From a number uniform in [0, 1) per frame. Padding stands at the right.
-    """
-    newest_T = valid_T & ~jnp.append(valid_T[1:], False)
-    return valid_T & (newest_T | (u_T >= time_drop))

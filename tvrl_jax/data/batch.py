@@ -8,8 +8,9 @@ A batch is a dict of numpy arrays:
 
 and, when frames are packed, packed_GVC int32 (data/packing.py), G devices of this process
 
-V is clips.windows. Padding (right): image 0, time 0, valid False. `start_BV` is the time of a
-window's first frame since the first frame of its series.
+V is clips.windows, or the objective's views where clips.drop leaves each its own frames. Padding
+(right): image 0, time 0, valid False. `start_BV` is the time of a window's first frame since the
+first frame of its series.
 """
 
 from collections.abc import Sequence

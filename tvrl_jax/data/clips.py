@@ -8,6 +8,9 @@ Everything here is numpy on a handful of integers. `total` is the number of fram
 
 Windows are counted by an offset: from the oldest frame, or, with sampling "newest", backwards from
 the newest, so that the newest frame always is in the window of offset 0.
+
+A view may lack frames of its window (`drop`). Those that are left move together, so that their
+places tell neither how many there were nor which are gone.
 """
 
 from collections.abc import Callable
@@ -30,13 +33,17 @@ DENSITIES: dict[str, Callable] = {
 }
 
 
-def check(*, frames: int, stride: int, sampling: str, windows: int, interval: str) -> None:
+def check(
+    *, frames: int, stride: int, sampling: str, windows: int, interval: str, drop: float
+) -> None:
     """Raises UserError for a value of config.clips that names nothing."""
     for name, value in (("frames", frames), ("stride", stride)):
         if value < 1:
             raise UserError(f"clips.{name} = {value}: it must be 1 or more.")
     if windows not in (1, 2):
         raise UserError(f"clips.windows = {windows}: it must be 1 or 2.")
+    if not 0 <= drop <= 1:
+        raise UserError(f"clips.drop = {drop}: it must be between 0 and 1.")
     for name, value, known in (
         ("sampling", sampling, SAMPLINGS),
         ("interval", interval, DENSITIES),
@@ -147,8 +154,13 @@ def draw_clip(
     sampling: str,
     windows: int,
     interval: str,
+    views: int,
+    drop: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One or two windows of a series, as config.clips says -> index_VT, valid_VT."""
+    """One or two windows of a series, as config.clips says -> index_VT, valid_VT.
+
+    With `drop` each of the `views` has its own window.
+    """
     shape = dict(frames=frames, stride=stride)
     if windows == 2:
         offsets = pair_offsets(rng, total, **shape, sampling=sampling, interval=interval)
@@ -157,7 +169,26 @@ def draw_clip(
     index, valid = zip(
         *(window(o, total, **shape, sampling=sampling) for o in offsets), strict=True
     )
-    return np.stack(index), np.stack(valid)
+    index_VT, valid_VT = np.stack(index), np.stack(valid)
+    if not drop:
+        return index_VT, valid_VT
+    return drop_frames(rng, index_VT, valid_VT, views=views, drop=drop)
+
+
+def drop_frames(
+    rng: np.random.Generator, index_VT: np.ndarray, valid_VT: np.ndarray, *, views: int, drop: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """What `views` see of their windows, or of one, when each frame but the newest goes with
+    probability `drop` -> index_VT, valid_VT of the views, padded at the right."""
+    u_VT = rng.random((views, valid_VT.shape[1]))
+    newest_VT = valid_VT & ~np.pad(valid_VT[:, 1:], ((0, 0), (0, 1)))
+    left_VT = valid_VT & (newest_VT | (u_VT >= drop))
+    order_VT = np.argsort(~left_VT, axis=1, kind="stable")
+    index_VT, left_VT = (
+        np.take_along_axis(np.broadcast_to(x_VT, u_VT.shape), order_VT, axis=1)
+        for x_VT in (index_VT, left_VT)
+    )
+    return np.where(left_VT, index_VT, 0), left_VT
 
 
 def clip_times(

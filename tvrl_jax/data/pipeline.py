@@ -32,6 +32,7 @@ def train_batches(
     *,
     split: str,
     clips: dict[str, Any],
+    views: int,
     batch_size: int,
     seed: int,
     start_step: int,
@@ -47,6 +48,7 @@ def train_batches(
     Args:
       store: an open Store.
       clips: config.clips.
+      views: of a series, among which clips.drop leaves out frames of each.
       batch_size: of the GLOBAL batch. Process i holds its i-th contiguous block of rows, and the
         global batch is the same for any number of processes.
       threads: reading threads; 0 reads while the caller waits.
@@ -58,8 +60,8 @@ def train_batches(
     Returns an iterator with a close(). Raises UserError for an unknown or empty split, a value of
     config.clips that names nothing, and a batch that does not divide among the processes.
     """
-    relative = clips["relative_time"]
-    draw = {key: value for key, value in dict(clips).items() if key != "relative_time"}
+    draw = dict(clips)
+    relative = draw.pop("relative_time")
     cut.check(**draw)
     rows = _rows_per_process(batch_size, process_count)
     plans = (
@@ -67,7 +69,7 @@ def train_batches(
         .seed(seed)
         .repeat(None)
         .map_with_index(partial(_shuffled, _series_of(store, split), seed))
-        .random_map(partial(_plan, [info.frames for info in store.series], draw))
+        .random_map(partial(_plan, [info.frames for info in store.series], draw, views))
     )
     read = partial(read_batch, store, relative_time=relative, targets=targets)
     # The generator of random_map is keyed by the position in the global order, so that a process
@@ -105,8 +107,10 @@ def _order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(count)
 
 
-def _plan(frames_of: Sequence[int], draw: dict, series: int, rng: np.random.Generator) -> Plan:
-    return Plan(int(series), *cut.draw_clip(rng, frames_of[series], **draw))
+def _plan(
+    frames_of: Sequence[int], draw: dict, views: int, series: int, rng: np.random.Generator
+) -> Plan:
+    return Plan(int(series), *cut.draw_clip(rng, frames_of[series], **draw, views=views))
 
 
 def _series_of(store, split: str) -> np.ndarray:

@@ -154,7 +154,7 @@ def _read(source: Source, row_B: np.ndarray, rng: np.random.Generator) -> dict:
     plans = []
     for i in source.series["train"][row_B]:
         total = source.store.series[i].frames
-        drawn = draw_clip(rng, total, **settings, windows=1, interval="constant")
+        drawn = draw_clip(rng, total, **settings, windows=1, interval="constant", views=1, drop=0.0)
         plans.append(Plan(int(i), *drawn))
     return read_batch(source.store, plans, relative_time=source.settings["relative_time"])
 

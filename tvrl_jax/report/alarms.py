@@ -67,7 +67,7 @@ def clock(rows: Sequence[Mapping]) -> Check:
     bad = top1 > chance + SURE * error and top1 > WELL_ABOVE * chance
     alarm = (
         f"The clock, not the heart, is being learned: {finding}. The timestamps of a series tell "
-        "it apart; raise augment.time_shift, time_scale, time_jitter or time_drop."
+        "it apart; raise augment.time_shift, time_scale, interval_scale, time_jitter or clips.drop."
     )
     return Check("blank images", alarm if bad else "", finding)
 
@@ -201,7 +201,7 @@ def blank(found) -> Check:
     bad = low > found.chance and found.blank_top1 > WELL_ABOVE * found.chance
     alarm = (
         f"The contrastive task is solved from the timestamps alone: {finding}. Raise "
-        "augment.time_shift, time_scale, time_jitter or time_drop and pretrain anew."
+        "augment.time_shift, time_scale, interval_scale, time_jitter or clips.drop; pretrain anew."
     )
     return Check(name, alarm if bad else "", finding)
 

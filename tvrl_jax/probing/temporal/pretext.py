@@ -42,10 +42,10 @@ class Target(NamedTuple):
 
 
 def batches(store, series, trained: Trained, *, size: int, seed: int) -> Iterator[dict]:
-    """Every series once in random order, in equal batches of at most `size`; windows as drawn in
-    pretraining. A remainder that fills no batch is left out."""
-    clips = trained.learner.config.clips
-    draw = {name: value for name, value in clips.items() if name != "relative_time"}
+    """Every series once in random order, in equal batches of at most `size`; windows and views as
+    drawn in pretraining. A remainder that fills no batch is left out."""
+    draw = dict(trained.learner.config.clips, views=trained.learner.objective.views)
+    relative = draw.pop("relative_time")
     rng = np.random.default_rng(seed)
     order = rng.permutation(series)
     count = -(-len(order) // size)
@@ -55,7 +55,7 @@ def batches(store, series, trained: Trained, *, size: int, seed: int) -> Iterato
             Plan(int(i), *draw_clip(rng, store.series[i].frames, **draw))
             for i in order[start : start + rows]
         ]
-        yield read_batch(store, plans, relative_time=clips.relative_time)
+        yield read_batch(store, plans, relative_time=relative)
 
 
 def retrieval(store, series, trained: Trained, *, size: int, seed: int) -> Retrieval | None:
