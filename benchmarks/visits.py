@@ -48,7 +48,7 @@ def read(config, store, count: int, capacities: int) -> list[dict]:
         store,
         split="train",
         clips=config.clips,
-        views=2,
+        views=trainer.find_objective(config).views,
         batch_size=config.train.batch_size,
         seed=0,
         start_step=0,
@@ -110,8 +110,10 @@ def report(args, forms, rates) -> None:
     computed = statistics.mean(batch["packed_GVC"].size for batch in forms["packed"])
     ratio = [b / a for a, b in zip(rates["padded"], rates["packed"], strict=True)]
     print(f"{args.arch}, {args.size} px, {args.batch_size} series a step, {jax.devices()[0]}")
-    print(f"real frames: {valid.mean():.0%} of a padded batch; computed when packed: "
-          f"{computed / valid[0].size:.0%}; {len(lengths)} lengths")  # fmt: skip
+    real, computed = valid.mean(), computed / valid[0].size
+    print(f"of a padded batch {real:.0%} are real frames; computed when packed: {computed:.0%}, "
+          f"{len(lengths)} lengths; a real frame costs {1 / real:.2f} computed ones when padded, "
+          f"{computed / real:.2f} when packed")  # fmt: skip
     for name, rate in rates.items():
         low, high = min(rate), max(rate)
         print(f"{name}: median {statistics.median(rate):.0f} clips/s ({low:.0f} to {high:.0f})")

@@ -62,15 +62,31 @@ def batches(count=3, **changes):
     return taken
 
 
-def test_two_processes_hold_the_halves_of_one():
-    halves = [batches(process_index=i, process_count=2) for i in (0, 1)]
-    for whole, first, second in zip(batches(), *halves, strict=True):
+@pytest.mark.parametrize("drop", [0.0, 0.5])
+def test_two_processes_hold_the_halves_of_one(drop):
+    clips = CLIPS | dict(drop=drop)
+    halves = [batches(clips=clips, process_index=i, process_count=2) for i in (0, 1)]
+    for whole, first, second in zip(batches(clips=clips), *halves, strict=True):
         for name, value in whole.items():
             np.testing.assert_array_equal(value, np.concatenate([first[name], second[name]]))
 
 
-def test_packing_draws_the_same_clips_and_resumes():
-    plain, packed, later = batches(packing=None), batches(), batches(1, start_step=2)
+def test_frames_that_no_view_sees_are_not_listed():
+    whole, some = (batches(clips=CLIPS | dict(drop=drop)) for drop in (0.0, 0.5))
+    for all_of_it, batch in zip(whole, some, strict=True):
+        listed = (batch["packed_GVC"] != FILLER).sum(axis=(0, 2))
+        np.testing.assert_array_equal(listed, batch["valid_BVT"].sum(axis=(0, 2)))
+        assert (listed <= all_of_it["valid_BVT"].sum()).all()
+    assert sum(b["packed_GVC"].shape[2] for b in some) < sum(
+        b["packed_GVC"].shape[2] for b in whole
+    )
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.5])
+def test_packing_draws_the_same_clips_and_resumes(drop):
+    clips = CLIPS | dict(drop=drop)
+    plain, packed = batches(clips=clips, packing=None), batches(clips=clips)
+    later = batches(1, clips=clips, start_step=2)
     for name in plain[0]:
         np.testing.assert_array_equal(plain[2][name], packed[2][name])
         np.testing.assert_array_equal(plain[2][name], later[0][name])
@@ -93,7 +109,7 @@ def visits(tmp_path_factory):
     return root
 
 
-def losses(root, folder, method, capacities):
+def losses(root, folder, method, drop, capacities):
     config = tiny.shrink(method.get_config(), root)
     config.update_from_flattened_dict(
         {
@@ -102,6 +118,7 @@ def losses(root, folder, method, capacities):
             "data.time_unit": "years",
             "data.frame_interval": 0.0,
             "clips.sampling": "newest",
+            "clips.drop": drop,
             "train.capacities": capacities,
             "train.steps": 2,
             "log.every": 1,
@@ -112,11 +129,11 @@ def losses(root, folder, method, capacities):
     return [[row[key] for key in ("loss", "gradient_norm", "mean_rank")] for row in rows]
 
 
-@pytest.mark.parametrize("method", [csimclr_te, ltn])
-def test_a_packed_run_is_the_padded_run_on_all_devices(visits, tmp_path, method):
+@pytest.mark.parametrize(("method", "drop"), [(csimclr_te, 0.5), (ltn, 0.0)])
+def test_a_packed_run_is_the_padded_run_on_all_devices(visits, tmp_path, method, drop):
     assert jax.device_count() == 8
-    padded = losses(visits, tmp_path / "padded", method, 0)
-    packed = losses(visits, tmp_path / "packed", method, 2)
+    padded = losses(visits, tmp_path / "padded", method, drop, 0)
+    packed = losses(visits, tmp_path / "packed", method, drop, 2)
     np.testing.assert_allclose(padded[0], packed[0], rtol=1e-4)
     np.testing.assert_allclose(padded[1], packed[1], rtol=2e-3)  # Adam enlarges rounding
 

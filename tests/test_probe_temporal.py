@@ -405,7 +405,7 @@ def make_trained(method, spatial, embed) -> pretext.Trained:
     """A network without parameters: what it is shown and when, as told."""
     config = tiny.shrink(method.get_config("phantom_cardiac"), Path("/nowhere"))
     augment = config.augment
-    for name in augment:  # two views of a series are then alike
+    for name in set(augment) - {"time_origin"}:  # two views of a series are then alike
         augment[name] = (1.0, 1.0) if name in ("crop", "blur_sigma") else 0.0
     network = probe_network.make(4, 32)._replace(
         spatial=lambda p, e, clip, valid, packed=None, *, train, key: (spatial(clip), e),
