@@ -141,7 +141,13 @@ def get_config() -> ConfigDict:
     c.train.ema_target = False  # TVRL and causal predict the averaged encoder's features
     c.train.checkpoint_every = 1000  # steps
     c.train.keep = 2  # newest checkpoints kept, besides the one with the least mean loss
-    c.train.on_nan = "stop"  # a non-finite loss
+    # No room on the disk. stop: the run ends; continue: it goes on with the checkpoints that there
+    # are, and tries again when the next one is due.
+    c.train.on_full = "stop"
+    # A step whose loss or gradient is not finite changes nothing. stop: the run ends and keeps the
+    # batch for a replay; skip: it goes on and counts such steps.
+    c.train.on_nan = "stop"
+    c.train.max_skips = 10  # with on_nan = skip: so many skipped steps in a row end the run
     # Seconds from SIGTERM or Ctrl-C to the end; what is done is saved before. Schedulers wait for
     # 30 or more until they kill.
     c.train.grace = 30.0

@@ -71,6 +71,48 @@ def test_flipped_bit_is_noticed_and_the_previous_one_used(tmp_path):
     assert restore_for_reading(tmp_path, ("params",), "newest").step == 2
 
 
+def test_no_flipped_bit_of_any_file_is_believed(tmp_path):
+    """Whichever file it hits: it is noticed, or nothing that is restored depends on it."""
+    _save(tmp_path, {1: 3.0})
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "checkpoints" / "1"
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    noticed = 0
+    for path in [path for path in files for _ in range(4)]:
+        before = path.read_bytes()
+        if not before:
+            continue
+        content = bytearray(before)
+        content[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        path.write_bytes(content)
+        try:
+            restored = restore_for_reading(tmp_path, ("step", "params", "extra"), "best")
+            _equal(restored.tree, _tree(1))
+            assert restored.meta["note"] == "x" and restored.meta["step"] == 1
+        except UserError:
+            noticed += 1
+        path.write_bytes(before)
+    assert noticed >= len(files)
+    _equal(restore_for_reading(tmp_path, ("params",), "best").tree["params"], _tree(1)["params"])
+
+
+def test_a_rating_that_was_changed_is_not_believed(tmp_path):
+    _save(tmp_path, {1: 1.0, 2: 2.0})
+    metrics = tmp_path / "checkpoints" / "1" / "metrics" / "metrics"
+    metrics.write_text(metrics.read_text().replace("1.0", "9.0"))
+    with pytest.raises(UserError, match="does not say how good it was"):
+        restore_for_reading(tmp_path, ("params",), "best")
+    with Checkpoints(tmp_path / "checkpoints", keep=2, best="loss") as checkpoints:
+        assert checkpoints.steps() == [2]
+    assert (tmp_path / "damaged" / "checkpoints-1").is_dir()
+
+
+def test_a_checkpoint_without_any_finite_loss_is_never_the_best(tmp_path):
+    _save(tmp_path, {1: float("inf"), 2: 2.0, 3: float("inf")}, keep=1)
+    assert restore_for_reading(tmp_path, ("params",), "best").step == 2
+    assert restore_for_reading(tmp_path, ("params",), "newest").step == 3
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -327,6 +327,6 @@ def test_header_of_a_packed_file_survives_a_round_trip(tmp_path):
     found = packed.read_header(path)
     assert packed.is_whole(found) and found.entries[1].offset == 32
     assert tuple(found.entries[0].time_s) == (0.0, 0.5) and found.entries[0].note == "é"
-    view = packed.view(path, found.start + 32, (2, 4, 4, 1))
+    _, view = packed.view(path, found.start + 32, (2, 4, 4, 1))
     np.testing.assert_array_equal(view, frames + 1)
     assert os.listdir(tmp_path / "x") == ["a.frames"]

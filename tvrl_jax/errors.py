@@ -1,6 +1,8 @@
 """What the user can mend."""
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells expect
@@ -8,6 +10,19 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells expect
 
 class UserError(Exception):
     """One sentence naming the place and what would be right; the scripts print it and exit 2."""
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def no_room(error: BaseException) -> str:
+    """What the system says when an error is one of a full disk, a quota or a limit; else ""."""
+    # TensorStore and Orbax wrap what the system said into errors of their own.
+    for code in NO_ROOM:
+        if getattr(error, "errno", None) == code or os.strerror(code) in str(error):
+            return os.strerror(code)
+    cause = error.__cause__ or error.__context__
+    return no_room(cause) if cause else ""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -40,6 +55,9 @@ def verdict(error: BaseException) -> tuple[int, str]:
             f"there is not enough memory ({shorten(first_line(error))}); a smaller batch_size, "
             "image_size or clips.frames needs less."
         )
+    if no_room(error):
+        place = getattr(error, "filename", None) or shorten(first_line(error))
+        return 2, f"there is no room on the disk ({place}): make room and start again."
     return 1, f"{type(error).__name__}: {shorten(first_line(error))}"
 
 

@@ -54,6 +54,9 @@ class Alone:
         """The run is over for all: from now on they may end one by one. Waits for all of them."""
 
 
+ALONE = Alone()
+
+
 class Star(Alone):
     """One of several processes.
 

@@ -32,7 +32,7 @@ def refuse_other(workdir: str, config: ConfigDict, *, resume: bool, name: str = 
     if not (folder / name).exists():
         return
     before = read(folder, name)
-    if name == CONFIG and not _is_begun(folder):
+    if name == CONFIG and not is_begun(folder):
         return
     changed = settings.differences(before, settings.from_json(settings.to_json(config)))
     if changed and not resume:
@@ -79,7 +79,7 @@ def _refuse_foreign(folder: Path) -> None:
             )
 
 
-def _is_begun(folder: Path) -> bool:
+def is_begun(folder: Path) -> bool:
     """Whether anything would be lost with the folder's run: a checkpoint, good or damaged."""
     saved = [path.name for path in (folder / "checkpoints").glob("*")]
     return (folder / "damaged").exists() or any(name.isdecimal() for name in saved)
@@ -122,11 +122,12 @@ def prepare(workdir: str | Path, config: ConfigDict, name: str = CONFIG) -> Path
     """Makes the folder and writes the configuration into it."""
     folder = Path(workdir)
     make(folder)
+    partial = folder / f".{name}.{os.getpid()}"
     try:
-        partial = folder / f".{name}.{os.getpid()}"
         partial.write_text(settings.to_json(config) + "\n")
         partial.replace(folder / name)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         raise UserError(
             f"--workdir={workdir}: cannot write {name} there ({error.strerror})."
         ) from error

@@ -23,14 +23,15 @@ CHOICES = {
     "model.stem": ("conv", "patch"),
     "model.dtype": ("float32", "bfloat16"),
     "train.sharding": ("data", "full"),
-    "train.on_nan": ("stop",),
+    "train.on_full": ("stop", "continue"),
+    "train.on_nan": ("stop", "skip"),
 }
 AT_LEAST_ONE = """
     data.image_size data.threads clips.frames clips.stride model.image_size model.patch_size
     model.temporal_depth model.temporal_heads model.head_hidden model.head_width
     model.decoder_width model.decoder_depth model.decoder_heads model.tubelet
     optim.accumulate train.steps train.batch_size train.checkpoint_every train.keep
-    log.every log.diagnose_every distributed.start distributed.timeout
+    train.max_skips log.every log.diagnose_every distributed.start distributed.timeout
 """.split()
 POSITIVE = """
     model.input_std model.max_period optim.lr optim.eps objective.temperature train.grace
@@ -80,7 +81,7 @@ RULES: tuple[tuple[list[str], Callable[[Any], bool], str], ...] = (
 # What may differ when a run continues: where things lie and how often they are written.
 MAY_CHANGE = (
     *("log.", "data.root", "data.store", "data.threads", "data.workers", "train.keep"),
-    *("train.grace", "distributed."),
+    *("train.on_full", "train.on_nan", "train.max_skips", "train.grace", "distributed."),
 )
 
 

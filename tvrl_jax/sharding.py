@@ -93,5 +93,15 @@ def over_devices(function: Callable, *rows):
     )(*rows)
 
 
+def replicate(value: np.ndarray, mesh: Mesh) -> jax.Array:
+    """A host value that every process has alike -> an array that is whole on every device."""
+    return jax.make_array_from_process_local_data(replicated(mesh), value)
+
+
+def process_suffix() -> str:
+    """What tells the files of several processes apart; empty where there is one."""
+    return f"-of-process-{jax.process_index()}" if jax.process_count() > 1 else ""
+
+
 def is_main_process() -> bool:
     return jax.process_index() == 0

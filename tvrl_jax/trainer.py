@@ -1,37 +1,38 @@
-"""The training loop: data in, compiled steps, metrics and checkpoints out."""
+"""Pretraining, from a configuration to a finished run folder."""
 
-import functools
 import logging
-import math
 from contextlib import nullcontext
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from tvrl_jax import agreement, run_folder, settings, sharding, step
+from tvrl_jax import agreement, roster, run_folder, settings, sharding, step, tally
 from tvrl_jax import state as states
 from tvrl_jax.checkpoint import Checkpoints
 from tvrl_jax.data import opening
 from tvrl_jax.data.pack import Store
 from tvrl_jax.data.packing import Packing
 from tvrl_jax.data.pipeline import train_batches
-from tvrl_jax.errors import UserError
+from tvrl_jax.data.store import Unreadable
 from tvrl_jax.learner import find_objective, make_learner, make_network
+from tvrl_jax.loop import loop
+from tvrl_jax.objectives import Objective
+from tvrl_jax.peers import ALONE, Alone
 from tvrl_jax.report.metricslog import MetricsLog
 from tvrl_jax.report.progress import Progress
+from tvrl_jax.run import Run
 from tvrl_jax.signals import Interruption
-from tvrl_jax.stopwatch import Stopwatch
+from tvrl_jax.tally import Tally
 
 LOG = logging.getLogger("tvrl_jax")
 
-SAMPLES = 16  # augmented clips kept for the report
 
-
-def train(config: ConfigDict, workdir: str, *, resume: bool = False) -> Path:
+def train(config: ConfigDict, workdir: str, *, resume: bool = False, peers: Alone = ALONE) -> Path:
     """Pretrains as `config` says; continues where a run in `workdir` stopped.
+
+    `peers`: the processes of the run, all of which call this with the same configuration.
 
     Returns the run folder.
 
@@ -45,28 +46,34 @@ def train(config: ConfigDict, workdir: str, *, resume: bool = False) -> Path:
     sharding.check_batch_size(config.train.batch_size)
     run_folder.refuse_other(workdir, config, resume=resume)
     make_network(config, objective, outputs=1)  # what does not fit is said before hours of packing
+    before = None
+    while True:
+        try:
+            _train(config, objective, Path(workdir), resume, peers)
+            return Path(workdir)
+        except Unreadable as error:
+            # One process alone may go on: of several, none knows what the others have read.
+            if config.data.on_bad == "stop" or peers.count > 1 or str(error) == before:
+                raise
+            before = str(error)
+            LOG.warning("%s It is tried now, from the last checkpoint.", error)
+
+
+def _train(
+    config: ConfigDict, objective: Objective, folder: Path, resume: bool, peers: Alone
+) -> None:
     store = opening.open_cohort(config.data)
+    may_shrink = resume or config.data.on_bad == "skip"
+    store = roster.hold(folder, store, may_shrink=may_shrink, peers=peers)
     agreement.check_cohort(config, objective, store)
     learner = make_learner(config, objective, store)
     with Interruption() as interruption:
-        _run(learner, store, Path(workdir), interruption)
-    return Path(workdir)
+        _run(learner, store, folder, resume, interruption)
 
 
-class Run(NamedTuple):
-    """What the loop works with."""
-
-    learner: step.Learner
-    store: Store
-    folder: Path
-    mesh: jax.sharding.Mesh
-    checkpoints: Checkpoints
-    log: MetricsLog
-    progress: Progress
-    interruption: Interruption
-
-
-def _run(learner: step.Learner, store: Store, folder: Path, interruption: Interruption) -> None:
+def _run(
+    learner: step.Learner, store: Store, folder: Path, resume: bool, interruption: Interruption
+) -> None:
     """Writes nothing before the state is made and what the folder holds is known to fit it."""
     config = learner.config
     mesh = sharding.make_mesh()
@@ -82,20 +89,29 @@ def _run(learner: step.Learner, store: Store, folder: Path, interruption: Interr
     run_folder.make(folder)
     with (
         run_folder.lock(folder) if sharding.is_main_process() else nullcontext(),
-        Checkpoints(folder / "checkpoints", keep=config.train.keep, best="loss") as checkpoints,
+        Checkpoints(
+            folder / "checkpoints",
+            keep=config.train.keep,
+            best="loss",
+            on_full=config.train.on_full,
+        ) as checkpoints,
     ):
-        state, start, losses = _resume(checkpoints, state)
+        if not resume:  # another run may have come and gone while this one was packing
+            run_folder.refuse_other(folder, config, resume=False)
+        state, start, counts = _resume(checkpoints, state)
         run_folder.prepare(folder, config)
+        if sharding.is_main_process():
+            roster.write(folder, store)
         if start >= config.train.steps:
             LOG.info("%s: all %d steps are done already.", folder, start)
             return
         clips = config.train.batch_size * learner.objective.views
         progress = Progress(config.train.steps, clips, start)
-        with MetricsLog(folder, config.log.tensorboard, start) as log:
+        with MetricsLog(folder, config.log.tensorboard, start, config.train.on_full) as log:
             run = Run(learner, store, folder, mesh, checkpoints, log, progress, interruption)
             _leave_early(interruption)
             progress.begin()
-            _loop(run, state, start, losses)
+            loop(run, _batches(run, start), state, start, counts)
 
 
 def _leave_early(interruption: Interruption) -> None:
@@ -105,54 +121,12 @@ def _leave_early(interruption: Interruption) -> None:
 
 
 def _resume(checkpoints: Checkpoints, fresh: states.State):
-    """The newest good checkpoint's state, its step and the losses since the one before it."""
+    """The newest good checkpoint's state, its step and what had been counted."""
     restored = checkpoints.restore_newest(states.abstract(fresh)._asdict())
     if restored is None:
-        return fresh, 0, []
+        return fresh, 0, Tally([], [])
     LOG.info("continuing from the checkpoint of step %d", restored.step)
-    return states.State(**restored.tree), restored.step, list(restored.meta["losses"])
-
-
-def _loop(run: Run, state: states.State, start: int, losses: list[float]) -> None:
-    """Steps until done or interrupted. `losses`: those since the last regular checkpoint."""
-    config = run.learner.config
-    compiled = _compile(run.learner, state)
-    batches = _batches(run, start)
-    watch = Stopwatch()
-    pending = None  # the step whose numbers are fetched after the next one is under way
-    try:
-        with jax.set_mesh(run.mesh), jax.transfer_guard("disallow"):
-            for number in range(start, config.train.steps):
-                with watch.waiting():
-                    batch = sharding.put(next(batches), run.mesh)
-                if number == 0:
-                    _save_samples(run, batch)
-                diagnosed = _diagnose(run, state, batch, number)
-                state, scalars, embedding = compiled(state, batch)
-                watch.step()
-                if pending:
-                    _record(run, pending, losses, watch)
-                pending = (number, {**scalars, **diagnosed}, embedding)
-                if _is_regular(config, number + 1) or run.interruption:
-                    _record(run, pending, losses, watch)
-                    pending = None
-                    _save(run, state, number + 1, losses)
-                if run.interruption:
-                    run.checkpoints.wait()
-                    run.progress.message(f"stopped by a signal; step {number + 1} is saved")
-                    run.interruption.leave()
-    finally:
-        run.progress.close()
-        batches.close()
-
-
-def _compile(learner: step.Learner, state: states.State):
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
-    return jax.jit(
-        functools.partial(step.train_step, learner),
-        donate_argnums=0,
-        out_shardings=(shardings, None, None),
-    )
+    return states.State(**restored.tree), restored.step, tally.of_meta(restored.meta)
 
 
 def _batches(run: Run, start: int):
@@ -185,65 +159,3 @@ def _targets(learner: step.Learner, store: Store) -> np.ndarray | None:
     if "head" not in learner.objective.parts:
         return None
     return opening.target_values(store, learner.config.data.targets)
-
-
-def _is_regular(config, done: int) -> bool:
-    return done % config.train.checkpoint_every == 0 or done == config.train.steps
-
-
-def _record(run: Run, pending, losses: list[float], watch: Stopwatch) -> None:
-    """Fetches a step's numbers, checks its loss and, when it is due, logs it."""
-    number, scalars, embedding = pending
-    config = run.learner.config
-    loss = float(jax.device_get(scalars["loss"]))
-    if not math.isfinite(loss):
-        last = max(run.checkpoints.steps(), default=None)
-        raise UserError(
-            f"the loss of step {number} is {loss}; the last good checkpoint is that of "
-            f"{f'step {last}' if last is not None else 'no step yet'} in {run.folder}. "
-            "Try a lower optim.lr or optim.clip_norm = 1."
-        )
-    losses.append(loss)
-    row = None
-    if number % config.log.every == 0 or number + 1 == config.train.steps:
-        clips = config.train.batch_size * run.learner.objective.views
-        row = {k: float(v) for k, v in jax.device_get(scalars).items()} | watch.read(clips)
-        if embedding.size:
-            row["effective_rank"] = float(jax.device_get(_rank(embedding)))
-        run.log.write(number, row)
-    run.progress.update(number + 1, row)
-
-
-_rank = jax.jit(step.embedding_rank)
-
-
-def _diagnose(run: Run, state: states.State, batch: dict, number: int) -> dict[str, jax.Array]:
-    """Retrieval from the timestamps alone, when it is due and the method compares views."""
-    config = run.learner.config
-    if number % config.log.diagnose_every or run.learner.objective.views < 2:
-        return {}
-    top1 = _blank(run.learner)(state, batch)
-    return {"blank_top1": top1, "blank_chance": np.float32(1 / (2 * config.train.batch_size - 1))}
-
-
-@functools.lru_cache(maxsize=1)
-def _blank(learner: step.Learner):
-    return jax.jit(functools.partial(step.blank_retrieval, learner))
-
-
-def _save(run: Run, state: states.State, done: int, losses: list[float]) -> None:
-    config = run.learner.config
-    meta = {"config": settings.to_json(config), "losses": losses}
-    mean = sum(losses) / len(losses)
-    run.checkpoints.save(done, state._asdict(), meta, {"loss": mean})
-    if _is_regular(config, done):
-        losses.clear()
-
-
-def _save_samples(run: Run, batch: dict) -> None:
-    """A few augmented clips for the report."""
-    with jax.transfer_guard("allow"):
-        views = jax.jit(functools.partial(step.draw_views, run.learner))(batch, np.int32(0))
-        clips = np.asarray(views["clip_BVTHWC"][:SAMPLES])
-    if sharding.is_main_process():
-        np.savez_compressed(run.folder / "samples.npz", augmented=(clips * 255).astype(np.uint8))

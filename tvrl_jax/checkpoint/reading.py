@@ -1,6 +1,5 @@
 """Parts of a checkpoint, for those who do not train."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -93,9 +92,8 @@ def _pick(folder: Path, steps: list[int], pick: str) -> int:
 def _saved_metric(folder: Path) -> float:
     """The metric that a checkpoint was saved with; of one that has lost it nothing is known."""
     try:
-        metrics = json.loads((folder / "metrics" / "metrics").read_text())
-        return float(next(iter(metrics.values())))
-    except (OSError, ValueError, AttributeError, TypeError, StopIteration):
+        return float(next(iter(whole.metrics(folder).values())))
+    except (whole.Corrupt, ValueError, AttributeError, TypeError, StopIteration):
         raise UserError(
             f"{folder} does not say how good it was (its metrics are gone): choose by number, "
             f"--step={folder.name}."

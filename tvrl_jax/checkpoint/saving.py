@@ -1,6 +1,5 @@
 """The checkpoints of a run, as training saves and restores them."""
 
-import json
 import logging
 import shutil
 from pathlib import Path
@@ -10,21 +9,31 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as managers
 
 from tvrl_jax.checkpoint import digest, whole
-from tvrl_jax.errors import UserError
-from tvrl_jax.peers import Alone
+from tvrl_jax.errors import UserError, no_room
+from tvrl_jax.peers import ALONE, Alone
 
 LOG = logging.getLogger("tvrl_jax")
-ALONE = Alone()
+PARTIAL = ".orbax-checkpoint-tmp"  # after the step: a checkpoint that is being written
 
 
 class Checkpoints:
     """The checkpoints of one run: the newest `keep` and the one with the smallest `best` metric.
 
     `peers`: the processes of the run, which share the folder. All of them make the same calls.
+    `on_full`: "stop" or "continue" where there is no room; of several processes, all stop.
     """
 
-    def __init__(self, folder: str | Path, *, keep: int, best: str, peers: Alone = ALONE):
-        self.folder, self._peers = Path(folder).absolute(), peers
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        keep: int,
+        best: str,
+        on_full: str = "stop",
+        peers: Alone = ALONE,
+    ):
+        self.folder, self._on_full, self._peers = Path(folder).absolute(), on_full, peers
+        self._saving: int | None = None  # the step that is on its way to the disk
         options = ocp.CheckpointManagerOptions(
             create=True,
             cleanup_tmp_directories=True,
@@ -49,15 +58,72 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def save(self, step: int, tree, meta: dict, metrics: dict[str, float]) -> None:
-        """Starts an asynchronous save; a step that exists already is left as it is."""
+        """Starts an asynchronous save; a step that exists already is left as it is.
+
+        Raises UserError when there is no room for this one or for the one before, unless the run
+        is to go on without: what is said then. The good checkpoints stay.
+        """
+        self.wait()
         if step in self._manager.all_steps():
             return
-        sums = digest.checksums(whole.named(tree), self._peers.agree)
-        meta = {**meta, "step": step, "checksums": sums}
-        args = ocp.args.Composite(state=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(meta))
         best = {self._best: float(metrics[self._best])}
-        if not self._manager.save(step, args=args, metrics=best):
+        sums = digest.checksums(whole.named(tree), self._peers.agree)
+        meta = {**meta, "step": step, "metrics": best, "checksums": sums}
+        args = ocp.args.Composite(
+            state=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(whole.sealed(meta))
+        )
+        try:
+            with whole.quiet():
+                accepted = self._manager.save(step, args=args, metrics=best)
+        except Exception as error:
+            self._failed(step, error)
+            return
+        if not accepted:
             raise RuntimeError(f"the checkpoint of step {step} was not accepted in {self.folder}")
+        self._saving = step
+
+    def check(self) -> None:
+        """As `wait`, for a save that has come to its end; returns at once for one that has not."""
+        if self._saving is not None and not self._manager.is_saving_in_progress():
+            self.wait()
+
+    def wait(self) -> None:
+        """Returns when what was saved lies on the disk. Raises as `save` does."""
+        step, self._saving = self._saving, None
+        if step is None:
+            return
+        try:
+            with whole.quiet():
+                self._manager.wait_until_finished()
+        except Exception as error:
+            self._failed(step, error)
+
+    def confirm(self, step: int) -> None:
+        """As `wait`. Raises UserError unless the checkpoint of `step` is there."""
+        self.wait()
+        if step not in self.steps():
+            raise UserError(
+                f"the checkpoint of step {step} could not be saved in {self.folder}: make room, "
+                "and the same command goes on from the last one that could."
+            )
+
+    def _failed(self, step: int, error: Exception) -> None:
+        """Removes what there is of a checkpoint, and says why there is no more."""
+        reason = no_room(error)
+        if not reason:
+            raise error
+        for part in self.folder.glob(f"{step}{PARTIAL}*") if self._peers.index == 0 else ():
+            shutil.rmtree(part, ignore_errors=True)
+        with whole.quiet():
+            self._manager.reload()
+        last = max(self.steps(), default=None)
+        sentence = (
+            f"the checkpoint of step {step} cannot be saved in {self.folder} ({reason}); the last "
+            f"good one is that of {f'step {last}' if last is not None else 'no step yet'}"
+        )
+        if self._on_full == "stop" or self._peers.count > 1:
+            raise UserError(f"{sentence}: make room, and the same command goes on.") from error
+        LOG.error("%s. The run goes on; the next one is tried.", sentence)
 
     def restore_newest(self, abstract) -> whole.Restored | None:
         """The newest checkpoint that is whole. A damaged one is named and set aside.
@@ -127,26 +193,21 @@ class Checkpoints:
         return aside
 
     def _set_aside_unrated(self) -> None:
-        """Orbax reads all metrics at once, and stops at one that is no JSON."""
-        unrated = [step for step in whole.steps(self.folder) if not self._is_rated(step)]
-        for step in self._peers.agree(unrated, lambda found: found[0]):
+        """Orbax reads all metrics at once, stops where one is no JSON, and believes the others."""
+        faults = {step: self._fault(step) for step in whole.steps(self.folder)}
+        unrated = [[step, fault] for step, fault in faults.items() if fault]
+        for step, fault in self._peers.agree(unrated, lambda found: found[0]):
             aside = self._set_aside(step)
             LOG.error(
-                "the metrics of %s/%d are damaged; it was set aside as %s.",
-                self.folder, step, aside,
-            )  # fmt: skip
+                "%s/%d is damaged: %s. It was set aside as %s.", self.folder, step, fault, aside
+            )
 
-    def _is_rated(self, step: int) -> bool:
-        metrics = self.folder / str(step) / "metrics" / "metrics"
+    def _fault(self, step: int) -> str:
         try:
-            json.loads(metrics.read_text() if metrics.exists() else "{}")
-        except (OSError, ValueError):
-            return False
-        return True
-
-    def wait(self) -> None:
-        """Returns when all that was saved lies on disk."""
-        self._manager.wait_until_finished()
+            whole.metrics(self.folder / str(step))
+        except whole.Corrupt as error:
+            return str(error)
+        return ""
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -154,8 +215,13 @@ class Checkpoints:
     def __exit__(self, kind, *exception) -> None:
         if self._peers.count > 1 and kind not in (None, SystemExit):
             return  # the others do not know yet, and would be waited for
-        self._manager.wait_until_finished()
-        self._manager.close()
+        try:
+            self.wait()
+        except UserError:
+            if not kind:  # what went wrong first is told
+                raise
+        finally:
+            self._manager.close()
 
 
 def _difference(stored: dict[str, Any], wanted: dict[str, Any]) -> str:

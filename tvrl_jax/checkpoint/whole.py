@@ -1,10 +1,11 @@
 """Whether a checkpoint is what was saved: its parts, its leaves and their checksums."""
 
 import hashlib
+import json
 import logging
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from tvrl_jax.checkpoint import digest
 
+SEAL = "seal"  # in what is saved beside the state: the checksum of the rest of it
 PARTS = ("state", "meta")  # folders of a checkpoint
 
 
@@ -44,12 +46,26 @@ def _digest(leaf) -> str:
     return digest.hexdigest()
 
 
+def sealed(meta: dict) -> dict:
+    """`meta` with a checksum of its own."""
+    return {**meta, SEAL: _seal(meta)}
+
+
+def _seal(meta: dict) -> str:
+    rest = {key: value for key, value in meta.items() if key != SEAL}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def verify(tree, meta: dict, agree: Callable) -> None:
-    """Raises Corrupt if a leaf of `tree` is not the one whose checksum `meta` holds.
+    """Raises Corrupt if a leaf of `tree` is not the one whose checksum `meta` holds, or if `meta`
+    is not what was sealed (the checkpoints of earlier versions bear no seal).
 
     Orbax itself does not notice a flipped bit. `agree`: of the processes that share the arrays, all
     of which come to the same end.
     """
+    broken = meta.get(SEAL, _seal(meta)) != _seal(meta)
+    if agree(broken, any):
+        raise Corrupt("what was saved beside its arrays is not what it was, by its checksum")
     want = meta.get("checksums", {})
     if any(
         " " not in known for known in want.values()
@@ -60,6 +76,24 @@ def verify(tree, meta: dict, agree: Callable) -> None:
     wrong = [name for name, sums in found.items() if want.get(name) != sums]
     if wrong:
         raise Corrupt(f"{wrong[0]} is not what was saved, by its checksum")
+
+
+def metrics(place: Path) -> dict:
+    """What a checkpoint was rated with; empty where that is gone.
+
+    Raises Corrupt if it cannot be read or is not what was sealed.
+    """
+    try:
+        found = json.loads((place / "metrics" / "metrics").read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise Corrupt("its metrics cannot be read") from error
+    with suppress(OSError, ValueError, AttributeError):  # reading the checkpoint will tell
+        meta = json.loads((place / "meta" / "metadata").read_text())
+        if meta.get("metrics", found) != found:
+            raise Corrupt("its metrics are not what was saved")
+    return found
 
 
 def shapes(metadata):

@@ -119,8 +119,8 @@ def is_whole(packed: Packed) -> bool:
     return crc == packed.crc
 
 
-def view(path: str, start: int, shape: tuple[int, int, int, int]) -> np.ndarray:
-    """Read-only frames [T,H,W,C] in the file, mapped: nothing is read before it is used."""
+def view(path: str, start: int, shape: tuple[int, int, int, int]) -> tuple[mmap.mmap, np.ndarray]:
+    """The mapped file, and read-only frames [T,H,W,C] in it: nothing is read before it is used."""
     with open(path, "rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return np.ndarray(shape, np.uint8, mapped, start)
+    return mapped, np.ndarray(shape, np.uint8, mapped, start)

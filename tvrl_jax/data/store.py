@@ -1,5 +1,6 @@
 """Decoded frames at random access, and what the table says about them."""
 
+import mmap
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from typing import NamedTuple
@@ -15,6 +16,10 @@ from tvrl_jax.data.targets import Target, class_codes, class_names, numbers, out
 from tvrl_jax.errors import UserError
 
 OPEN_FILES = 256  # mapped at once; each holds a file descriptor, of which a process has about 1000
+
+
+class Unreadable(UserError):
+    """A file of the store that is gone or damaged while it is in use."""
 
 
 class SeriesInfo(NamedTuple):
@@ -69,19 +74,42 @@ class Store:
         self.__dict__.update(state)
         self._frames = lru_cache(OPEN_FILES)(self._map)
 
-    def _map(self, i: int) -> np.ndarray:
+    def _map(self, i: int) -> tuple[mmap.mmap, np.ndarray]:
         shape = (self.series[i].frames, self.image_size, self.image_size, self.channels)
         try:
             return packed.view(self.places[i].path, self.places[i].start, shape)
         except (OSError, ValueError, TypeError):
-            raise UserError(
-                f"{self.places[i].path} has gone or changed while it was in use: start again, "
-                "and it is packed anew."
-            ) from None
+            raise self._unreadable(i) from None
+
+    def _unreadable(self, i: int) -> Unreadable:
+        return Unreadable(
+            f'{self.places[i].path}, the frames of the series "{self.series[i].id}", has gone or '
+            "changed while it was in use: start again, and it is packed anew."
+        )
 
     def frames(self, i: int, index_L) -> np.ndarray:
         """uint8 [L,H,W,C], a copy of the frames `index_L` of series `i`; reads only these."""
-        return self._frames(int(i))[index_L]
+        mapped, frame_THWC = self._frames(int(i))
+        # Reading what a file that was cut no longer holds would end the process by a signal.
+        if mapped.size() < len(mapped):
+            raise self._unreadable(int(i))
+        return frame_THWC[index_L]
+
+    def only(self, kept: Sequence[int]) -> "Store":
+        """The series at these positions."""
+        return Store(
+            series=[self.series[k] for k in kept],
+            places=[self.places[k] for k in kept],
+            table=self.text.iloc[list(kept)],
+            where=self.where,
+            columns=self.columns,
+            known_targets=self.known_targets,
+            time_unit=self.time_unit,
+            image_size=self.image_size,
+            channels=self.channels,
+            skipped=self.skipped,
+            notes=self.notes,
+        )
 
     def split(self, name: str) -> np.ndarray:
         """Positions in `series` of train, val or test."""

@@ -1,19 +1,24 @@
 """metrics.jsonl: one JSON object a line, the record of a run; TensorBoard beside it, if wanted."""
 
+import errno
 import json
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from tvrl_jax.errors import UserError
+from tvrl_jax.report.board import Board
 from tvrl_jax.report.progress import Progress
 from tvrl_jax.report.scalars import is_number, plain
 
 __all__ = ["FILE", "MetricsLog", "Progress", "read_metrics", "truncate"]
 
 FILE = "metrics.jsonl"
+LOG = logging.getLogger("tvrl_jax")
 
 
 class MetricsLog:
@@ -23,46 +28,91 @@ class MetricsLog:
     from the state after `resume_step` updates makes the rows from `resume_step` on again. Those are
     removed when the log is opened; a resumed run then leaves the file of an uninterrupted one.
     Every row reaches the operating system at once: a killed process loses at most a part of one.
+
+    A full disk raises UserError. With `on_full`="continue" it is said instead, rows wait in memory
+    until there is room (UserError if there is none when the log is closed), and no more is written
+    for TensorBoard.
     """
 
-    def __init__(self, folder: str | Path, tensorboard: bool, resume_step: int = 0):
+    def __init__(
+        self, folder: str | Path, tensorboard: bool, resume_step: int = 0, on_full: str = "stop"
+    ):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / FILE
-        truncate(self.path, resume_step)
-        self._file = self.path.open("a", buffering=1, encoding="utf-8")
-        self._board = _board(folder / "tensorboard", resume_step) if tensorboard else None
+        self.path, self._on_full = folder / FILE, on_full
+        self._waiting: list[bytes] = []
+        try:
+            truncate(self.path, resume_step)
+            self._file = self.path.open("ab", buffering=0)
+            self._board = Board(folder / "tensorboard", resume_step) if tensorboard else None
+        except OSError as error:
+            raise UserError(_sentence(folder, error)) from error
 
     def write(self, step: int, metrics: Mapping[str, object]) -> None:
         """Adds {"step": step, **metrics}; any library's scalars are taken, NaN and Inf are null."""
         row = {"step": int(step)} | {name: plain(value) for name, value in metrics.items()}
-        self._file.write(json.dumps(row, allow_nan=False) + "\n")
-        if self._board:
-            for name, value in row.items():
-                if name != "step" and is_number(value):
-                    self._board.add_scalar(name, value, step)
+        self._waiting.append((json.dumps(row, allow_nan=False) + "\n").encode())
+        try:
+            self._append()
+        except OSError as error:
+            self._full(self.path, error, "its rows are kept until there is room")
+        numbers = {k: v for k, v in row.items() if k != "step" and is_number(v)}
+        self._on_board(lambda board: board.scalars(step, numbers))
 
     def image(self, step: int, name: str, image_HWC: np.ndarray) -> None:
         """Adds a picture (uint8, or float in [0, 1]) to TensorBoard; nothing without it."""
-        if self._board:
-            self._board.add_image(name, image_HWC, step, dataformats="HWC")
+        self._on_board(lambda board: board.image(step, name, image_HWC))
+
+    def _append(self) -> None:
+        """Writes what waits. Raises OSError, and leaves no part of a row, where there is no room"""
+        while self._waiting:
+            end = os.fstat(self._file.fileno()).st_size
+            try:
+                if self._file.write(self._waiting[0]) < len(self._waiting[0]):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                self._file.truncate(end)
+                raise
+            self._waiting.pop(0)
+
+    def _on_board(self, write: Callable[[Board], None]) -> None:
+        if not self._board:
+            return
+        try:
+            write(self._board)
+        except OSError as error:
+            board, self._board = self._board, None
+            with suppress(OSError):
+                board.close()
+            self._full(self.path.parent / "tensorboard", error, "no more is written there")
+
+    def _full(self, place: Path, error: OSError, what: str) -> None:
+        if self._on_full == "stop":
+            raise UserError(_sentence(place, error)) from error
+        LOG.warning("%s (%s); %s.", place, error.strerror, what)
 
     def close(self) -> None:
-        self._file.close()
-        if self._board:
-            self._board.close()
+        self._on_board(lambda board: board.close())
+        try:
+            self._append()
+        except OSError as error:
+            raise UserError(_sentence(self.path, error)) from error
+        finally:
+            self._file.close()
 
     def __enter__(self) -> "MetricsLog":
         return self
 
-    def __exit__(self, *exc_info) -> None:
-        self.close()
+    def __exit__(self, kind, *exc_info) -> None:
+        if not kind:
+            self.close()
+            return
+        with suppress(UserError):  # what went wrong first is told
+            self.close()
 
 
-def _board(folder: Path, resume_step: int):
-    from tensorboardX import SummaryWriter  # 0.2 s, and only for those who want it
-
-    return SummaryWriter(str(folder), purge_step=resume_step)
+def _sentence(place: Path, error: OSError) -> str:
+    return f"{place} cannot be written ({error.strerror}): make room, and the same command goes on."
 
 
 def read_metrics(path: str | Path) -> list[dict]:

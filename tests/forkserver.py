@@ -1,0 +1,228 @@
+"""A process that has imported what the scripts need, and forks one child per command.
+
+A child costs a second less than a process of its own and is a process all the same: it can be
+killed, limited and waited for. Run as a program it reads requests, one JSON object a line.
+"""
+
+import contextlib
+import json
+import os
+import resource
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR", "/tmp/tvrl_xla")
+ENVIRONMENT = {
+    "JAX_PLATFORMS": "cpu",
+    "XLA_FLAGS": "--xla_backend_optimization_level=0",  # and one device
+    "JAX_COMPILATION_CACHE_DIR": CACHE,
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+}
+
+
+class Child:
+    """A forked command. `poll` is None while it runs; its output is a file."""
+
+    def __init__(self, server: "ForkServer", pid: int, output: Path):
+        self.pid, self.output, self.code = pid, output, None
+        self._server = server
+
+    def poll(self) -> int | None:
+        if self.code is None:
+            self.code = self._server.ask(poll=self.pid)
+        return self.code
+
+    def wait(self, seconds: float = 240) -> int:
+        end = time.monotonic() + seconds
+        while self.poll() is None:
+            if time.monotonic() > end:
+                self.kill()
+                raise TimeoutError(
+                    f"{self.pid} has not ended in {seconds} s: {self.said()[-2000:]}"
+                )
+            time.sleep(0.02)
+        return self.code
+
+    def kill(self) -> None:
+        """SIGKILL, and waits for its end."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, 9)
+        while self.poll() is None:
+            time.sleep(0.001)
+
+    def said(self) -> str:
+        return self.output.read_text(errors="replace")
+
+
+class ForkServer:
+    """Use as a context: all that is still running at its end is killed."""
+
+    def __init__(self, folder: Path):
+        self.folder, self._children = folder, []
+
+    def __enter__(self) -> "ForkServer":
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            cwd=ROOT,
+            env={**os.environ, **ENVIRONMENT},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *exception) -> None:
+        for child in self._children:
+            if child.code is None:
+                child.kill()
+        self._process.stdin.close()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+    def ask(self, **request):
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def start(self, script: str, *arguments: str, **hooks) -> Child:
+        """`hooks`: see `_prepare`."""
+        output = self.folder / f"output_{len(self._children)}.txt"
+        request = dict(argv=[script, *map(str, arguments)], output=str(output), hooks=hooks)
+        child = Child(self, self.ask(**request), output)
+        self._children.append(child)
+        return child
+
+    def run(self, script: str, *arguments: str, **hooks) -> tuple[int, str]:
+        child = self.start(script, *arguments, **hooks)
+        return child.wait(), child.said()
+
+
+def _prepare(
+    order: str = "",
+    nan_at: tuple[int, ...] = (),
+    stop_at: int = -1,
+    file_limits: dict[str, int] | None = None,
+) -> None:
+    """What the tests look at, and what they break.
+
+    Args:
+      order: a file that gets a line for each batch: its step, its series, and a hash of its frames.
+      nan_at: steps whose loss and gradient become NaN.
+      stop_at: a step; the command gets SIGTERM before it.
+      file_limits: step -> bytes that a file may have from then on (0 = any number); writing
+        beyond fails as on a full disk.
+    """
+    if order or stop_at >= 0 or file_limits:
+        _watch_batches(order, stop_at, {int(k): v for k, v in (file_limits or {}).items()})
+    if nan_at:
+        _break_steps(nan_at)
+
+
+def _watch_batches(path: str, stop_at: int, file_limits: dict[int, int]) -> None:
+    import zlib
+
+    from tvrl_jax import trainer
+
+    whole = trainer.train_batches
+
+    class Logged:
+        def __init__(self, *args, start_step, **kwargs):
+            self.inner, self.step = whole(*args, start_step=start_step, **kwargs), start_step
+
+        def __next__(self):
+            batch = next(self.inner)
+            content = zlib.crc32(batch["clip_BVTHWC"].tobytes())
+            content = zlib.crc32(batch["time_BVT"].tobytes(), content)
+            row = [self.step, batch["series_B"].tolist(), content]
+            if path:
+                with open(path, "a") as file:
+                    file.write(json.dumps(row) + "\n")
+            if self.step in file_limits:
+                limit = file_limits[self.step] or resource.RLIM_INFINITY
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+            if self.step == stop_at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            self.step += 1
+            return batch
+
+        def close(self):
+            self.inner.close()
+
+    trainer.train_batches = Logged
+
+
+def _break_steps(steps) -> None:
+    import jax
+    import jax.numpy as jnp
+
+    from tvrl_jax import step
+
+    whole = step.train_step
+
+    def broken(learner, state, batch):
+        new, logged, embedding = whole(learner, state, batch)
+        factor = jnp.where(jnp.isin(state.step, jnp.array(steps)), jnp.nan, 1.0)
+        spoil = lambda tree: jax.tree.map(lambda x: (x * factor).astype(x.dtype), tree)  # noqa: E731
+        new = new._replace(params=spoil(new.params), extra=spoil(new.extra), ema=spoil(new.ema))
+        return new, {**logged, "loss": logged["loss"] * factor}, embedding
+
+    step.train_step = broken
+
+
+def _child(argv, output: str, hooks: dict) -> None:
+    file = os.open(output, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    for number in (1, 2):
+        os.dup2(file, number)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    sys.argv = argv
+    code = 1
+    try:
+        _prepare(**hooks)
+        runpy.run_path(argv[0], run_name="__main__")
+        code = 0
+    except SystemExit as stop:
+        code = stop.code or 0
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    sys.stdout.flush(), sys.stderr.flush()
+    os._exit(code)
+
+
+def _serve() -> None:
+    from ml_collections import config_flags  # noqa: F401
+
+    from configs import base, probe_base, tvrl  # noqa: F401
+    from tvrl_jax import cli, prober, trainer  # noqa: F401
+    from tvrl_jax.report import html  # noqa: F401
+
+    codes = {}
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "poll" in request:
+            pid = request["poll"]
+            if pid not in codes:
+                done, status = os.waitpid(pid, os.WNOHANG)
+                codes[pid] = os.waitstatus_to_exitcode(status) if done else None
+            answer = codes.get(pid)
+            if answer is None:
+                codes.pop(pid)
+        else:
+            answer = os.fork()
+            if not answer:
+                _child(**request)
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,167 @@
+"""Damaged checkpoints and full disks are named, and cost no more than the steps since the last."""
+
+import resource
+import shutil
+
+import pytest
+import survival
+import tiny
+from forkserver import ForkServer
+
+from tvrl_jax.checkpoint.whole import steps
+from tvrl_jax.errors import UserError
+from tvrl_jax.report.metricslog import FILE, MetricsLog
+
+SMALL = 20_000  # bytes: more than settings and metrics, less than the arrays of a checkpoint
+LAST = survival.STEPS
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with ForkServer(tmp_path_factory.mktemp("output")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cohort")
+    tiny.write_cohort(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reference(server, root, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reference") / "run"
+    code, said = survival.run(server, root, folder)
+    assert code == 0, said
+    return folder
+
+
+def _largest(folder):
+    files = [path for path in (folder / "state").rglob("*") if path.is_file()]
+    return max(files, key=lambda path: path.stat().st_size)
+
+
+def _flip(folder):
+    path = _largest(folder)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+def _cut(folder):
+    path = _largest(folder)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _empty(folder):
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+DAMAGES = {
+    "flipped bit": _flip,
+    "truncated file": _cut,
+    "missing file": lambda folder: _largest(folder).unlink(),
+    "empty folder": _empty,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_refused_by_the_probe_and_passed_over_by_the_run(
+    server, root, reference, tmp_path, damage
+):
+    folder = tmp_path / "run"
+    shutil.copytree(reference, folder)
+    shutil.copy(f"{reference}.order", f"{folder}.order")
+    DAMAGES[damage](folder / "checkpoints" / str(LAST))
+    code, said = server.run(
+        "probe.py",
+        "--config=configs/probe_linear.py",
+        f"--checkpoint={folder}",
+        f"--workdir={tmp_path / 'probe'}",
+    )
+    *_, last = said.strip().splitlines()
+    assert code == 2 and "Traceback" not in said, said
+    assert last.startswith("error: ") and f"step {LAST} is damaged" in last, said
+    code, said = survival.run(server, root, folder)
+    assert code == 0 and f"/{LAST} is damaged: " in said, said
+    assert f"continuing from the checkpoint of step {LAST - survival.EVERY}" in said
+    assert (folder / "damaged" / f"checkpoints-{LAST}").is_dir()
+    survival.assert_same_run(reference, folder)
+
+
+def test_a_full_disk_stops_the_run_which_goes_on_when_there_is_room(
+    server, root, reference, tmp_path
+):
+    folder = tmp_path / "run"
+    code, said = survival.run(server, root, folder, hooks={"file_limits": {6: SMALL}})
+    assert code == 2 and "Traceback" not in said, said
+    assert "the checkpoint of step 8 cannot be saved" in said and "that of step 4" in said, said
+    assert survival.kept(folder) == [4]
+    code, said = survival.run(server, root, folder)
+    assert code == 0 and "continuing from the checkpoint of step 4" in said, said
+    survival.assert_same_run(reference, folder)
+
+
+def test_a_full_disk_is_passed_over_when_the_run_is_to_go_on(server, root, reference, tmp_path):
+    go_on = {"train.on_full": "continue"}
+    code, said = survival.run(
+        server, root, tmp_path / "a", hooks={"file_limits": {6: SMALL, 14: 0}}, **go_on
+    )
+    assert code == 0 and said.count("cannot be saved") == 2, said
+    survival.assert_same_run(reference, tmp_path / "a")
+    # There is no going on past the end: the last state must lie somewhere.
+    code, said = survival.run(
+        server, root, tmp_path / "b", hooks={"file_limits": {30: SMALL}}, **go_on
+    )
+    assert code == 2 and f"the checkpoint of step {LAST} could not be saved" in said, said
+    assert 28 in steps(tmp_path / "b" / "checkpoints") and "Traceback" not in said
+
+
+@pytest.fixture
+def limit():
+    """Sets how large a file may grow."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def to(size: int) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size if size else before[0], before[1]))
+
+    yield to
+    to(0)
+
+
+def test_rows_that_find_no_room_are_an_error_or_wait(tmp_path, limit):
+    row = {"loss": 0.5, "text": "x" * 50}
+    for name, on_full in (("stop", "stop"), ("continue", "continue"), ("whole", "stop")):
+        log = MetricsLog(tmp_path / name, tensorboard=False, on_full=on_full)
+        for step in range(6):
+            limit(200 if step == 2 and name != "whole" else 0)
+            if step == 2 and name == "stop":
+                with pytest.raises(UserError, match=r"metrics.jsonl cannot be written \("):
+                    log.write(step, row)
+                limit(0)
+                break
+            log.write(step, row)
+            if step == 2 and name == "continue":
+                assert len((tmp_path / name / FILE).read_text().splitlines()) == 2
+        limit(0)
+        log.close()
+    whole = (tmp_path / "whole" / FILE).read_bytes()
+    assert (tmp_path / "continue" / FILE).read_bytes() == whole
+    assert whole.startswith((tmp_path / "stop" / FILE).read_bytes())
+
+
+def test_a_board_that_finds_no_room_is_an_error_or_given_up(tmp_path, limit):
+    for on_full in ("stop", "continue"):
+        log = MetricsLog(tmp_path / on_full, tensorboard=True, on_full=on_full)
+        for step in range(3):
+            log.write(step, {"loss": 0.5})
+        limit(240)
+        if on_full == "stop":
+            with pytest.raises(UserError, match=r"tensorboard cannot be written \("):
+                log.close()
+        else:
+            log.close()
+        limit(0)
+    assert len((tmp_path / "continue" / FILE).read_text().splitlines()) == 3

@@ -1,0 +1,168 @@
+"""A series that cannot be read is named, left out once for all, and on every host alike."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import survival
+import tiny
+from forkserver import ForkServer
+
+from configs import tvrl
+from tvrl_jax import roster
+from tvrl_jax.data import opening
+from tvrl_jax.data.store import Unreadable
+from tvrl_jax.errors import UserError
+
+SKIP = {"data.on_bad": "skip", "data.threads": 1}
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "cohort"
+    tiny.write_cohort(folder)
+    return folder
+
+
+def _store(root, on_bad="skip"):
+    config = tiny.shrink(tvrl.get_config(), root)
+    config.data.on_bad = on_bad
+    return opening.open_cohort(config.data)
+
+
+def _begun(folder: Path, store) -> Path:
+    """A run that has a checkpoint."""
+    folder.mkdir()
+    roster.write(folder, store)
+    (folder / "checkpoints" / "3").mkdir(parents=True)
+    return folder
+
+
+def _ids(store):
+    return [info.id for info in store.series]
+
+
+@pytest.mark.parametrize("damage", ["cut", "emptied", "gone"])
+def test_a_file_that_is_damaged_while_it_is_mapped_is_named(root, damage):
+    store = _store(root)
+    path = Path(store.places[5].path)
+    store.frames(5, [0])
+    if damage == "gone":  # what is mapped stays readable; what is not, is not
+        path.unlink()
+        assert store.frames(5, [0]).shape == (1, tiny.SIZE, tiny.SIZE, 1)
+        store = _store_without_packing(store)
+    else:
+        os.truncate(path, path.stat().st_size // 2 if damage == "cut" else 0)
+    with pytest.raises(Unreadable, match=r's05/s05.npy", has gone or changed'):
+        store.frames(5, [0])
+    np.testing.assert_array_equal(_store(root).frames(4, [1]), store.frames(4, [1]))
+
+
+def _store_without_packing(store):
+    return store.only(range(len(store.series)))
+
+
+def test_a_run_keeps_the_list_that_it_began_with(root, tmp_path):
+    whole = _store(root)
+    folder = _begun(tmp_path / "run", whole)
+    assert _ids(roster.hold(folder, whole, may_shrink=False)) == _ids(whole)
+    content = (root / "s01.npy").read_bytes()
+    (root / "s01.npy").unlink()
+    less = _store(root)
+    with pytest.raises(UserError, match=r's01/s01.npy" that the run .* is no longer there'):
+        roster.hold(folder, less, may_shrink=False)
+    held = roster.hold(folder, less, may_shrink=True)
+    assert _ids(held) == [name for name in _ids(whole) if name != "s01/s01.npy"]
+    roster.write(folder, held)
+    # It is back, but the run goes on without it, and still tells why.
+    (root / "s01.npy").write_bytes(content)
+    again = roster.hold(folder, _store(root), may_shrink=False)
+    roster.write(folder, again)
+    assert _ids(again) == _ids(held) and len(_store(root).series) == len(whole.series)
+    np.testing.assert_array_equal(again.frames(1, [2]), whole.frames(2, [2]))
+    assert again.targets(("radius",))[1] == whole.targets(("radius",))[2]
+    ((row, path, reason),) = json.loads((folder / roster.FILE).read_text())["skipped"]
+    assert row == 3 and path.endswith("s01.npy") and "does not exist" in reason
+
+
+def test_rows_that_are_added_wait_for_another_run(root, tmp_path):
+    whole = _store(root)
+    folder = _begun(tmp_path / "run", whole)
+    np.save(root / "new.npy", np.load(root / "s00.npy")[::-1].copy())
+    with (root / "cohort.csv").open("a") as table:
+        table.write("new,new.npy,train,1,1,0\n")
+    more = _store(root)
+    assert len(more.series) == len(whole.series) + 1
+    assert _ids(roster.hold(folder, more, may_shrink=False)) == _ids(whole)
+    shutil.rmtree(folder / "checkpoints")  # a run that is not begun has no list
+    assert _ids(roster.hold(folder, more, may_shrink=False)) == _ids(more)
+
+
+def test_a_series_of_another_length_is_another_series(root, tmp_path):
+    folder = _begun(tmp_path / "run", _store(root))
+    np.save(root / "s04.npy", np.load(root / "s04.npy")[:7])
+    with pytest.raises(UserError, match="s04.npy.* has another number of frames"):
+        roster.hold(folder, _store(root), may_shrink=False)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with ForkServer(tmp_path_factory.mktemp("output")) as server:
+        yield server
+
+
+def _damage_while_it_runs(server, root, folder, damage, **changes):
+    """Stops a run in its midst, does `damage`, and lets it go on to its end."""
+    child = survival.start(server, root, folder, **{**SKIP, **changes})
+    end = time.monotonic() + 240
+    while not (folder / "checkpoints" / "8").exists() and child.poll() is None:
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    os.kill(child.pid, signal.SIGSTOP)
+    damage()
+    os.kill(child.pid, signal.SIGCONT)
+    return child.wait(), child.said()
+
+
+def test_a_store_that_is_damaged_in_training(server, root, tmp_path):
+    whole = tmp_path / "whole"
+    assert survival.run(server, root, whole, **SKIP)[0] == 0
+    path = Path(_store(root).places[1].path)
+    cut = lambda: os.truncate(path, 100)  # noqa: E731
+    stop = {"data.on_bad": "stop"}
+    code, said = _damage_while_it_runs(server, root, tmp_path / "stop", cut, **stop)
+    assert code == 2 and 's01/s01.npy", has gone' in said and "Traceback" not in said, said
+    # Its image is there still: it is packed anew, and nothing has changed.
+    code, said = _damage_while_it_runs(server, root, tmp_path / "again", cut)
+    assert code == 0 and "has gone or changed" in said, said
+    survival.assert_same_run(whole, tmp_path / "again")
+
+    # Its image is gone, too: the run goes on without, and says so.
+    def lose():
+        shutil.copy(tmp_path / "less" / roster.FILE, tmp_path)
+        cut(), (root / "s01.npy").unlink()
+
+    many = {"train.keep": 99}
+    code, said = _damage_while_it_runs(server, root, tmp_path / "less", lose, **many)
+    assert code == 0 and 'series "s01/s01.npy" is left out from now on' in said, said
+    ((row, *_),) = json.loads((tmp_path / "less" / roster.FILE).read_text())["skipped"]
+    assert row == 3
+    # A run that was killed at that moment and is started again leaves out the same, from the same
+    # step on, and ends the same.
+    since = int(re.findall(r"continuing from the checkpoint of step (\d+)", said)[-1])
+    copy = Path(shutil.copytree(tmp_path / "less", tmp_path / "copy"))
+    shutil.copy(tmp_path / roster.FILE, copy)
+    for step in survival.kept(copy):
+        if step > since:
+            shutil.rmtree(copy / "checkpoints" / str(step))
+    code, said = survival.run(server, root, copy, **SKIP, **many)
+    assert code == 0 and f"continuing from the checkpoint of step {since}" in said, said
+    assert survival.rows(copy) == survival.rows(tmp_path / "less")
+    assert survival.rows(copy) != survival.rows(whole)
+    survival.assert_same_state(copy, tmp_path / "less")

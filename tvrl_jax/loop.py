@@ -1,0 +1,124 @@
+"""Steps, one after another: data in, metrics and checkpoints out."""
+
+import functools
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+
+from tvrl_jax import guard, mishap, settings, sharding, step
+from tvrl_jax import state as states
+from tvrl_jax.data.batch import Batch
+from tvrl_jax.errors import UserError
+from tvrl_jax.mishap import Mishap
+from tvrl_jax.record import record
+from tvrl_jax.run import Pending, Run
+from tvrl_jax.stopwatch import Stopwatch
+from tvrl_jax.tally import Tally
+
+SAMPLES = 16  # augmented clips kept for the report
+
+
+def loop(
+    run: Run, batches: Iterator[Batch], state: states.State, start: int, counts: Tally
+) -> None:
+    """Steps until done or interrupted."""
+    config = run.learner.config
+    compiled = _compile(run.learner, state)
+    watch = Stopwatch()
+    position = sharding.replicate(np.int32(start), run.mesh)
+    pending = None
+    try:
+        with jax.set_mesh(run.mesh), jax.transfer_guard("disallow"):
+            for number in range(start, config.train.steps):
+                with watch.waiting():
+                    rows = next(batches)
+                    batch = sharding.put(rows, run.mesh)
+                if number == 0:
+                    _save_samples(run, batch)
+                diagnosed = _diagnose(run, state, batch, number)
+                state, position, scalars, embedding = compiled(state, position, batch)
+                watch.step()
+                if pending:
+                    record(run, pending, counts, watch)
+                pending = Pending(number, rows, {**scalars, **diagnosed}, embedding)
+                if _is_regular(config, number + 1) or run.interruption:
+                    record(run, pending, counts, watch)
+                    pending = None
+                    _save(run, state, number + 1, counts)
+                run.checkpoints.check()
+                if run.interruption:
+                    run.checkpoints.confirm(number + 1)
+                    run.progress.message(f"stopped by a signal; step {number + 1} is saved")
+                    run.interruption.leave()
+        run.checkpoints.confirm(config.train.steps)
+    except Mishap as found:
+        raise _stop(run, state, found, counts) from None
+    finally:
+        run.progress.close()
+        batches.close()
+
+
+def _compile(learner: step.Learner, state: states.State):
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+    return jax.jit(
+        functools.partial(guard.guarded_step, learner),
+        donate_argnums=0,
+        out_shardings=(shardings, None, None, None),
+    )
+
+
+def _stop(run: Run, state: states.State, found: Mishap, counts: Tally) -> UserError:
+    """Saves what the step was computed from, and returns what is to be said."""
+    skips = run.learner.config.train.on_nan == "skip"
+    try:
+        if not skips and found.number:
+            with jax.transfer_guard("allow"):
+                _save(run, state, found.number, counts)
+        run.checkpoints.wait()
+        path = mishap.keep(run.folder, found.number, found.batch, run.store)
+        kept = f"python -m tvrl_jax.replay --batch={path} tells which part is not finite"
+    except (OSError, UserError) as error:
+        kept = f"its batch could not be kept ({error})"
+    last = max(run.checkpoints.steps(), default=None)
+    row = f", the last of {counts.row()} skipped in a row" if skips else ""
+    return UserError(
+        f"{found.sentence(run.store)}{row}; the last good checkpoint is that of "
+        f"{f'step {last}' if last is not None else 'no step yet'} in {run.folder}; {kept}. Try a "
+        "lower optim.lr or optim.clip_norm = 1."
+    )
+
+
+def _is_regular(config, done: int) -> bool:
+    return done % config.train.checkpoint_every == 0 or done == config.train.steps
+
+
+def _diagnose(run: Run, state: states.State, batch: dict, number: int) -> dict[str, jax.Array]:
+    """Retrieval from the timestamps alone, when it is due and the method compares views."""
+    config = run.learner.config
+    if number % config.log.diagnose_every or run.learner.objective.views < 2:
+        return {}
+    top1 = _blank(run.learner)(state, batch)
+    return {"blank_top1": top1, "blank_chance": np.float32(1 / (2 * config.train.batch_size - 1))}
+
+
+@functools.lru_cache(maxsize=1)
+def _blank(learner: step.Learner):
+    return jax.jit(functools.partial(step.blank_retrieval, learner))
+
+
+def _save(run: Run, state: states.State, done: int, counts: Tally) -> None:
+    config = run.learner.config
+    meta = {"config": settings.to_json(config), **counts.meta()}
+    run.checkpoints.save(done, state._asdict(), meta, {"loss": counts.mean()})
+    if _is_regular(config, done):
+        counts.losses.clear()
+
+
+def _save_samples(run: Run, batch: dict) -> None:
+    """A few augmented clips for the report."""
+    with jax.transfer_guard("allow"):
+        views = jax.jit(functools.partial(step.draw_views, run.learner))(batch, np.int32(0))
+        clips = np.asarray(views["clip_BVTHWC"][:SAMPLES])
+    if sharding.is_main_process():
+        np.savez_compressed(run.folder / "samples.npz", augmented=(clips * 255).astype(np.uint8))

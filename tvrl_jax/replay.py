@@ -1,0 +1,137 @@
+"""Says which part of a step was not finite, from the batch that the run kept.
+
+  python -m tvrl_jax.replay --batch=runs/x/nan/step_1234.npz
+
+Takes the run's configuration and its checkpoint of that step (or the newest before it, and says
+so), draws the same augmentations and computes the loss and the update again. Writes nothing.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from tvrl_jax.errors import UserError
+
+
+def main() -> int:
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
+    parser.add_argument("--batch", required=True, help="step_N.npz in the folder nan of a run")
+    path = Path(parser.parse_args().batch)
+    try:
+        for line in replay(path):
+            print(line)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def replay(path: Path) -> list[str]:
+    """What is and what is not finite, in lines.
+
+    Raises UserError for a file that no run kept, or a run whose checkpoints are gone.
+    """
+    import jax
+
+    from tvrl_jax import run_folder, step
+    from tvrl_jax.learner import find_objective, make_learner
+
+    kept = _read(path)
+    folder = path.absolute().parent.parent
+    config = run_folder.read(folder)
+    objective = find_objective(config)
+    store = _store(config) if "head" in objective.parts else None
+    learner = make_learner(config, objective, store)
+    state, note = _state(folder, learner, kept.number)
+    views = jax.jit(lambda batch: step.draw_views(learner, batch, state.step))(kept.batch)
+    new, logged, _ = jax.jit(lambda s, b: step.train_step(learner, s, b))(state, kept.batch)
+    return [
+        f"step {kept.number} of {folder}: {len(kept.id_B)} series; {note}",
+        *_said("state", {"params": state.params, "extra": state.extra, "ema": state.ema}),
+        *_rows(kept.id_B, views),
+        *(f"{name}: {float(value):g}" for name, value in logged.items()),
+        *_said("update", {"params": new.params, "extra": new.extra}),
+    ]
+
+
+def _read(path: Path):
+    """The rows of all processes that kept theirs beside `path`."""
+    import numpy as np
+
+    from tvrl_jax import mishap
+
+    stem = path.stem.partition("-of-process-")[0]
+    several = sorted(path.parent.glob(f"{stem}-of-process-*.npz"), key=_process)
+    try:
+        parts = [mishap.read(each) for each in several or [path]]
+        whole = {k: np.concatenate([p.batch[k] for p in parts]) for k in parts[0].batch}
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise UserError(
+            f"--batch={path}: it is no batch that a run kept ({error}); name a file step_N.npz in "
+            "the folder nan of a run."
+        ) from None
+    return parts[0]._replace(id_B=[name for p in parts for name in p.id_B], batch=whole)
+
+
+def _process(path: Path) -> int:
+    return int(path.stem.rpartition("-")[2])
+
+
+def _store(config):
+    from tvrl_jax.data import opening
+
+    return opening.open_cohort(config.data)  # the readout's constants come from its targets
+
+
+def _state(folder: Path, learner, number: int):
+    """The state that the step was computed from, or the nearest one that is kept."""
+    import jax.numpy as jnp
+
+    from tvrl_jax import state as states
+    from tvrl_jax.checkpoint import restore_for_reading
+    from tvrl_jax.checkpoint.whole import steps
+
+    before = [step for step in steps(folder / "checkpoints") if step <= number]
+    if before:
+        groups = ("params", "extra", "ema")
+        tree = restore_for_reading(folder, groups, str(before[-1])).tree
+    else:
+        rule = learner.config
+        fresh = states.create(learner.network, learner.tx, rule.seed, rule.train.ema)
+        tree = {"params": fresh.params, "extra": fresh.extra, "ema": fresh.ema}
+    state = states.State(jnp.int32(number), opt_state=learner.tx.init(tree["params"]), **tree)
+    start = before[-1] if before else 0
+    exact = "its own state" if start == number else f"the state of step {start}, not its own"
+    return state, f"computed from {exact}"
+
+
+def _said(what: str, tree) -> list[str]:
+    """A line for each leaf that is not finite, or one for all that are."""
+    import jax
+    import numpy as np
+
+    from tvrl_jax.checkpoint.whole import named
+
+    bad = [
+        f"{what}: {name} has {np.count_nonzero(~np.isfinite(leaf))} of {leaf.size} not finite"
+        for name, leaf in named(jax.device_get(tree))
+        if not np.isfinite(leaf).all()
+    ]
+    return bad or [f"{what}: finite"]
+
+
+def _rows(id_B: list[str], views: dict) -> list[str]:
+    import numpy as np
+
+    bad = [
+        f"augmented {name}: the row of {series} is not finite"
+        for name in ("clip_BVTHWC", "time_BVT")
+        for series, row in zip(id_B, np.asarray(views[name]), strict=True)
+        if not np.isfinite(row).all()
+    ]
+    return bad or ["augmented clips and times: finite"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

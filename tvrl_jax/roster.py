@@ -1,0 +1,95 @@
+"""Which series a run learns from, the same on every host and after every resumption.
+
+The order of the data depends on the list of series. It is therefore written into the run's folder
+when the run begins, together with what was left out and why, and a run that goes on reads it:
+what has become readable since is left out as before, and what is missing now stops the run,
+unless bad files are to be skipped (data.on_bad). Then the list is shortened, once for all.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from tvrl_jax import run_folder
+from tvrl_jax.data.store import Store
+from tvrl_jax.errors import UserError
+from tvrl_jax.peers import ALONE, Alone
+
+FILE = "roster.json"
+LOG = logging.getLogger("tvrl_jax")
+
+
+def hold(folder: Path, store: Store, *, may_shrink: bool, peers: Alone = ALONE) -> Store:
+    """The part of the cohort that the run in `folder` began with. Writes nothing.
+
+    Raises UserError where a series of it is missing, or has another number of frames, unless the
+    run `may_shrink`; and where processes do not see the same series.
+    """
+    began = read(folder)
+    if began:
+        store = _restrict(folder, store, dict(map(tuple, began["series"])), may_shrink)
+    if not peers.agree(_digest(store), lambda found: len(set(found)) == 1):
+        raise UserError(
+            f"{store.where}: the processes of this run do not see the same series: some host "
+            "cannot read a file that others can, or reads another table."
+        )
+    return store
+
+
+def _restrict(folder: Path, store: Store, frames_of: dict[str, int], may_shrink: bool) -> Store:
+    now = {info.id: info.frames for info in store.series}
+    gone = [name for name, frames in frames_of.items() if now.get(name) != frames]
+    if gone and not may_shrink:
+        what = "has another number of frames" if gone[0] in now else "is no longer there"
+        raise UserError(
+            f'{store.where}: the series "{gone[0]}" that the run in {folder} began with {what}, as '
+            f"{len(gone)} in all; restore it, name another --workdir, or say --resume to go on "
+            "without."
+        )
+    for name in gone:
+        LOG.warning('series "%s" is left out from now on: it can no longer be read', name)
+    kept = [k for k, info in enumerate(store.series) if frames_of.get(info.id) == info.frames]
+    more = len(store.series) - len(kept)
+    if more:
+        LOG.warning("%d series are left out: the run began without them", more)
+    return store.only(kept) if more else store
+
+
+def write(folder: Path, store: Store) -> None:
+    """The list as the run goes on with it. Atomic."""
+    content = {
+        "series": [[info.id, info.frames] for info in store.series],
+        "skipped": [list(one) for one in _skipped(folder, store)],
+    }
+    partial = folder / f".{FILE}.part"
+    partial.write_text(json.dumps(content, indent=0) + "\n")
+    partial.replace(folder / FILE)
+
+
+def _skipped(folder: Path, store: Store) -> list[Sequence]:
+    """Row, path and reason of all that was ever left out."""
+    before = read(folder)
+    known = {tuple(one) for one in (before["skipped"] if before else ())}
+    return sorted(known | {tuple(one) for one in store.skipped})
+
+
+def read(folder: Path) -> dict | None:
+    """What `write` wrote; None for a run that has no checkpoint yet, or is older than lists are."""
+    if not run_folder.is_begun(folder):
+        return None
+    try:
+        return json.loads((folder / FILE).read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise UserError(
+            f"{folder / FILE} is not the list of series that a run wrote; remove it to go on with "
+            "the series that are there now."
+        ) from None
+
+
+def _digest(store: Store) -> str:
+    names = [[info.id, info.split, info.frames] for info in store.series]
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()
