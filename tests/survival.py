@@ -23,10 +23,14 @@ def start(server: ForkServer, root: Path, folder: Path, hooks=None, **changes) -
         "train.ema": 0.9,
         "log.every": 1,
         "log.diagnose_every": 16,
+        "train.batch_size": 4,
+        "clips.frames": 2,
         **changes,
     }
     hooks = {"order": f"{folder}.order", **(hooks or {})}
-    return server.start("train.py", *tiny.flags(root, **settings), f"--workdir={folder}", **hooks)
+    return server.start(
+        "train.py", *tiny.flags(root, "csimclr", **settings), f"--workdir={folder}", **hooks
+    )
 
 
 def run(server: ForkServer, root: Path, folder: Path, hooks=None, **changes) -> tuple[int, str]:

@@ -14,6 +14,7 @@ from tvrl_jax.report.metricslog import FILE, MetricsLog
 
 SMALL = 20_000  # bytes: more than settings and metrics, less than the arrays of a checkpoint
 LAST = survival.STEPS
+pytestmark = pytest.mark.timeout(3000)  # a machine may be busy; every wait has its own end
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from tvrl_jax.data.store import Unreadable
 from tvrl_jax.errors import UserError
 
 SKIP = {"data.on_bad": "skip", "data.threads": 1}
+pytestmark = pytest.mark.timeout(3000)  # a machine may be busy; every wait has its own end
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ def server(tmp_path_factory):
 def _damage_while_it_runs(server, root, folder, damage, **changes):
     """Stops a run in its midst, does `damage`, and lets it go on to its end."""
     child = survival.start(server, root, folder, **{**SKIP, **changes})
-    end = time.monotonic() + 240
+    end = time.monotonic() + 900
     while not (folder / "checkpoints" / "8").exists() and child.poll() is None:
         assert time.monotonic() < end
         time.sleep(0.005)

@@ -15,6 +15,7 @@ from forkserver import Child, ForkServer
 SEED = 5
 SUBJECTS = 48
 PLAN = {"packing": 4, "start-up": 4, "save": 6, "step": 6}
+pytestmark = pytest.mark.timeout(3000)  # a machine may be busy; every wait has its own end
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def _kill_in(phase: str, rng: random.Random, child: Child, folder: Path, store: 
     """Kills the child in, or a little after, a phase. Returns where it was, or None if it ended."""
     before = Seen(folder, store)
     more, pause = rng.randint(1, 5), rng.uniform(0, {"start-up": 1.5}.get(phase, 0.03))
-    end = time.monotonic() + 240
+    end = time.monotonic() + 900
     while not _reached(phase, before, Seen(folder, store), more):
         if child.poll() is not None:
             return None
@@ -81,7 +82,6 @@ def _kill_in(phase: str, rng: random.Random, child: Child, folder: Path, store: 
     return _landed(before, Seen(folder, store)) if child.code == -signal.SIGKILL else None
 
 
-@pytest.mark.timeout(1500)
 def test_twenty_kills_change_nothing(server, root, reference, tmp_path):
     rng = random.Random(SEED)
     phases = [name for name, count in PLAN.items() if name != "packing" for _ in range(count)]
@@ -132,7 +132,7 @@ def _until(holds, seconds: float = 120) -> None:
 def test_workers_end_with_a_killed_trainer_and_the_run_goes_on(server, root, reference, tmp_path):
     folder = tmp_path / "run"
     child = survival.start(server, root, folder, **{"data.workers": 2})
-    _until(lambda: len(survival.order(folder)) >= 6 or child.poll() is not None, 240)
+    _until(lambda: len(survival.order(folder)) >= 6 or child.poll() is not None, 900)
     workers = _descendants(child.pid)
     child.kill()
     assert child.code == -signal.SIGKILL and len(workers) >= 2, child.said()
@@ -145,7 +145,7 @@ def test_workers_end_with_a_killed_trainer_and_the_run_goes_on(server, root, ref
 def test_a_folder_belongs_to_one_run_until_that_is_dead(server, root, reference, tmp_path):
     folder = tmp_path / "run"
     first = survival.start(server, root, folder)
-    _until(lambda: survival.order(folder) or first.poll() is not None, 240)
+    _until(lambda: survival.order(folder) or first.poll() is not None, 900)
     os.kill(first.pid, signal.SIGSTOP)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     code, said = survival.run(server, root, folder)

@@ -16,6 +16,7 @@ from tvrl_jax.data import opening
 GROUPS = ("step", "params", "extra", "opt_state", "ema")
 BAD = [2, 3]  # steps; few different ones, since each is compiled as a program of its own
 RATES = ("steps_per_second", "clips_per_second", "data_wait_share")
+pytestmark = pytest.mark.timeout(3000)  # a machine may be busy; every wait has its own end
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def server(tmp_path_factory):
 @pytest.fixture
 def train(server, root):
     def run(folder, hooks=None, **changes):
-        flags = tiny.flags(root, **{"train.ema": 0.9, **changes})
+        flags = tiny.flags(root, "csimclr", **{"train.ema": 0.9, "clips.frames": 2, **changes})
         return server.run("train.py", *flags, f"--workdir={folder}", **(hooks or {}))
 
     return run
