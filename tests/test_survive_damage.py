@@ -158,7 +158,7 @@ def test_a_board_that_finds_no_room_is_an_error_or_given_up(tmp_path, limit):
         log = MetricsLog(tmp_path / on_full, tensorboard=True, on_full=on_full)
         for step in range(3):
             log.write(step, {"loss": 0.5})
-        limit(240)
+        limit(100)
         if on_full == "stop":
             with pytest.raises(UserError, match=r"tensorboard cannot be written \("):
                 log.close()
