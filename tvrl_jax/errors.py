@@ -8,8 +8,25 @@ from collections.abc import Iterable
 INTERRUPTED = 130  # 128 + SIGINT, as shells expect
 
 
+LONGEST = 1000  # characters of a sentence
+
+
 class UserError(Exception):
-    """One sentence naming the place and what would be right; the scripts print it and exit 2."""
+    """One sentence naming the place and what would be right; the scripts print it and exit 2.
+
+    What it quotes may come from anywhere: it is kept to one line of bounded length, and what a
+    terminal would obey is written out."""
+
+    def __init__(self, sentence: str):
+        super().__init__(_one_line(sentence))
+
+
+def _one_line(text: str) -> str:
+    """Line breaks and control characters as Python writes them; a long middle is left out."""
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: 50 * LONGEST])
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 3 :]}"
 
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

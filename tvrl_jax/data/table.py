@@ -84,9 +84,11 @@ def _check_shape(path: str, header: list[str], rows: dict[int, list[str]]) -> No
         raise UserError(
             f"{path} is not separated by commas: its header is one cell, {shorten(header[0])!r}."
         )
+    seen: set[str] = set()
     for name in header:
-        if header.count(name) > 1:
+        if name in seen:
             raise UserError(f'{path} has two columns named "{name}": rename one of them.')
+        seen.add(name)
     for row, cells in rows.items():
         if len(cells) != len(header):
             raise UserError(

@@ -71,6 +71,8 @@ def series_times(
         )
     if len(time_T) != frames:
         raise UserError(f"{len(time_T)} times were given for {frames} frames: one each is needed.")
+    if not np.isfinite(time_T).all():
+        raise UserError(f"a time is too large to be told in {time_unit}: correct it.")
     if np.any(np.diff(time_T) < 0):
         at = int(np.argmax(np.diff(time_T) < 0)) + 1
         raise UserError(

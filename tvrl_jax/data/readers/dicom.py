@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pydicom
 
-from tvrl_jax.data.readers import dicom_pixels, dicom_times
+from tvrl_jax.data.readers import dicom_pixels, dicom_stream, dicom_times
 from tvrl_jax.data.readers.image import Image, make_image, reading
 from tvrl_jax.errors import UserError
 
@@ -32,7 +32,7 @@ def is_dicom(path: str) -> bool:
 def read_file(path: str) -> list[Image]:
     """Each slice position of one file, with the times that the file states."""
     with reading(path, *BROKEN):
-        header = pydicom.dcmread(path)
+        header = dicom_stream.open_header(path)
     frame_NHWC = dicom_pixels.frames(path, header)
     with reading(path, *BROKEN):
         time_N, note = dicom_times.frame_times(header, len(frame_NHWC))
@@ -78,11 +78,11 @@ def _scan(path: str) -> tuple[list[Part], str]:
         file = os.path.join(path, name)
         if os.path.isdir(file) or name.upper() == "DICOMDIR":
             continue
-        if not is_dicom(file):
+        if not os.path.isfile(file) or not is_dicom(file):  # reading a pipe may never end
             others.append(name)
             continue
         with reading(file, *BROKEN):
-            header = pydicom.dcmread(file, stop_before_pixels=True)
+            header = dicom_stream.open_header(file, stop_before_pixels=True)
         if dicom_pixels.number_of_frames(file, header) != 1:
             raise UserError(f"{file} has many frames: map the file itself, not its folder.")
         parts.append(Part(file, header))
@@ -94,7 +94,7 @@ def _scan(path: str) -> tuple[list[Part], str]:
 
 def _pixels(part: Part) -> np.ndarray:
     with reading(part.path, *BROKEN):
-        header = pydicom.dcmread(part.path)
+        header = dicom_stream.open_header(part.path)
     return dicom_pixels.frames(part.path, header)
 
 

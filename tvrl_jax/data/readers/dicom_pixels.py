@@ -10,8 +10,9 @@ import pydicom
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels import apply_color_lut, iter_pixels
 
-from tvrl_jax.data.readers import dicom_times
-from tvrl_jax.data.readers.image import check_claim, reading
+from tvrl_jax.claims import check_claim, check_packed
+from tvrl_jax.data.readers import dicom_stream, dicom_times
+from tvrl_jax.data.readers.image import reading
 from tvrl_jax.errors import UserError
 
 BROKEN = (
@@ -27,7 +28,6 @@ BROKEN = (
     struct.error,
     zlib.error,
 )
-RATIO = 100_000  # more than any codec packs of an image: larger claims are damage
 
 
 def number_of_frames(path: str, header: pydicom.Dataset) -> int:
@@ -59,9 +59,16 @@ def _check_size(path: str, header: pydicom.Dataset, count: int) -> None:
         packed = header.file_meta.TransferSyntaxUID.is_compressed
         available = len(header.PixelData)
         halved = header.PhotometricInterpretation == "YBR_FULL_422" and not packed
+    if min(bits, samples) < 1:
+        raise UserError(f"{path} states that its frames hold no pixels: remove it.")
     if halved:  # two pixels share their colour
         bits = bits * 2 // 3
-    check_claim(path, math.ceil(bits / 8), available * RATIO if packed else available)
+    if not packed:
+        check_claim(path, math.ceil(bits / 8), available)
+        return
+    check_packed(path, max(math.ceil(bits / 8), 4 * bits // int(header.BitsAllocated)), available)
+    with reading(path, *BROKEN):
+        dicom_stream.check(header, count)
 
 
 def _frame(header: pydicom.Dataset, stored: np.ndarray, n: int) -> np.ndarray:
@@ -75,7 +82,10 @@ def _frame(header: pydicom.Dataset, stored: np.ndarray, n: int) -> np.ndarray:
     slope, intercept = dicom_times.rescale(header, n)
     if (slope, intercept) == (1.0, 0.0):
         return stored
-    return stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+    scaled = stored.astype(np.float32)
+    scaled *= np.float32(slope)
+    scaled += np.float32(intercept)
+    return scaled
 
 
 def _inverted(stored: np.ndarray, bits: int) -> np.ndarray:

@@ -21,25 +21,16 @@ class Image(NamedTuple):
 
 @contextmanager
 def reading(path: str, *errors: type[Exception]) -> Iterator[None]:
-    """Around a library's call: its errors, and files that vanish or do not fit into memory,
-    become one sentence."""
+    """Around a library's call: its errors, and files that vanish, do not fit into memory, nest too
+    deep or hold numbers that cannot be reckoned with, become one sentence."""
     try:
         yield
-    except (OSError, EOFError, MemoryError, *errors) as error:
+    except (OSError, EOFError, MemoryError, ArithmeticError, RecursionError, *errors) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
             f"{path} cannot be read ({reason[:200]}): the file is damaged, cut short or not what "
             "its name says."
         ) from None
-
-
-def check_claim(path: str, claimed: int, available: int) -> None:
-    """Before anything is allocated: `claimed` bytes of pixels in the header against the file."""
-    if claimed > available:
-        raise UserError(
-            f"{path} cannot be read: its header claims {claimed:,} bytes of pixels and the file "
-            f"can hold {available:,}: it is damaged or cut short."
-        )
 
 
 def make_image(path, frame_THWC, time_T=None, spacing_mm=None, slice=None, note="") -> Image:
@@ -70,7 +61,7 @@ def _native(path: str, pixels: np.ndarray) -> np.ndarray:
         return pixels.astype(np.uint8)
     if pixels.dtype.kind == "f":
         with np.errstate(over="ignore"):
-            return pixels.astype(np.float32)
+            return pixels.astype(np.float32, copy=False)
     if pixels.dtype.kind not in "iu":
         raise UserError(f"{path} holds values of type {pixels.dtype}: pixels must be real numbers.")
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)

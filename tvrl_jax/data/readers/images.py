@@ -1,6 +1,7 @@
 """PNG, JPEG, TIFF and the like; pages and animation frames are frames. 16-bit grey stays 16-bit;
 palettes become colour and transparency is dropped."""
 
+import os
 import struct
 import zlib
 
@@ -8,6 +9,7 @@ import numpy as np
 from PIL import Image as Picture
 from PIL import ImageSequence
 
+from tvrl_jax.claims import check_packed
 from tvrl_jax.data.readers.image import Image, make_image, reading
 from tvrl_jax.errors import UserError
 
@@ -21,14 +23,19 @@ BROKEN = (
     zlib.error,
     Picture.DecompressionBombError,
 )
+# Of all that Pillow knows only these, whatever a file is named: some of the others start programs.
+FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "GIF", "WEBP", "BMP")
 GREY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+BYTES = {"1": 1, "L": 1, "I": 4, "F": 4, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # a pixel
 
 
 def read(path: str) -> list[Image]:
     """An animation's display durations are its times, and the note says so."""
-    frames, durations = [], []
-    with reading(path, *BROKEN), Picture.open(path) as picture:
+    frames, durations, claimed = [], [], 0
+    with reading(path, *BROKEN), Picture.open(path, formats=FORMATS) as picture:
         for page in ImageSequence.Iterator(picture):
+            claimed += page.width * page.height * BYTES.get(page.mode, 3)
+            check_packed(path, claimed, os.path.getsize(path))
             frames.append(_pixels(page))
             durations.append(float(page.info.get("duration", 0) or 0))
     for k, frame_HWC in enumerate(frames):
@@ -40,7 +47,7 @@ def read(path: str) -> list[Image]:
     if len(frames) > 1 and min(durations) > 0:
         time_T = np.cumsum([0.0, *durations[:-1]]) / 1000
         return [make_image(path, np.stack(frames), time_T, note="times are display durations")]
-    return [make_image(path, np.stack(frames))]
+    return [make_image(path, frames[0][None] if len(frames) == 1 else np.stack(frames))]
 
 
 def _pixels(page: Picture.Image) -> np.ndarray:

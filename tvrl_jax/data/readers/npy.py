@@ -8,9 +8,11 @@ with three to five axes); times are [T] or [S,T] and their name says the unit (`
 `trigger_time_ms`, `time_days`, ...); `spacing_mm` ends in row and column. The rest is not read.
 """
 
+import io
 import math
 import os
 import re
+import struct
 import threading
 import tokenize
 import zipfile
@@ -18,17 +20,28 @@ import zlib
 
 import numpy as np
 
-from tvrl_jax.data.readers.image import Image, check_claim, make_image, reading
+from tvrl_jax.claims import check_claim, check_packed
+from tvrl_jax.data.readers.image import Image, make_image, reading
 from tvrl_jax.data.times import SECONDS
 from tvrl_jax.errors import UserError
 
 FRAMES = ("cine", "frames", "video", "images", "image", "arr_0")
 TIMES = re.compile(rf"(trigger_)?times?_({'|'.join(SECONDS)})")
-BROKEN = (ValueError, SyntaxError, KeyError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
+BROKEN = (
+    ValueError,
+    TypeError,
+    SyntaxError,
+    KeyError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    tokenize.TokenError,
+)
 # NumPy parses a header as Python source, which CPython 3.11 now and then fails to do in two threads
 # at once ("AST constructor recursion depth mismatch").
 PARSING = threading.Lock()
-DEFLATE = 1100  # no deflated byte stands for more bytes than this
+HEADER = 12 + 10_000  # bytes; NumPy reads no longer one
 
 
 def read(path: str) -> list[Image]:
@@ -38,15 +51,17 @@ def read(path: str) -> list[Image]:
 
 def _read_npy(path: str) -> list[Image]:
     with reading(path, *BROKEN), open(path, "rb") as file:
-        shape, dtype = _header(file)
-        available = os.path.getsize(path) - file.tell()
+        shape, dtype, length = _header(file)
+        available = os.path.getsize(path) - length
     check_claim(path, _bytes(shape, dtype), available)
     with reading(path, *BROKEN):
         pixels = np.load(path, allow_pickle=False)
     return _images(path, pixels, None, None, "")
 
 
-def _header(file) -> tuple[tuple[int, ...], np.dtype]:
+def _header(file) -> tuple[tuple[int, ...], np.dtype, int]:
+    """Shape, type, and the bytes before the array. Reads no more, whatever length is stated."""
+    file = io.BytesIO(file.read(HEADER))
     version = np.lib.format.read_magic(file)
     if version > (2, 0):
         raise ValueError("it holds named fields instead of one array of numbers")
@@ -54,7 +69,9 @@ def _header(file) -> tuple[tuple[int, ...], np.dtype]:
     shape, _, dtype = reader[version[0]](file)
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are never loaded")
-    return shape, dtype
+    if any(type(n) is not int or n < 0 for n in shape):
+        raise ValueError(f"its shape is {shape}")
+    return shape, dtype, file.tell()
 
 
 def _bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
@@ -63,18 +80,20 @@ def _bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
 
 def _read_npz(path: str) -> list[Image]:
     with reading(path, *BROKEN), zipfile.ZipFile(path) as archive:
+        members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+        names = [info.filename.removesuffix(".npy") for info in members]
+        sizes = dict(zip(names, (info.file_size for info in members), strict=True))
         shapes = {
-            info.filename.removesuffix(".npy"): _member(path, archive, info)
-            for info in archive.infolist()
-            if info.filename.endswith(".npy")
+            name: _member(path, archive, info) for name, info in zip(names, members, strict=True)
         }
     name = _frames_name(path, shapes)
     timed = [key for key in shapes if TIMES.fullmatch(key)]
     if len(timed) > 1:
         raise UserError(f"{path} has several arrays of times ({', '.join(timed)}): keep one.")
     wanted = [name, *timed, *(key for key in ("spacing_mm",) if key in shapes)]
+    check_packed(path, sum(sizes[key] for key in wanted), os.path.getsize(path))
     with reading(path, *BROKEN), np.load(path, allow_pickle=False) as arrays:
-        array = {key: arrays[key] for key in wanted}
+        array = {key: arrays[f"{key}.npy"] for key in wanted}
     time = None
     if timed:
         unit = TIMES.fullmatch(timed[0]).group(2)
@@ -94,10 +113,11 @@ def _numbers(path: str, name: str, array: np.ndarray) -> np.ndarray:
 
 
 def _member(path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[int, ...]:
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{info.filename} is packed in a way that NumPy does not write")
     with archive.open(info) as file:
-        shape, dtype = _header(file)
-        check_claim(path, _bytes(shape, dtype), info.file_size - file.tell())
-    check_claim(path, info.file_size, DEFLATE * info.compress_size + 1000)
+        shape, dtype, length = _header(file)
+    check_claim(path, _bytes(shape, dtype), info.file_size - length)
     return shape
 
 

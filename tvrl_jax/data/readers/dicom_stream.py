@@ -1,0 +1,86 @@
+"""Opening DICOM files with care: lengths that no file can hold, and packed frames or whole files
+that would become far larger than they say."""
+
+import io
+import os
+import zlib
+
+import pydicom
+from pydicom.encaps import generate_frames
+from pydicom.filereader import _read_file_meta_info, read_preamble
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from tvrl_jax.claims import check_packed
+
+LARGE = 1 << 20  # bytes
+SLACK = 4  # a packed frame may have so many times the pixels that the header states
+
+
+class _Clamped(io.BufferedReader):
+    """Reads what is there: Python would first make room for all that is asked for."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > LARGE:
+            size = min(size, max(0, os.fstat(self.fileno()).st_size - self.tell()))
+        return super().read(size)
+
+
+def open_header(path: str, **options) -> pydicom.Dataset:
+    """As pydicom.dcmread(path, **options)."""
+    with _Clamped(io.FileIO(path)) as file:
+        _check_deflated(path, file)
+        file.seek(0)
+        return pydicom.dcmread(file, **options)
+
+
+def _check_deflated(path: str, file: _Clamped) -> None:
+    """pydicom inflates a deflated file in one go, however much that is."""
+    read_preamble(file, False)
+    if _read_file_meta_info(file).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return
+    unpacker, size = zlib.decompressobj(-zlib.MAX_WBITS), os.path.getsize(path)
+    inflated, left = 0, file.read()
+    while left and not unpacker.eof:
+        inflated += len(unpacker.decompress(left, LARGE))
+        left = unpacker.unconsumed_tail
+        check_packed(path, inflated, size)
+
+
+def check(header: pydicom.Dataset, count: int) -> None:
+    """Raises ValueError for a packed frame that is far larger than the header says: decoders
+    believe the frame."""
+    stated = int(header.Rows) * int(header.Columns)
+    for n, frame in enumerate(generate_frames(header.PixelData, number_of_frames=count)):
+        rows, columns = packed_size(frame)
+        if rows * columns > SLACK * stated:
+            raise ValueError(
+                f"frame {n} is packed as {rows} x {columns} pixels and the header says "
+                f"{header.Rows} x {header.Columns}"
+            )
+
+
+def packed_size(frame: bytes) -> tuple[int, int]:
+    """(rows, columns) that a JPEG, JPEG-LS or JPEG 2000 frame states; (0, 0) where it states none,
+    as run lengths do."""
+    start = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
+    if start >= 0:
+        x, y, left, top = (
+            int.from_bytes(frame[start + at : start + at + 4], "big") for at in (8, 12, 16, 20)
+        )
+        return max(0, y - top), max(0, x - left)
+    return _jpeg_size(frame) if frame[:2] == b"\xff\xd8" else (0, 0)
+
+
+def _jpeg_size(frame: bytes) -> tuple[int, int]:
+    """The largest size of all frame headers: a file may hold a second one."""
+    largest, at = (0, 0), 2
+    while 0 <= (at := frame.find(b"\xff", at)) < len(frame) - 8:
+        kind = frame[at + 1]
+        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC) or kind == 0xF7:
+            rows, columns = (int.from_bytes(frame[at + k : at + k + 2], "big") for k in (5, 7))
+            largest = max(largest, (rows, columns), key=lambda size: size[0] * size[1])
+        if kind == 0xDA:  # the pixels themselves
+            break
+        marker = kind in (0, 0xFF, 0xD8) or 0xD0 <= kind <= 0xD7
+        at += 1 if marker else 2 + max(2, int.from_bytes(frame[at + 2 : at + 4], "big"))
+    return largest
