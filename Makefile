@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := runs/demo
 
-.PHONY: demo test lint format clean
+.PHONY: demo test fuzz lint format clean
 
 $(READY): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -20,6 +20,10 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 --dist=loadfile
+
+# Damaged and hostile inputs, many more than the tests draw; those that do harm are kept.
+fuzz: $(READY)
+	JAX_PLATFORMS=cpu $(BIN)/python -m tests.fuzz --inputs=12000 --keep=runs/fuzz
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -25,6 +25,16 @@ def pytest_configure(config):
         flags.FLAGS.mark_as_parsed()  # Grain's worker processes read absl flags
 
 
+def pytest_terminal_summary(terminalreporter):
+    """The counts of damaged inputs, whichever process ran them."""
+    reports = [r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, ())]
+    lines = [v for r in reports for name, v in getattr(r, "user_properties", ()) if name == "fuzz"]
+    if lines:
+        terminalreporter.section("damaged inputs")
+        for line in sorted(lines):
+            terminalreporter.write_line(line)
+
+
 def _folder(variable: str, default: Path, what: str) -> Path:
     folder = Path(os.environ.get(variable, default))
     if not folder.is_dir():

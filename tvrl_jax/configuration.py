@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from tvrl_jax import settings
 from tvrl_jax.errors import UserError, nearest, shorten
 
 # The key that tells whose configuration it is.
@@ -32,13 +33,15 @@ def load(value: str, template: ConfigDict) -> ConfigDict:
             f"--config={value}: {path} has no get_config() and is no configuration; name one such "
             f"as {example}."
         )
-    if colon and not inspect.signature(make).parameters:
+    if colon and not _takes_preset(make):
         raise UserError(
             f'--config={value}: {path} takes no preset; leave ":{preset}" out'
             f"{' (the cohort is that of the checkpoint)' if wanted == 'kind' else ''}."
         )
     config = _call(path, make, *([preset] if colon else []))
     found = _owner(config) if isinstance(config, ConfigDict) else ""
+    if found:
+        _check_loops(value, config)
     if found != wanted:
         whose = f"a configuration of {COMMANDS[found]}" if found else "no configuration"
         raise UserError(
@@ -63,7 +66,7 @@ def _check_file(path: str) -> None:
 def _execute(path: str) -> dict:
     try:
         return runpy.run_path(path)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(_failed(path, error)) from error
 
 
@@ -72,11 +75,27 @@ def _call(path: str, make, *preset: str):
         return make(*preset)
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(_failed(path, error)) from error
 
 
-def _failed(path: str, error: Exception) -> str:
+def _takes_preset(make) -> bool:
+    try:
+        return bool(inspect.signature(make).parameters)
+    except (ValueError, TypeError):  # not written in Python
+        return False
+
+
+def _check_loops(value: str, config: ConfigDict) -> None:
+    try:
+        dict(settings.leaves(config))
+    except (RecursionError, TypeError) as error:
+        raise UserError(
+            f"--config={value} holds a section that holds itself, or a key that is no text."
+        ) from error
+
+
+def _failed(path: str, error: BaseException) -> str:
     """Where in the file it failed: anything may be named by --config, and anybody may write one."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == path]

@@ -3,11 +3,10 @@
 import difflib
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells expect
-
-
 LONGEST = 1000  # characters of a sentence
 
 
@@ -23,7 +22,10 @@ class UserError(Exception):
 
 def _one_line(text: str) -> str:
     """Line breaks and control characters as Python writes them; a long middle is left out."""
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: 50 * LONGEST])
+    return _cut("".join(c if c.isprintable() else repr(c)[1:-1] for c in _cut(text)))
+
+
+def _cut(text: str) -> str:
     if len(text) <= LONGEST:
         return text
     return f"{text[: LONGEST // 2]} [...] {text[-LONGEST // 3 :]}"
@@ -40,6 +42,20 @@ def no_room(error: BaseException) -> str:
             return os.strerror(code)
     cause = error.__cause__ or error.__context__
     return no_room(cause) if cause else ""
+
+
+@contextmanager
+def reading(path: str, *errors: type[Exception]) -> Iterator[None]:
+    """Around a library's call: its errors, and files that vanish, do not fit into memory, nest too
+    deep or hold numbers that cannot be reckoned with, become one sentence."""
+    try:
+        yield
+    except (OSError, EOFError, MemoryError, ArithmeticError, RecursionError, *errors) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"{path} cannot be read ({reason[:200]}): the file is damaged, cut short or not what "
+            "its name says."
+        ) from None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -53,7 +53,7 @@ def read(folder: Path, name: str = CONFIG) -> ConfigDict:
         raise UserError(f"{folder} is not a run folder: it holds no {name}.") from None
     except OSError as error:
         raise UserError(f"{folder / name} cannot be read ({error.strerror}).") from None
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         raise UserError(
             f"{folder / name} is not a configuration: it must hold one JSON object, as the run "
             "that made it wrote it."

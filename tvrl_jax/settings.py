@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from tvrl_jax.errors import UserError
+from tvrl_jax.errors import UserError, shorten
 
 TIME_UNITS = ("s", "ms", "frames", "days", "months", "years")
 CHOICES = {
@@ -102,7 +102,7 @@ def check(config: ConfigDict) -> None:
         _check_finite(key, value)
     for keys, holds, what in RULES:
         for key in keys:
-            if key in values and not holds(values[key]):
+            if key in values and not (_is_number(values[key]) and holds(values[key])):
                 raise UserError(f"config.{key} = {values[key]} must be {what}.")
     for key, allowed in CHOICES.items():
         if key in values and values[key] not in allowed:
@@ -121,14 +121,31 @@ def check_sections(
 ) -> None:
     """Raises UserError for a section or key of `template` that `config` lacks (or has besides)."""
     for name, section in template.items():
-        if not isinstance(section, ConfigDict) or name in open_sections:
+        if name in open_sections:
             continue
+        if not isinstance(section, ConfigDict):
+            _check_type(name, config[name], section)
+            continue
+        if name in config and not isinstance(config[name], ConfigDict):
+            raise UserError(f"config.{name} must be a section with the keys of configs/base.py.")
         missing = sorted(set(section) - set(config[name])) if name in config else sorted(section)
         if missing:
             raise UserError(
                 f"config.{name} lacks {', '.join(missing)}; a section cannot be emptied."
             )
         check_sections(config[name], section, open_sections)
+
+
+def _check_type(key: str, value: Any, example: Any) -> None:
+    """A configuration that was unlocked may hold anything."""
+    kinds = {bool: bool, int: int, float: int | float, str: str, tuple: tuple | list}
+    kind = kinds.get(type(example), object)
+    if not isinstance(value, kind) or (isinstance(value, bool) and type(example) in (int, float)):
+        raise UserError(f"config: {key} = {shorten(repr(value))} must be such as {example!r}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def check_kinds(config: ConfigDict, before: ConfigDict) -> None:

@@ -79,7 +79,7 @@ def make_npy(rng: np.random.Generator, folder: Path) -> str:
 
 
 def _member(rng: np.random.Generator, folder: Path) -> bytes:
-    kind = rng.integers(10)
+    kind = rng.integers(20)
     if kind == 0:
         return pickled(folder)
     if kind <= 2:
@@ -110,7 +110,7 @@ def make_npz(rng: np.random.Generator, folder: Path) -> str:
                 f"{name}{mutate.pick(rng, ('.npy', '.npy', '.npy', '', '.pkl'))}",
                 _member(rng, folder),
             )
-    if rng.random() < 0.6:
+    if rng.random() < 0.4:
         path.write_bytes(_central(rng, path.read_bytes()))
     return str(path)
 

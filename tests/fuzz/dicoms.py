@@ -140,10 +140,17 @@ def make_packed(rng: np.random.Generator, folder: Path) -> str:
     return str(path)
 
 
+SIZED = {  # a marker, and where the sizes stand behind it
+    b"\xff\xc0": (5, 7, 9),
+    b"\xff\xc3": (5, 7, 9),
+    b"\xff\xf7": (5, 7, 9),
+    b"\xff\x51": (6, 10, 14, 18, 22, 26, 38),
+}
+
+
 def _inside(rng: np.random.Generator, data: bytes) -> bytes:
     """Damage in the packed pixels, their sizes above all."""
-    for mark, offsets in ((b"\xff\xc0", (5, 7, 9)), (b"\xff\xc3", (5, 7, 9)), (b"\xff\xf7", (5, 7, 9)),
-                          (b"\xff\x51", (6, 10, 14, 18, 22, 26, 38))):  # fmt: skip
+    for mark, offsets in SIZED.items():
         at = data.find(mark, 400)
         if at >= 0 and rng.random() < 0.7:
             offset = int(mutate.pick(rng, offsets))

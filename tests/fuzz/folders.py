@@ -15,15 +15,16 @@ from tvrl_jax.report import html, metricslog, tables
 from . import arrays, mutate
 from .law import Target
 
-JSON = (b"", b"null", b"[]", b"{}", b"3", b'"x"', b"[[1]]", b'{"a": NaN}', b"[" * 3000, b"\xff\xfe",
-        b'{"data": 3, "method": []}', b'{"step": null}', b'{"loss": "x"}', b"\0", b"1" * 5000)  # fmt: skip
-ROWS = (b'{"step": 0, "loss": 1.0}\n', b'{"step": "x", "loss": 1}\n', b'{"step": 1, "loss": null}\n',
-        b'{"step": 1e999}\n', b'{"step": [1], "loss": {}}\n', b'{"step": 2, "loss": NaN}\n')  # fmt: skip
+JSON = (b"", b"null", b"[]", b"{}", b"3", b'"x"', b"[[1]]", b'{"a": NaN}', b"[" * 3000)
+JSON += (b"\xff\xfe", b'{"data": 3, "method": []}', b'{"step": null}', b'{"loss": "x"}', b"\0")
+ROW = b'{"step": 0, "loss": 1.0}\n'
+ROWS = (b'{"step": "x", "loss": 1}\n', b'{"step": 1, "loss": null}\n', b'{"step": 1e999}\n')
+ROWS += (b'{"step": [1], "loss": {}}\n', b'{"step": 2, "loss": NaN}\n', b"9" * 5000 + b"\n")
 
 
 def _results(rng: np.random.Generator) -> bytes:
     row = ["tvrl", "c", "t", "linear", "1.0", "0", "auroc", "0.5", "0.4", "0.6", "10"]
-    if rng.random() < 0.5:
+    if rng.random() < 0.2:
         row[int(rng.integers(len(row)))] = str(mutate.pick(rng, mutate.WORDS))
     return f"{','.join(tables.COLUMNS)}\n{','.join(row)}\n".encode("utf-8", "replace")
 
@@ -32,7 +33,9 @@ def _texts(rng: np.random.Generator) -> dict[str, bytes]:
     check = [{"name": "n", "alarm": "", "finding": "f"}]
     return {
         "config.json": settings.to_json(tvrl.get_config()).encode(),
-        "metrics.jsonl": b"".join(mutate.pick(rng, ROWS) for _ in range(int(rng.integers(0, 4)))),
+        "metrics.jsonl": b"".join(
+            mutate.pick(rng, ROWS) if rng.random() < 0.05 else ROW for _ in range(3)
+        ),
         "results.csv": _results(rng),
         "checks_linear.json": json.dumps(check).encode(),
         "probe_linear.json": b"{}",
@@ -45,16 +48,17 @@ def make(rng: np.random.Generator, folder: Path) -> Path:
     (run / "checkpoints" / "3" / "metrics").mkdir(parents=True)
     for name, data in _texts(rng).items():
         draw = rng.random()
-        if draw < 0.15:
+        if draw < 0.06:
             data = mutate.pick(rng, JSON)
-        elif draw < 0.3:
+        elif draw < 0.12:
             data = mutate.bytes_(rng, data)
-        if draw < 0.95:
+        if draw < 0.98:
             (run / name).write_bytes(data)
     for name in ("samples.npz", "predictions_linear.npz"):
-        if rng.random() < 0.5:
-            place = Path(arrays.make_npz(rng, run))
-            place.rename(run / name)
+        if rng.random() < 0.2:
+            Path(arrays.make_npz(rng, run)).rename(run / name)
+        else:
+            np.savez(run / name, augmented=np.zeros((2, 1, 2, 4, 4, 1), np.uint8))
     return run
 
 

@@ -95,7 +95,9 @@ def _fork(target: Target, seed: int, batch: list[int], keep: Path | None) -> lis
 
 def _ending(folder: Path, status: int) -> str:
     text = (folder / "stderr").read_text(errors="replace") if (folder / "stderr").exists() else ""
-    return f"the process ended with {status}: {text[-1500:]}"
+    late = text.rfind("Timeout (")  # how faulthandler begins
+    shown = text[late:][:1500] if late >= 0 else text[-1500:]
+    return f"the process ended with {status}: {shown}"
 
 
 def _said(folder: Path, number: int) -> str:
@@ -119,14 +121,14 @@ def _child(target: Target, seed: int, batch: list[int], folder: Path, pipe: int)
     """Never returns. Output of the libraries goes to a file of the folder."""
     out = os.open(folder / "stderr", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     os.dup2(out, 1), os.dup2(out, 2)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    faulthandler.enable(file=2)
     try:
         watch, base = Watch(), peak()
         os.environ["TMPDIR"] = str(folder)
         for number in batch:
             os.write(pipe, REPORT.pack(number, BEGUN))
-            faulthandler.dump_traceback_later(
-                SECONDS, exit=True, file=open(out, "w", closefd=False)
-            )
+            faulthandler.dump_traceback_later(SECONDS, exit=True, file=2)
             answer = _one(target, seed, number, folder, watch, base)
             faulthandler.cancel_dump_traceback_later()
             os.write(pipe, REPORT.pack(number, answer))

@@ -71,7 +71,7 @@ class Watch:
     def _is_import() -> bool:
         """Python's import of a module unmarshals its code."""
         frame = sys._getframe(2)
-        while frame := frame.f_back:
+        while (frame := frame.f_back) and frame.f_code is not check.__code__:
             if "importlib" in frame.f_code.co_filename:
                 return True
         return False

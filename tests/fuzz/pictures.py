@@ -60,7 +60,8 @@ def tiff_of_tags(rng: np.random.Generator) -> bytes:
     width, height = (int(mutate.pick(rng, SIDES[:6])) for _ in range(2))
     count = int(mutate.pick(rng, (1, 1, 3, 100)))
     kind = int(mutate.pick(rng, (1, 5, 8, 32773, 7, 34712, 65000)))
-    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, int(mutate.pick(rng, (1, 8, 16, 32)))),
+    depth = int(mutate.pick(rng, (1, 8, 16, 32)))
+    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, depth),
             (259, 3, 1, kind), (262, 3, 1, 1), (273, 4, 1, 8), (277, 3, 1, 1), (278, 4, 1, height),
             (279, 4, 1, int(mutate.pick(rng, (8, 2**31, 2**32 - 1))))]  # fmt: skip
     tags += [

@@ -39,9 +39,9 @@ KEYS = {
 
 
 def _cell(rng: np.random.Generator, name: str, n: int) -> str:
-    if rng.random() < 0.02:
+    if rng.random() < 0.004:
         return str(mutate.pick(rng, mutate.WORDS))
-    odd = rng.random() < 0.04
+    odd = rng.random() < 0.01
     if name == "subject":
         return f"s{n // 2}"
     if name == "path":
@@ -56,7 +56,7 @@ def _cell(rng: np.random.Generator, name: str, n: int) -> str:
 
 
 def table(rng: np.random.Generator) -> bytes:
-    names = [name for name in HEADER if rng.random() < 0.97]
+    names = [name for name in HEADER if rng.random() < 0.99]
     if rng.random() < 0.03:
         names[int(rng.integers(len(names)))] = str(mutate.pick(rng, (*HEADER, *mutate.WORDS)))
     rows = [[_cell(rng, name, n) for name in names] for n in range(4)]
@@ -64,11 +64,13 @@ def table(rng: np.random.Generator) -> bytes:
     csv.writer(text, lineterminator=str(mutate.pick(rng, ("\n", "\r\n")))).writerows([names, *rows])
     data = text.getvalue().encode("utf-8", "surrogatepass")
     draw = rng.random()
-    if draw < 0.25:
+    if draw < 0.15:
         return mutate.bytes_(rng, data)
     if draw < 0.3:
-        return mutate.pick(rng, (b"\xef\xbb\xbf" + data, data.decode(errors="replace").encode("utf-16"),
-                                 data.replace(b",", b";"), data.replace(b"\n", b"\r"), b"", b"\0" * 99))  # fmt: skip
+        utf_16 = data.decode(errors="replace").encode("utf-16")
+        semicolons, returns = data.replace(b",", b";"), data.replace(b"\n", b"\r")
+        marked = b"\xef\xbb\xbf" + data
+        return mutate.pick(rng, (marked, utf_16, semicolons, returns, b"", b"\0" * 99))
     if draw < 0.31:
         return data + b"s9," + b"x" * 1_000_000 + b"\n"
     if draw < 0.315:
@@ -78,7 +80,7 @@ def table(rng: np.random.Generator) -> bytes:
 
 def _files(rng: np.random.Generator, folder: Path) -> None:
     for name in "abcd":
-        shape = mutate.pick(rng, ((4, 4), (1, 4, 4), (3, 4, 4)))
+        shape = (1, 4, 4) if rng.random() < 0.9 else mutate.pick(rng, ((4, 4), (3, 4, 4)))
         np.save(folder / f"{name}.npy", rng.integers(0, 255, shape).astype(np.uint8))
     os.mkfifo(folder / "pipe.npy")
     os.symlink("/dev/zero", folder / "link.npy")
@@ -93,9 +95,12 @@ def make(rng: np.random.Generator, folder: Path) -> ConfigDict:
     (root / "cohort.csv").write_bytes(table(rng))
     config = base.get_config()
     config.data.update({"root": str(root), "image_size": 4, "store": str(folder / "store")})
-    config.data.update({"frame_interval": 1.0, "threads": 1})
+    config.data.update({"csv": "cohort.csv", "frame_interval": 1.0, "threads": 1})
+    for key in config.data.columns:
+        config.data.columns[key] = key if key in HEADER[:7] else ""
     for key, values in KEYS.items():
-        config.update_from_flattened_dict({key: mutate.pick(rng, values)})
+        if rng.random() < 0.5:
+            config.update_from_flattened_dict({key: mutate.pick(rng, values)})
     if rng.random() < 0.2:
         _spoil_store(rng, config)
     return config.data

@@ -70,10 +70,7 @@ def _bomb(rng: np.random.Generator) -> bytes:
 
 
 def make_packed(rng: np.random.Generator, folder: Path) -> str:
-    if rng.random() < 0.01:
-        data = _bomb(rng)
-    else:
-        data = gzip.compress(damaged(rng), 1)
+    data = _bomb(rng) if rng.random() < 0.01 else gzip.compress(damaged(rng), 1)
     if rng.random() < 0.2:
         data = mutate.bytes_(rng, data)
     (folder / "a.nii.gz").write_bytes(data)

@@ -87,9 +87,9 @@ def metrics(place: Path) -> dict:
         found = json.loads((place / "metrics" / "metrics").read_text())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Corrupt("its metrics cannot be read") from error
-    with suppress(OSError, ValueError, AttributeError):  # reading the checkpoint will tell
+    with suppress(OSError, ValueError, AttributeError, RecursionError):  # reading the checkpoint will tell
         meta = json.loads((place / "meta" / "metadata").read_text())
         if meta.get("metrics", found) != found:
             raise Corrupt("its metrics are not what was saved")

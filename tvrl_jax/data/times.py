@@ -32,7 +32,8 @@ def convert(time_T: np.ndarray, source: str, target: str) -> np.ndarray:
             f'times in "{source}" cannot be turned into "{target}": set data.column_unit and '
             "data.time_unit both to frames, or neither."
         )
-    return time_T * SECONDS[source] / SECONDS[target]
+    with np.errstate(over="ignore"):  # `series_times` refuses what is too large
+        return time_T * SECONDS[source] / SECONDS[target]
 
 
 def parse_times(text: str) -> tuple[float, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tvrl_jax import artefacts
 from tvrl_jax.checkpoint import checksums
 
 
@@ -58,8 +59,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         broken = archive.testzip()
     if broken:
         raise ValueError(f"bad checksum of {broken}")
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    return artefacts.read_arrays(path)
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

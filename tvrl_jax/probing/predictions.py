@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tvrl_jax import artefacts
 from tvrl_jax.errors import UserError
 from tvrl_jax.probing import survival
 from tvrl_jax.probing.problem import Prediction
@@ -74,5 +75,4 @@ def read(folder: str | Path, kind: str) -> Mapping[str, np.ndarray]:
         raise UserError(
             f'{path} does not exist: no "{kind}" probe was run into this folder (there: {there}).'
         )
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    return artefacts.read_arrays(path)

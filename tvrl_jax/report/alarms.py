@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from scipy.stats import beta
 
+from tvrl_jax import artefacts
+from tvrl_jax.errors import UserError
 from tvrl_jax.report.compare import compare
 from tvrl_jax.report.naming import metric_text
 from tvrl_jax.report.scalars import is_number
@@ -127,8 +129,20 @@ def save(folder: str | Path, kind: str, checks: Sequence[Check]) -> None:
 def load(folder: str | Path) -> list[Check]:
     """What all probes of a folder found; what two of them found alike is there once."""
     paths = sorted(Path(folder).glob(FILE.format("*")))
-    found = [Check(**one) for path in paths for one in json.loads(path.read_text())]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(check for path in paths for check in _read(path)))
+
+
+def _read(path: Path) -> list[Check]:
+    found = artefacts.read_json(path, list)
+    for one in found:
+        if not isinstance(one, dict) or set(one) != set(Check._fields):
+            raise UserError(
+                f"{path} is damaged: each entry must hold {', '.join(Check._fields)}; run the "
+                "probe again."
+            )
+        if not all(isinstance(text, str) for text in one.values()):
+            raise UserError(f"{path} is damaged: its entries must be text; run the probe again.")
+    return [Check(**one) for one in found]
 
 
 def summary(checks: Sequence[Check]) -> str:

@@ -14,7 +14,6 @@
   checks_PROBE.json            of the probe folder: what the probes found to beware of
 """
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tvrl_jax import artefacts
 from tvrl_jax.report import alarms, evidence, facts, temporal, verdict
 from tvrl_jax.report.metricslog import FILE, read_metrics
 from tvrl_jax.report.page import Alarm, Section, Text, write_report
@@ -116,14 +116,11 @@ def _predictions(folder: Path) -> dict[str, dict[str, np.ndarray]]:
 
 
 def _json(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return artefacts.read_json(path) if path.is_file() else {}
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        return {}
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    return artefacts.read_arrays(path) if path.is_file() else {}
 
 
 def sections(material: Material, extras: Extras) -> list[Section]:

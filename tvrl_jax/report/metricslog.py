@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tvrl_jax.errors import UserError
+from tvrl_jax.errors import UserError, reading
 from tvrl_jax.report.board import Board
 from tvrl_jax.report.progress import Progress
 from tvrl_jax.report.scalars import is_number, plain
@@ -142,7 +142,8 @@ def _whole_lines(path: Path) -> list[str]:
         raise UserError(f"{path} does not exist; a run folder with a {FILE} is needed.")
     # A kill may cut a character of several bytes in two: the replacement keeps the line readable
     # enough to be recognised as torn.
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    with reading(str(path)):
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     lines = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     whole = []
     for number, line in lines:
@@ -158,6 +159,6 @@ def _whole_lines(path: Path) -> list[str]:
 def _is_row(line: str) -> bool:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
-    return isinstance(row, dict) and "step" in row
+    return isinstance(row, dict) and is_number(row.get("step"))

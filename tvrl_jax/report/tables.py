@@ -3,10 +3,11 @@
 import csv
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tvrl_jax.errors import UserError, nearest
+from tvrl_jax.errors import UserError, nearest, reading
 from tvrl_jax.report import compare, wording
 
 COLUMNS = (
@@ -35,7 +36,10 @@ def read_results(path: str | Path) -> list[dict]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path} does not exist; a probe writes it.")
-    with path.open(newline="", encoding="utf-8") as file:
+    with (
+        reading(str(path), UnicodeDecodeError, csv.Error),
+        path.open(newline="", encoding="utf-8") as file,
+    ):
         reader = csv.DictReader(file)
         for name in COLUMNS:
             if name not in (reader.fieldnames or ()):
@@ -45,17 +49,25 @@ def read_results(path: str | Path) -> list[dict]:
 
 
 def _typed(row: dict, path: Path, number: int) -> dict:
+    if None in row or None in row.values():
+        raise UserError(f"{path} row {number} has another number of cells than the header.")
     typed = {name: row[name] for name in COLUMNS}
     for name in (*NUMBERS, "n"):
         try:
             typed[name] = float(row[name]) if row[name] else math.nan
+            if name == "n" and math.isinf(typed[name]):
+                raise ValueError("a count is finite")
         except (TypeError, ValueError):
             raise UserError(
                 f'{path} row {number}: {name} = "{row[name]}" is not a number.'
             ) from None
     typed["n"] = 0 if math.isnan(typed["n"]) else int(typed["n"])
-    typed["seed"] = int(row["seed"]) if row["seed"].lstrip("-").isdigit() else row["seed"]
+    typed["seed"] = _seed(row["seed"])
     return typed
+
+
+def _seed(text: str) -> int | str:
+    return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else text
 
 
 def write_results(path: str | Path, rows: Iterable[Mapping]) -> None:

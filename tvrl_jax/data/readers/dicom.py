@@ -11,8 +11,8 @@ import numpy as np
 import pydicom
 
 from tvrl_jax.data.readers import dicom_pixels, dicom_stream, dicom_times
-from tvrl_jax.data.readers.image import Image, make_image, reading
-from tvrl_jax.errors import UserError
+from tvrl_jax.data.readers.image import Image, make_image
+from tvrl_jax.errors import UserError, reading
 
 BROKEN = dicom_pixels.BROKEN
 

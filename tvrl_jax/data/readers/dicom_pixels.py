@@ -12,8 +12,7 @@ from pydicom.pixels import apply_color_lut, iter_pixels
 
 from tvrl_jax.claims import check_claim, check_packed
 from tvrl_jax.data.readers import dicom_stream, dicom_times
-from tvrl_jax.data.readers.image import reading
-from tvrl_jax.errors import UserError
+from tvrl_jax.errors import UserError, reading
 
 BROKEN = (
     InvalidDicomError,

@@ -51,7 +51,12 @@ def check(header: pydicom.Dataset, count: int) -> None:
     believe the frame."""
     stated = int(header.Rows) * int(header.Columns)
     for n, frame in enumerate(generate_frames(header.PixelData, number_of_frames=count)):
-        rows, columns = packed_size(frame)
+        found = packed_size(frame)
+        if found is None:
+            continue
+        rows, columns = found
+        if min(found) < 1:  # some decoders never end then
+            raise ValueError(f"frame {n} is packed without a size")
         if rows * columns > SLACK * stated:
             raise ValueError(
                 f"frame {n} is packed as {rows} x {columns} pixels and the header says "
@@ -59,16 +64,16 @@ def check(header: pydicom.Dataset, count: int) -> None:
             )
 
 
-def packed_size(frame: bytes) -> tuple[int, int]:
-    """(rows, columns) that a JPEG, JPEG-LS or JPEG 2000 frame states; (0, 0) where it states none,
-    as run lengths do."""
+def packed_size(frame: bytes) -> tuple[int, int] | None:
+    """(rows, columns) that a JPEG, JPEG-LS or JPEG 2000 frame states; (0, 0) where it lacks its
+    header, None for what has none, as run lengths."""
     start = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
     if start >= 0:
         x, y, left, top = (
             int.from_bytes(frame[start + at : start + at + 4], "big") for at in (8, 12, 16, 20)
         )
         return max(0, y - top), max(0, x - left)
-    return _jpeg_size(frame) if frame[:2] == b"\xff\xd8" else (0, 0)
+    return _jpeg_size(frame) if frame[:2] == b"\xff\xd8" else None
 
 
 def _jpeg_size(frame: bytes) -> tuple[int, int]:
@@ -76,7 +81,7 @@ def _jpeg_size(frame: bytes) -> tuple[int, int]:
     largest, at = (0, 0), 2
     while 0 <= (at := frame.find(b"\xff", at)) < len(frame) - 8:
         kind = frame[at + 1]
-        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC) or kind == 0xF7:
+        if (0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC)) or kind == 0xF7:
             rows, columns = (int.from_bytes(frame[at + k : at + k + 2], "big") for k in (5, 7))
             largest = max(largest, (rows, columns), key=lambda size: size[0] * size[1])
         if kind == 0xDA:  # the pixels themselves

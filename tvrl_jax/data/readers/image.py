@@ -1,7 +1,5 @@
-"""What every reader returns, and how it speaks of files that cannot be read."""
+"""What every reader returns."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -17,20 +15,6 @@ class Image(NamedTuple):
     spacing_mm: tuple[float, float] | None  # (row, column)
     slice: int | None  # None where the file has no slices
     note: str  # what the reader had to decide, "" = nothing
-
-
-@contextmanager
-def reading(path: str, *errors: type[Exception]) -> Iterator[None]:
-    """Around a library's call: its errors, and files that vanish, do not fit into memory, nest too
-    deep or hold numbers that cannot be reckoned with, become one sentence."""
-    try:
-        yield
-    except (OSError, EOFError, MemoryError, ArithmeticError, RecursionError, *errors) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(
-            f"{path} cannot be read ({reason[:200]}): the file is damaged, cut short or not what "
-            "its name says."
-        ) from None
 
 
 def make_image(path, frame_THWC, time_T=None, spacing_mm=None, slice=None, note="") -> Image:

@@ -10,8 +10,8 @@ from PIL import Image as Picture
 from PIL import ImageSequence
 
 from tvrl_jax.claims import check_packed
-from tvrl_jax.data.readers.image import Image, make_image, reading
-from tvrl_jax.errors import UserError
+from tvrl_jax.data.readers.image import Image, make_image
+from tvrl_jax.errors import UserError, reading
 
 BROKEN = (
     SyntaxError,
@@ -24,7 +24,7 @@ BROKEN = (
     Picture.DecompressionBombError,
 )
 # Of all that Pillow knows only these, whatever a file is named: some of the others start programs.
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "GIF", "WEBP", "BMP")
+FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "WEBP", "BMP")
 GREY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 BYTES = {"1": 1, "L": 1, "I": 4, "F": 4, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # a pixel
 

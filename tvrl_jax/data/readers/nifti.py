@@ -13,8 +13,8 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from tvrl_jax.claims import check_claim, check_packed
-from tvrl_jax.data.readers.image import Image, make_image, reading
-from tvrl_jax.errors import UserError
+from tvrl_jax.data.readers.image import Image, make_image
+from tvrl_jax.errors import UserError, reading
 
 BROKEN = (
     ImageFileError,

@@ -1,4 +1,4 @@
-"""NumPy files. Nothing is ever unpickled.
+"""NumPy files.
 
 Layout of an array, whatever the file: 2-D H,W is one frame; 3-D is T,H,W; 4-D is T,H,W,C when its
 last axis is 1 or 3 and S,T,H,W (S slices) otherwise; 5-D is S,T,H,W,C.
@@ -8,92 +8,33 @@ with three to five axes); times are [T] or [S,T] and their name says the unit (`
 `trigger_time_ms`, `time_days`, ...); `spacing_mm` ends in row and column. The rest is not read.
 """
 
-import io
-import math
-import os
 import re
-import struct
-import threading
-import tokenize
-import zipfile
-import zlib
 
 import numpy as np
 
-from tvrl_jax.claims import check_claim, check_packed
-from tvrl_jax.data.readers.image import Image, make_image, reading
+from tvrl_jax import archive
+from tvrl_jax.data.readers.image import Image, make_image
 from tvrl_jax.data.times import SECONDS
 from tvrl_jax.errors import UserError
 
 FRAMES = ("cine", "frames", "video", "images", "image", "arr_0")
 TIMES = re.compile(rf"(trigger_)?times?_({'|'.join(SECONDS)})")
-BROKEN = (
-    ValueError,
-    TypeError,
-    SyntaxError,
-    KeyError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    tokenize.TokenError,
-)
-# NumPy parses a header as Python source, which CPython 3.11 now and then fails to do in two threads
-# at once ("AST constructor recursion depth mismatch").
-PARSING = threading.Lock()
-HEADER = 12 + 10_000  # bytes; NumPy reads no longer one
 
 
 def read(path: str) -> list[Image]:
-    with PARSING:
-        return _read_npz(path) if path.lower().endswith(".npz") else _read_npy(path)
-
-
-def _read_npy(path: str) -> list[Image]:
-    with reading(path, *BROKEN), open(path, "rb") as file:
-        shape, dtype, length = _header(file)
-        available = os.path.getsize(path) - length
-    check_claim(path, _bytes(shape, dtype), available)
-    with reading(path, *BROKEN):
-        pixels = np.load(path, allow_pickle=False)
-    return _images(path, pixels, None, None, "")
-
-
-def _header(file) -> tuple[tuple[int, ...], np.dtype, int]:
-    """Shape, type, and the bytes before the array. Reads no more, whatever length is stated."""
-    file = io.BytesIO(file.read(HEADER))
-    version = np.lib.format.read_magic(file)
-    if version > (2, 0):
-        raise ValueError("it holds named fields instead of one array of numbers")
-    reader = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
-    shape, _, dtype = reader[version[0]](file)
-    if dtype.hasobject:
-        raise ValueError("it holds Python objects, which are never loaded")
-    if any(type(n) is not int or n < 0 for n in shape):
-        raise ValueError(f"its shape is {shape}")
-    return shape, dtype, file.tell()
-
-
-def _bytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
-    return math.prod(shape) * dtype.itemsize
+    if path.lower().endswith(".npz"):
+        return _read_npz(path)
+    return _images(path, archive.read_array(path), None, None, "")
 
 
 def _read_npz(path: str) -> list[Image]:
-    with reading(path, *BROKEN), zipfile.ZipFile(path) as archive:
-        members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-        names = [info.filename.removesuffix(".npy") for info in members]
-        sizes = dict(zip(names, (info.file_size for info in members), strict=True))
-        shapes = {
-            name: _member(path, archive, info) for name, info in zip(names, members, strict=True)
-        }
+    shapes = {name: member.shape for name, member in archive.members(path).items()}
     name = _frames_name(path, shapes)
     timed = [key for key in shapes if TIMES.fullmatch(key)]
     if len(timed) > 1:
         raise UserError(f"{path} has several arrays of times ({', '.join(timed)}): keep one.")
     wanted = [name, *timed, *(key for key in ("spacing_mm",) if key in shapes)]
-    check_packed(path, sum(sizes[key] for key in wanted), os.path.getsize(path))
-    with reading(path, *BROKEN), np.load(path, allow_pickle=False) as arrays:
-        array = {key: arrays[f"{key}.npy"] for key in wanted}
+    array = archive.read_arrays(path, wanted)
     time = None
     if timed:
         unit = TIMES.fullmatch(timed[0]).group(2)
@@ -110,15 +51,6 @@ def _numbers(path: str, name: str, array: np.ndarray) -> np.ndarray:
     if array.dtype.kind not in "iuf":
         raise UserError(f"{path}: {name} must hold numbers; it holds {array.dtype}.")
     return array.astype(np.float64)
-
-
-def _member(path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[int, ...]:
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{info.filename} is packed in a way that NumPy does not write")
-    with archive.open(info) as file:
-        shape, dtype, length = _header(file)
-    check_claim(path, _bytes(shape, dtype), info.file_size - length)
-    return shape
 
 
 def _frames_name(path: str, shapes: dict[str, tuple[int, ...]]) -> str:

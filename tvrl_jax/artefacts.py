@@ -1,0 +1,35 @@
+"""Files that a run or a probe wrote, read back: they may have been damaged, or edited, since."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from tvrl_jax import archive
+from tvrl_jax.errors import UserError, reading
+
+
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """All arrays of an .npz file. Raises UserError."""
+    return archive.read_arrays(os.fspath(path))
+
+
+def read_text(path: str | Path) -> str:
+    """Raises UserError for a file that cannot be read, or is not UTF-8."""
+    with reading(os.fspath(path), UnicodeDecodeError):
+        return Path(path).read_text(encoding="utf-8")
+
+
+def read_json(path: str | Path, kind: type = dict):
+    """One JSON value of a `kind` (dict or list). Raises UserError."""
+    word = {dict: "object", list: "list"}[kind]
+    try:
+        found = json.loads(read_text(path))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, kind):
+        raise UserError(
+            f"{path} is damaged: it must hold one JSON {word}, as a run or a probe wrote it."
+        )
+    return found
