@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tvrl_jax import sharding
+from tvrl_jax import artefacts, sharding
 from tvrl_jax.data.store import Store
 
 FOLDER = "nan"
@@ -68,7 +68,6 @@ class Kept(NamedTuple):
 
 
 def read(path: str | Path) -> Kept:
-    """Raises OSError, ValueError or KeyError for a file that `keep` did not write."""
-    with np.load(path, allow_pickle=False) as file:
-        arrays = dict(file)
+    """Raises UserError, TypeError, ValueError or KeyError for a file that `keep` did not write."""
+    arrays = artefacts.read_arrays(path)
     return Kept(int(arrays.pop("step")), arrays.pop("id_B").tolist(), arrays)

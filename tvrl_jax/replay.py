@@ -66,7 +66,7 @@ def _read(path: Path):
     try:
         parts = [mishap.read(each) for each in several or [path]]
         whole = {k: np.concatenate([p.batch[k] for p in parts]) for k in parts[0].batch}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (UserError, TypeError, ValueError, KeyError) as error:
         raise UserError(
             f"--batch={path}: it is no batch that a run kept ({error}); name a file step_N.npz in "
             "the folder nan of a run."

@@ -89,7 +89,8 @@ def metrics(place: Path) -> dict:
         return {}
     except (OSError, ValueError, RecursionError) as error:
         raise Corrupt("its metrics cannot be read") from error
-    with suppress(OSError, ValueError, AttributeError, RecursionError):  # reading the checkpoint will tell
+    # Reading the checkpoint will tell.
+    with suppress(OSError, ValueError, AttributeError, RecursionError):
         meta = json.loads((place / "meta" / "metadata").read_text())
         if meta.get("metrics", found) != found:
             raise Corrupt("its metrics are not what was saved")
