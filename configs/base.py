@@ -106,7 +106,9 @@ def get_config() -> ConfigDict:
     c.model.head_width = 128  # of the embedding that is compared
     c.model.head_norm = True  # BatchNorm in the projection head
     c.model.batchnorm_padding = False  # True = padded frames count in the statistics, as published
-    c.model.remat = False  # recompute blocks in the backward pass: less memory, more time
+    # What is computed again in the backward pass, for less memory and more time: none; weights
+    # (all but products with weights), dots (all but matrix products), blocks (all of a block).
+    c.model.remat = "none"
     c.model.dtype = "float32"  # of the computation (bfloat16 on accelerators); parameters: float32
     c.model.decoder_width = 192  # VideoMAE: width of the decoder
     c.model.decoder_depth = 4  # VideoMAE: blocks
@@ -163,4 +165,8 @@ def get_config() -> ConfigDict:
     c.log.diagnose_every = 500  # steps between two checks with blank images
     c.log.tensorboard = True  # write tensorboard/ beside metrics.jsonl
     c.log.compilation_cache = "~/.cache/tvrl_jax/xla"  # "" = compile anew every time
+
+    c.profile = ConfigDict()
+    # Steps whose trace is written to profile/ in the run folder: "10:15" = 10 to 14; "" = none.
+    c.profile.steps = ""
     return c

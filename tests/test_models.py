@@ -12,7 +12,7 @@ from parity import PRECISIONS, precision, quick
 from configs.base import get_config
 from tvrl_jax.errors import UserError
 from tvrl_jax.interop.torch_import import from_torch, to_torch
-from tvrl_jax.models import layers, stem, vit
+from tvrl_jax.models import layers, remat, sizes, stem, vit
 from tvrl_jax.models.build import build
 
 KEY = jax.random.key(0)
@@ -162,15 +162,40 @@ def test_dropout_needs_training_and_a_key():
     np.testing.assert_array_equal(a, again)
 
 
-def test_remat_changes_neither_names_nor_values():
+@pytest.mark.parametrize("policy", [name for name in remat.POLICIES if name != "none"])
+def test_remat_changes_neither_names_nor_values(policy):
     _, *state = started()
-    lean = network(remat=True, **RANDOM)
+    changes = RANDOM | dict(remat=policy)
+    lean = network(**changes)
     assert jax.tree.map(jnp.shape, jax.eval_shape(lean.init, KEY)) == jax.tree.map(
         jnp.shape, tuple(state)
     )
     data = clips(), VALID, jax.random.key(1)
-    one, other = (step(**changes)(*state, *data) for changes in (RANDOM, RANDOM | dict(remat=True)))
+    one, other = (step(**choice)(*state, *data) for choice in (RANDOM, changes))
     assert_same(one, other, 1e-4)
+
+
+def test_each_remat_policy_keeps_less_than_the_one_before():
+    """What the backward pass of a block is given, counted where JAX differentiates."""
+
+    def kept(policy):
+        block = remat.recomputed(vit.Block, policy)(3, 0.0, 0.0, None, None, name="block")
+        x = jnp.ones((2, 9, 48))
+        params = block.init(KEY, x, None, None)
+        backward = jax.eval_shape(lambda p, x: jax.vjp(block.apply, p, x, None, None)[1], params, x)
+        return sum(leaf.size for leaf in jax.tree.leaves(backward))
+
+    sizes = [kept(policy) for policy in ("none", "dots", "weights", "blocks")]
+    assert sizes == sorted(set(sizes), reverse=True)
+
+
+def test_remat_may_be_said_as_in_settings_of_old():
+    model = get_config().model.to_dict()
+    for old, name in ((False, "none"), (True, "blocks")):
+        settings = sizes.check(frames=4, channels=1, **(model | {"remat": old}))
+        assert settings.remat == name
+    with pytest.raises(UserError, match=r'model.remat = "block" .*blocks'):
+        network(remat="block")
 
 
 def test_bfloat16_computes_near_float32_and_keeps_float32_parameters():
@@ -208,7 +233,7 @@ def test_convolution_by_matrix_product_is_the_convolution(channels):
 
 
 def test_one_row_alone_is_the_row_among_all():
-    blocks = vit.Blocks(2, 3, 0.0, 0.0, False, None)
+    blocks = vit.Blocks(2, 3, 0.0, 0.0, "none", None)
     x = jax.random.normal(KEY, (2, 5, 12))
     shapes = jax.eval_shape(blocks.init, KEY, x, None, None)
     drawn = np.random.default_rng(0)

@@ -58,7 +58,7 @@ def outputs_meet(recording, dtype, **outputs):
 
 def lone_vit(recording, dtype, **fields):
     """-> (run, params, the ViT bound to them); run gives the tokens and the statistics after."""
-    module = vit.ViT(48, 2, 3, dropout=0, drop_path=0, remat=False, dtype=None, **fields)
+    module = vit.ViT(48, 2, 3, dropout=0, drop_path=0, remat="none", dtype=None, **fields)
     clip = jnp.zeros((1, fields["grid"][0], 32, 32, 1))
     start = functools.partial(module.init, train=False, key=None)
     shapes = jax.eval_shape(start, jax.random.key(0), clip)
@@ -285,7 +285,7 @@ def test_step_with_latent_time_navigation(parity_dir, kind, monkeypatch):
 
 def seen_by_mae(params, clip, noise, *, keep):
     """-> (CLS and visible tokens after the encoder, the place of every token in the order)."""
-    module = vit.ViT(48, 2, 3, (8, 2, 2), "patch", (1, 16, 16), 0, 0, False, None)
+    module = vit.ViT(48, 2, 3, (8, 2, 2), "patch", (1, 16, 16), 0, 0, "none", None)
     bound = module.bind({"params": params["encoder"]["vit"]})
     ids, place = videomae.split(noise, np.ones(noise.shape, bool), keep)
     visible = jnp.take_along_axis(bound.embed(clip, train=False), ids[..., None], axis=1)

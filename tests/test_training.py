@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+import warnings
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import tiny
 
 from configs import cvrl, supervised, tvrl
-from tvrl_jax import agreement, trainer
+from tvrl_jax import agreement, loop, trainer
 from tvrl_jax.checkpoint import restore_for_reading
 from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
@@ -109,6 +110,49 @@ def test_what_is_logged(config, tmp_path):
     assert set(wanted.split()) <= set(rows[0])
     assert rows[0]["blank_chance"] == pytest.approx(1 / 15) and "blank_top1" in rows[2]
     assert (tmp_path / "samples.npz").exists() and (tmp_path / "config.json").exists()
+
+
+def test_a_trace_is_written_when_asked_for(config, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("tvrl_jax"), "propagate", True)
+    caplog.set_level(logging.INFO, "tvrl_jax")
+    config.update_from_flattened_dict({"train.steps": 2, "profile.steps": "1:2"})
+    trainer.train(config, tmp_path)
+    (trace,) = (tmp_path / "profile").rglob("*.trace.json.gz")
+    assert trace.stat().st_size > 1000
+    assert f"trace of steps 1 to 1 in {tmp_path / 'profile'}" in caplog.text
+
+
+def test_a_window_that_is_none_is_refused_before_a_folder_is_made(config, tmp_path):
+    config.profile.steps = "5:3"
+    with pytest.raises(UserError, match="config.profile.steps"):
+        trainer.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_state_of_a_step_takes_the_place_of_the_one_before(config, tmp_path, monkeypatch):
+    """Every buffer of the old state is given up, so that parameters are held once, not twice."""
+    seen, whole = {}, loop._compile
+
+    def kept(learner, state):
+        program = whole(learner, state)
+
+        def step(state, *rest):
+            if not seen:
+                text = program.lower(state, *rest).compile().as_text()
+                seen["aliases"] = text.split("input_output_alias=", 1)[1].split("\n", 1)[0]
+                seen["state"] = state
+            return program(state, *rest)
+
+        return step
+
+    monkeypatch.setattr(loop, "_compile", kept)
+    config.train.steps = 1
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*donated buffers.*")
+        trainer.train(config, tmp_path)
+    leaves = jax.tree.leaves(seen["state"])
+    assert all(leaf.is_deleted() for leaf in leaves)
+    assert seen["aliases"].count("alias)") == len(leaves)
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_place(config, tmp_path):

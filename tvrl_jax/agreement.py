@@ -6,7 +6,7 @@ import logging
 import numpy as np
 from ml_collections import ConfigDict
 
-from tvrl_jax import learner
+from tvrl_jax import learner, profiler
 from tvrl_jax.data import clips, opening
 from tvrl_jax.data.pack import Store
 from tvrl_jax.errors import UserError, nearest
@@ -29,6 +29,7 @@ def check(config: ConfigDict, objective: Objective) -> None:
     _check_rule(config, objective)
     _check_sizes(config, objective)
     _check_averaged(config, objective)
+    profiler.window(config.profile.steps, config.train.steps)
     if config.train.capacities and config.model.batchnorm_padding:
         raise UserError(
             "config.train.capacities leaves padding out, which model.batchnorm_padding = True "

@@ -11,6 +11,7 @@ from tvrl_jax import state as states
 from tvrl_jax.data.batch import Batch
 from tvrl_jax.errors import UserError
 from tvrl_jax.mishap import Mishap
+from tvrl_jax.profiler import Profiler, window
 from tvrl_jax.record import record
 from tvrl_jax.run import Pending, Run
 from tvrl_jax.stopwatch import Stopwatch
@@ -27,6 +28,7 @@ def loop(
     compiled = _compile(run.learner, state)
     watch = Stopwatch()
     position = sharding.replicate(np.int32(start), run.mesh)
+    profiler = _profiler(run)
     pending = None
     try:
         with jax.set_mesh(run.mesh), jax.transfer_guard("disallow"):
@@ -36,9 +38,11 @@ def loop(
                     batch = sharding.put(rows, run.mesh)
                 if number == 0:
                     _save_samples(run, batch)
+                profiler.before(number)
                 diagnosed = _diagnose(run, state, batch, number)
                 state, position, scalars, embedding = compiled(state, position, batch)
                 watch.step()
+                profiler.after(number, scalars)
                 if pending:
                     record(run, pending, counts, watch)
                 pending = Pending(number, rows, {**scalars, **diagnosed}, embedding)
@@ -55,8 +59,16 @@ def loop(
     except Mishap as found:
         raise _stop(run, state, found, counts) from None
     finally:
+        profiler.close()
         run.progress.close()
         batches.close()
+
+
+def _profiler(run: Run) -> Profiler:
+    """The main process's steps are traced; the others do the same work."""
+    config = run.learner.config
+    traced = window(config.profile.steps, config.train.steps)
+    return Profiler(traced if sharding.is_main_process() else range(0), run.folder / "profile")
 
 
 def _compile(learner: step.Learner, state: states.State):

@@ -22,6 +22,7 @@ CHOICES = {
     "augment.time_origin": ("window", "newest"),
     "model.stem": ("conv", "patch"),
     "model.dtype": ("float32", "bfloat16"),
+    "model.remat": ("none", "dots", "weights", "blocks"),
     "train.sharding": ("data", "full"),
     "train.on_full": ("stop", "continue"),
     "train.on_nan": ("stop", "skip"),
@@ -82,6 +83,7 @@ RULES: tuple[tuple[list[str], Callable[[Any], bool], str], ...] = (
 MAY_CHANGE = (
     *("log.", "data.root", "data.store", "data.threads", "data.workers", "train.keep"),
     *("train.on_full", "train.on_nan", "train.max_skips", "train.grace", "distributed."),
+    "profile.",
 )
 
 

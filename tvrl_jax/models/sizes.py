@@ -5,7 +5,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from tvrl_jax.errors import UserError, nearest
+from tvrl_jax.models.remat import POLICIES
 
+_NAMED = {False: "none", True: "blocks"}  # as settings said that were saved before the names
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}  # None: whatever the parameters are
 
 
@@ -47,7 +49,7 @@ class Settings(NamedTuple):
     head_width: int
     head_norm: bool
     batchnorm_padding: bool
-    remat: bool
+    remat: str
     dtype: str
     decoder_width: int
     decoder_depth: int
@@ -58,9 +60,11 @@ class Settings(NamedTuple):
 def check(**values: Any) -> Settings:
     """Raises UserError for sizes that do not fit together."""
     m = Settings(**values)
+    m = m._replace(remat=_NAMED.get(m.remat, m.remat))
     _check_name("model.arch", m.arch, SIZES)
     _check_name("model.dtype", m.dtype, DTYPES)
     _check_name("model.stem", m.stem, ("conv", "patch"))
+    _check_name("model.remat", m.remat, POLICIES)
     if m.stem == "conv" and m.patch_size != 16:
         raise UserError(
             f"model.patch_size = {m.patch_size}: the conv stem's patches are 16 pixels."

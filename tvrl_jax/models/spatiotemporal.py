@@ -83,7 +83,7 @@ class Temporal(nn.Module):
     depth: int
     heads: int
     drop_path: float
-    remat: bool
+    remat: str
     dtype: Any
 
     @nn.compact

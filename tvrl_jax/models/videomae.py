@@ -44,7 +44,7 @@ class Decoder(nn.Module):
     heads: int
     grid: Grid
     values: int
-    remat: bool
+    remat: str
     dtype: Any
 
     @nn.compact

@@ -9,6 +9,7 @@ from flax import linen as nn
 from jax.nn.initializers import zeros
 
 from tvrl_jax.models import layers, positions, stem
+from tvrl_jax.models.remat import recomputed
 
 
 def attention(query_BQhd, key_BKhd, mask=None):
@@ -79,12 +80,12 @@ class Blocks(nn.Module):
     heads: int
     dropout: float
     drop_path: float
-    remat: bool
+    remat: str  # of remat.POLICIES
     dtype: Any
 
     @nn.compact
     def __call__(self, x_BND, mask, key, rows: int | None = None):
-        block = nn.remat(Block) if self.remat else Block
+        block = recomputed(Block, self.remat)
         keys = [None] * self.depth if key is None else jax.random.split(key, (self.depth, 5))
         for i in range(self.depth):
             x_BND = block(
@@ -113,7 +114,7 @@ class ViT(nn.Module):
     patch: tuple[int, int, int]
     dropout: float
     drop_path: float
-    remat: bool
+    remat: str  # of remat.POLICIES
     dtype: Any
 
     def setup(self):
