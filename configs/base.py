@@ -130,6 +130,13 @@ def get_config() -> ConfigDict:
     c.train = ConfigDict()
     c.train.steps = 20_000  # updates of the whole run
     c.train.batch_size = 128  # series per step, over all devices
+    # Encode a batch in so many pieces, one after another and again in the backward pass: memory for
+    # activations falls as 1 / pieces. The loss still compares the whole batch, and loss and
+    # gradients are those of one piece, but for other draws of dropout.
+    c.train.micro_batches = 1
+    # With several pieces, the stem's BatchNorm: exact (statistics of the whole batch, by a pass
+    # over the stem for each of its layers) or micro (each piece by its own: cheaper, another rule).
+    c.train.batchnorm = "exact"
     # Visits: encode only frames that are there, packed to the smallest of so many lengths that
     # holds a batch's (each is compiled once); 0 = padding is encoded too, of which cine has hardly
     # any. VideoMAE encodes none in any case.

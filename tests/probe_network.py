@@ -32,7 +32,18 @@ def make(frames: int, side: int) -> Network:
         embed_time=_embed_time,
         temporal=_temporal,
         keys=lambda valid_BT: valid_BT,
-        **dict.fromkeys(("project", "predict", "mask_token", "shift", "reconstruct", "head")),
+        **dict.fromkeys(
+            (
+                "norms",
+                "reconstruction_error",
+                "project",
+                "predict",
+                "mask_token",
+                "shift",
+                "reconstruct",
+                "head",
+            )
+        ),
         grid=(frames, 1, 1),
         width=WIDTH,
     )

@@ -130,7 +130,8 @@ def _save(run: Run, state: states.State, done: int, counts: Tally) -> None:
 def _save_samples(run: Run, batch: dict) -> None:
     """A few augmented clips for the report."""
     with jax.transfer_guard("allow"):
-        views = jax.jit(functools.partial(step.draw_views, run.learner))(batch, np.int32(0))
-        clips = np.asarray(views["clip_BVTHWC"][:SAMPLES])
+        first = {name: batch[name][:SAMPLES] for name in step.IN_VIEWS}
+        views = jax.jit(functools.partial(step.draw_views, run.learner))(first, np.int32(0))
+        clips = np.asarray(views["clip_BVTHWC"])
     if sharding.is_main_process():
         np.savez_compressed(run.folder / "samples.npz", augmented=(clips * 255).astype(np.uint8))

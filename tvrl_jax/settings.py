@@ -24,6 +24,7 @@ CHOICES = {
     "model.dtype": ("float32", "bfloat16"),
     "model.remat": ("none", "dots", "weights", "blocks"),
     "train.sharding": ("data", "full"),
+    "train.batchnorm": ("exact", "micro"),
     "train.on_full": ("stop", "continue"),
     "train.on_nan": ("stop", "skip"),
 }
@@ -31,8 +32,8 @@ AT_LEAST_ONE = """
     data.image_size data.threads clips.frames clips.stride model.image_size model.patch_size
     model.temporal_depth model.temporal_heads model.head_hidden model.head_width
     model.decoder_width model.decoder_depth model.decoder_heads model.tubelet
-    optim.accumulate train.steps train.batch_size train.checkpoint_every train.keep
-    train.max_skips log.every log.diagnose_every distributed.start distributed.timeout
+    optim.accumulate train.steps train.batch_size train.micro_batches train.checkpoint_every
+    train.keep train.max_skips log.every log.diagnose_every distributed.start distributed.timeout
 """.split()
 POSITIVE = """
     model.input_std model.max_period optim.lr optim.eps objective.temperature train.grace

@@ -52,19 +52,22 @@ def _spread(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
     return replicated(mesh)
 
 
-def check_batch_size(batch_size: int) -> None:
-    """Raises UserError unless every device gets the same number of series."""
+def check_batch_size(batch_size: int, micro_batches: int) -> None:
+    """Raises UserError unless every device gets the same number of series in each micro-batch."""
     devices, processes = jax.device_count(), jax.process_count()
     if jax.local_device_count() * processes != devices:
         raise UserError(
             f"process {jax.process_index()} has {jax.local_device_count()} of {devices} devices: "
             f"each of the {processes} processes needs as many."
         )
-    if batch_size % devices:
-        lower = batch_size // devices * devices
-        fits = " or ".join(str(n) for n in (lower, lower + devices) if n)
+    parts = devices * micro_batches
+    if batch_size % parts:
+        lower = batch_size // parts * parts
+        fits = " or ".join(str(n) for n in (lower, lower + parts) if n)
+        each = f" x {micro_batches} micro-batches" if micro_batches > 1 else ""
         raise UserError(
-            f"train.batch_size = {batch_size} does not divide among {devices} devices: use {fits}."
+            f"train.batch_size = {batch_size} does not divide among {devices} devices{each}: "
+            f"use {fits}."
         )
 
 

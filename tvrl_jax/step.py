@@ -9,11 +9,14 @@ import optax
 from ml_collections import FrozenConfigDict
 
 from tvrl_jax import metrics as measures
-from tvrl_jax.augment import augment
+from tvrl_jax.augment import Source, apply, draw
 from tvrl_jax.models.build import Network
+from tvrl_jax.models.pieces import in_pieces
 from tvrl_jax.objectives import Objective
-from tvrl_jax.objectives.views import packed
+from tvrl_jax.objectives.views import clip_of, packed
 from tvrl_jax.state import State, stream
+
+IN_VIEWS = ("clip_BVTHWC", "time_BVT", "valid_BVT")
 
 
 class Learner(NamedTuple):
@@ -27,39 +30,68 @@ class Learner(NamedTuple):
     config: FrozenConfigDict
 
 
+def _source(learner: Learner, batch: dict, step) -> Source:
+    config = learner.config
+    return draw(
+        stream(config.seed, "augment", step),
+        *(batch[name] for name in IN_VIEWS),
+        views=learner.objective.views,
+        interval_scale=config.augment.interval_scale,
+    )
+
+
 def draw_views(learner: Learner, batch: dict, step) -> dict:
     """The batch with `views` augmented clips a series, float in [0, 1]."""
     config = learner.config
-    clip, time, valid = augment(
-        stream(config.seed, "augment", step),
-        batch["clip_BVTHWC"],
-        batch["time_BVT"],
-        batch["valid_BVT"],
-        views=learner.objective.views,
-        size=config.model.image_size,
-        **config.augment,
-    )
+    source = _source(learner, batch, step)
+    clip, time, valid = apply(source, size=config.model.image_size, **config.augment)
     return {**batch, "clip_BVTHWC": clip, "time_BVT": time, "valid_BVT": valid}
+
+
+def _network(learner: Learner) -> Network:
+    """The network, working in as many pieces as there are micro-batches."""
+    config = learner.config
+    if config.train.micro_batches == 1:
+        return learner.network
+
+    def render(source):
+        """The augmented clips of one view, [b, T, H, W, C]."""
+        of_view = jax.tree.map(lambda x: x[:, None], source)
+        return apply(of_view, size=config.model.image_size, **config.augment)[0][:, 0]
+
+    exact = config.train.batchnorm == "exact"
+    return in_pieces(learner.network, config.train.micro_batches, exact=exact, render=render)
+
+
+def _views(learner: Learner, batch: dict, step) -> dict:
+    """What the objective is given: as `draw_views`, but in pieces clips are only drawn there.
+
+    Of the whole batch's augmented clips nothing is then asked, so that they are not computed.
+    """
+    views = draw_views(learner, batch, step)
+    if learner.config.train.micro_batches == 1:
+        return views
+    return views | {"clip_BVTHWC": _source(learner, batch, step)}
 
 
 def averaged_features(learner: Learner, state: State, views: dict) -> jax.Array:
     """What the averaged encoder makes of each frame [B, V, T, D], by its running statistics."""
     params = {"encoder": state.ema}
-    features = []
-    for v in range(views["clip_BVTHWC"].shape[1]):
-        arrays = (views["clip_BVTHWC"][:, v], views["valid_BVT"][:, v], packed(views, v))
-        feature, _ = learner.network.spatial(params, state.extra, *arrays, train=False, key=None)
+    network, features = _network(learner), []
+    for v in range(views["valid_BVT"].shape[1]):
+        arrays = (clip_of(views, v), views["valid_BVT"][:, v], packed(views, v))
+        feature, _ = network.spatial(params, state.extra, *arrays, train=False, key=None)
         features.append(feature)
     return jnp.stack(features, axis=1)
 
 
 def _outcome(learner: Learner, params, state: State, batch: dict):
     config = learner.config
-    views = draw_views(learner, batch, state.step)
+    views = _views(learner, batch, state.step)
     if config.train.ema_target:
         views["latent_target_BVTD"] = averaged_features(learner, state, views)
     return learner.objective.loss(
-        learner.network,
+        _network(learner),
         params,
         state.extra,
         views,

@@ -43,7 +43,7 @@ def train(config: ConfigDict, workdir: str, *, resume: bool = False, peers: Alon
     objective = find_objective(config)
     settings.check(config)
     agreement.check(config, objective)
-    sharding.check_batch_size(config.train.batch_size)
+    sharding.check_batch_size(config.train.batch_size, config.train.micro_batches)
     run_folder.refuse_other(workdir, config, resume=resume)
     make_network(config, objective, outputs=1)  # what does not fit is said before hours of packing
     before = None
@@ -149,10 +149,10 @@ def _batches(run: Run, start: int):
 
 
 def _packing(learner: step.Learner) -> Packing | None:
-    lengths = learner.config.train.capacities
+    lengths, pieces = learner.config.train.capacities, learner.config.train.micro_batches
     if not lengths or "mae" in learner.objective.parts:
         return None
-    return Packing(jax.device_count(), lengths)
+    return Packing(jax.device_count() * pieces, lengths, pieces)
 
 
 def _targets(learner: step.Learner, store: Store) -> np.ndarray | None:

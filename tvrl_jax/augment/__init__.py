@@ -12,6 +12,7 @@ separable passes of matrix products (150 ms, and it blurs); a one-hot matrix (45
 
 import math
 from functools import partial
+from typing import NamedTuple
 
 import jax
 
@@ -20,16 +21,53 @@ from tvrl_jax.augment.intensity import apply_intensity, draw_intensity
 from tvrl_jax.augment.time import view_times
 from tvrl_jax.errors import UserError
 
-__all__ = ["augment", "resize"]
+__all__ = ["Source", "apply", "augment", "draw", "resize"]
+
+
+class Source(NamedTuple):
+    """What augmented views are made from; every row stands alone. W: 1 window, or one a view."""
+
+    clip_BWTHWC: jax.Array  # uint8
+    time_BWT: jax.Array
+    valid_BWT: jax.Array
+    u_BVN: jax.Array  # random numbers: 13 uniform ones,
+    normal_BVT: jax.Array  # a normal one for each frame,
+    u_BVT: jax.Array | None  # and a uniform one where intervals are scaled
 
 
 def augment(
-    key,
-    clip_BVTHWC: jax.Array,
-    time_BVT: jax.Array,
-    valid_BVT: jax.Array,
+    key, clip_BVTHWC: jax.Array, time_BVT: jax.Array, valid_BVT: jax.Array, *, views: int, **how
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """uint8 windows -> augmented views: clip [B, views, T, size, size, C] in [0, 1], time, valid.
+
+    A single window (V = 1) is the source of every view. The draw of a row and view depends on
+    the key and the row's place in the global batch, not on how many devices share the work.
+    `how`: the size, pixels, and the strengths and probabilities of config.augment (see `apply`);
+    all 0 and crop (1, 1) is `resize`.
+
+    Raises UserError when the batch has neither one window nor as many as `views`.
+    """
+    scale = how["interval_scale"]
+    source = draw(key, clip_BVTHWC, time_BVT, valid_BVT, views=views, interval_scale=scale)
+    return apply(source, **how)
+
+
+def draw(key, clip_BWTHWC, time_BWT, valid_BWT, *, views: int, interval_scale: float) -> Source:
+    """All that is random of `augment`, for `apply` to use.
+
+    Raises UserError when the batch has neither one window nor as many as `views`.
+    """
+    windows = clip_BWTHWC.shape[1]
+    if windows not in (1, views):
+        raise UserError(f"clips.windows = {windows}, but the objective compares {views} view(s).")
+    shape = (len(clip_BWTHWC), views, time_BWT.shape[2])
+    numbers = (*random_numbers(key, *shape), interval_numbers(key, shape, interval_scale))
+    return Source(clip_BWTHWC, time_BWT, valid_BWT, *numbers)
+
+
+def apply(
+    source: Source,
     *,
-    views: int,
     size: int,
     rotation: float,
     crop: tuple[float, float],
@@ -46,17 +84,7 @@ def augment(
     time_origin: str,
     interval_scale: float,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """uint8 windows -> augmented views: clip [B, views, T, size, size, C] in [0, 1], time, valid.
-
-    A single window (V = 1) is the source of every view. The draw of a row and view depends on
-    the key and the row's place in the global batch, not on how many devices share the work.
-    Strengths and probabilities are those of config.augment; all 0 and crop (1, 1) is `resize`.
-
-    Raises UserError when the batch has neither one window nor as many as `views`.
-    """
-    windows = clip_BVTHWC.shape[1]
-    if windows not in (1, views):
-        raise UserError(f"clips.windows = {windows}, but the objective compares {views} view(s).")
+    """The views of any rows of a source: clip [B, V, T, size, size, C] in [0, 1], time, valid."""
     view = partial(
         _view,
         map_of=partial(affine_map, rotation=rotation, crop=crop, hflip=hflip, vflip=vflip),
@@ -77,13 +105,14 @@ def augment(
             time_jitter=time_jitter,
         ),
         size=size,
-        taps=count_taps(clip_BVTHWC.shape[3] * math.sqrt(crop[1]), size),
+        taps=count_taps(source.clip_BWTHWC.shape[3] * math.sqrt(crop[1]), size),
     )
-    shape = (len(clip_BVTHWC), views, time_BVT.shape[2])
-    numbers = (*random_numbers(key, *shape), interval_numbers(key, shape, interval_scale))
-    arrays = (clip_BVTHWC, time_BVT, valid_BVT)
-    shared, source = (None, [a[:, 0] for a in arrays]) if windows == 1 else (0, arrays)
-    return jax.vmap(jax.vmap(view, in_axes=(0, 0, 0, shared, shared, shared)))(*numbers, *source)
+    windows, numbers = source[:3], source[3:]
+    shared, windows = (
+        (None, [a[:, 0] for a in windows]) if windows[0].shape[1] == 1 else (0, windows)
+    )
+    per_view = jax.vmap(view, in_axes=(0, 0, 0, shared, shared, shared))
+    return jax.vmap(per_view)(*numbers, *windows)
 
 
 def _view(

@@ -14,8 +14,9 @@ FILLER = -1  # a place of the list that holds no frame
 
 
 class Packing(NamedTuple):
-    groups: int  # devices that share the global batch, over all processes
+    groups: int  # devices that share the global batch, over all processes, x pieces
     capacities: int  # the lengths to choose from: 1/n, 2/n, ... n/n of a group's frames
+    pieces: int = 1  # that a batch is computed in; row i belongs to piece i % pieces
 
 
 def capacity(valid_BVT: np.ndarray, packing: Packing) -> int:
@@ -23,18 +24,24 @@ def capacity(valid_BVT: np.ndarray, packing: Packing) -> int:
 
     Each process sees all of the global batch's plans, so all of them come to the same length.
     """
-    rows, views, frames = valid_BVT.shape
+    rows, _, frames = valid_BVT.shape
     size = rows // packing.groups * frames
-    count_GV = valid_BVT.reshape(packing.groups, -1, views, frames).sum((1, 3))
+    count_GV = grouped(valid_BVT, packing.groups, packing.pieces).sum((1, 3))
     step = -(-size // packing.capacities)
     return min(size, step * -(-int(count_GV.max()) // step))
 
 
-def places(valid_BVT: np.ndarray, groups: int, length: int) -> np.ndarray:
+def grouped(valid_BVT: np.ndarray, groups: int, pieces: int) -> np.ndarray:
+    """[groups, rows of a group, V, T]: each device's rows, piece by piece."""
+    rest = valid_BVT.shape[1:]
+    by_device = valid_BVT.reshape(groups // pieces, -1, pieces, *rest)
+    return by_device.swapaxes(1, 2).reshape(groups, -1, *rest)
+
+
+def places(valid_BVT: np.ndarray, groups: int, length: int, pieces: int = 1) -> np.ndarray:
     """packed_GVC int32: places of the real frames among a group's rows x frames, then FILLER."""
-    views, frames = valid_BVT.shape[1:]
-    valid_GVN = np.moveaxis(valid_BVT.reshape(groups, -1, views, frames), 2, 1)
-    valid_GVN = valid_GVN.reshape(groups, views, -1)
+    views = valid_BVT.shape[1]
+    valid_GVN = np.moveaxis(grouped(valid_BVT, groups, pieces), 2, 1).reshape(groups, views, -1)
     packed_GVC = np.full((groups, views, length), FILLER, np.int32)
     for valid_VN, packed_VC in zip(valid_GVN, packed_GVC, strict=True):
         for valid_N, packed_C in zip(valid_VN, packed_VC, strict=True):

@@ -92,7 +92,9 @@ def _read_packed(read, mine: slice, groups: int, packing: Packing, plans: list[P
     """This process's rows of a global batch, and where their real frames are."""
     valid_BVT = np.stack([plan.valid_VT for plan in plans])
     length = capacity(valid_BVT, packing)
-    return read(plans[mine]) | {"packed_GVC": places(valid_BVT[mine], groups, length)}
+    return read(plans[mine]) | {
+        "packed_GVC": places(valid_BVT[mine], groups, length, packing.pieces)
+    }
 
 
 def _shuffled(series: np.ndarray, seed: int, position: int, _) -> int:

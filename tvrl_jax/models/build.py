@@ -1,5 +1,6 @@
 """From a configuration to a network: plain functions of parameters and arrays."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from tvrl_jax.errors import UserError, nearest
+from tvrl_jax.losses import patch_error
 from tvrl_jax.models import encoder, heads, sizes, videomae
 from tvrl_jax.models.part import Part, apply, initialise
 
@@ -26,6 +28,7 @@ class Network(NamedTuple):
     spatial: Callable  # (params, extra, clip_BTHWC in [0,1], valid_BT, packed_GC=None, *,
     #                    train, key) -> (feature_BND, extra); N = T, or for a joint encoder its
     #                    tubelets; with packed_GC (models/packing.py) only those frames are computed
+    norms: encoder.BatchNorms | None  # of the spatial encoder; None where it has none
     embed_time: Callable  # (params, feature_BND, time_BT) -> x_BND
     temporal: Callable  # (params, x_BND, key_mask_BT, *, train, key, causal=False)
     #                     -> (cls_BD, token_BND); causal: no CLS, and no row sees later ones
@@ -36,6 +39,7 @@ class Network(NamedTuple):
     shift: Callable  # (params, feature_BD, dt_B) -> feature_BD
     reconstruct: Callable  # (params, clip_BTHWC, valid_BT, noise_BN, *, keep, train, key)
     #                        -> (prediction_BNP, target_BNP, counted_BN)
+    reconstruction_error: Callable  # arguments of `reconstruct` -> (error_BN, counted_BN)
     head: Callable  # (params, cls_BD) -> [B,K]
     grid: tuple[int, int, int]  # VideoMAE: tokens along time, rows, columns
     width: int  # D of cls and token
@@ -56,15 +60,18 @@ def build(*, frames: int, channels: int, parts=(), outputs: int = 0, **model) ->
     stack = make(settings)
     built = _heads(settings, stack.width, parts, outputs)
     mae = _decoder(settings, stack.grid) if "mae" in parts else None
+    reconstruct = _reconstruct(stack, mae, settings) if mae else _absent("mae")
     everything = [*stack.parts, *built.values(), *([mae] if mae else [])]
     return Network(
         init=jax.jit(lambda key: initialise(everything, key)),
         spatial=stack.spatial,
+        norms=stack.norms,
         embed_time=stack.embed_time,
         temporal=stack.temporal,
         keys=stack.keys,
         **_head_functions(built),
-        reconstruct=_reconstruct(stack, mae, settings) if mae else _absent("mae"),
+        reconstruct=reconstruct,
+        reconstruction_error=functools.partial(_reconstruction_error, reconstruct),
         grid=stack.grid,
         width=stack.width,
     )
@@ -137,3 +144,9 @@ def _reconstruct(stack, decoder: Part, m) -> Callable:
         return out, target, (place_BN >= keep) & valid_BN
 
     return reconstruct
+
+
+def _reconstruction_error(reconstruct: Callable, *args, **kwargs):
+    """Mean squared error of every patch, and which count."""
+    prediction_BNP, target_BNP, counted_BN = reconstruct(*args, **kwargs)
+    return patch_error(prediction_BNP, target_BNP), counted_BN

@@ -1,14 +1,32 @@
 """The two encoders: space-time factorised (E_S, then E_T), and joint over tubelets (VideoMAE)."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
 from tvrl_jax.errors import UserError
-from tvrl_jax.models import packing, spatiotemporal, vit
-from tvrl_jax.models.part import Part, apply
+from tvrl_jax.models import layers, packing, spatiotemporal, stem, vit
+from tvrl_jax.models.part import Part, apply, apply_given, pick, put
 from tvrl_jax.models.sizes import DTYPES, SIZES, Settings, Size, check_divides, width
+
+IN_SPATIAL = ("vit", "patches")  # where the stem lies in the spatial encoder
+
+
+class BatchNorms(NamedTuple):
+    """BatchNorm of a spatial encoder, for those who compute a batch in pieces.
+
+    `given` are moments of the whole batch by layer ({} = none); layers that are not among them take
+    those of the rows at hand. `clips` are clip_BTHWC, valid_BT and packed_GC of some rows.
+    """
+
+    names: tuple[str, ...]  # of the layers, each of which depends on those before it
+    moments: Callable  # (params, extra, given, *clips) -> moments by layer
+    spatial: (
+        Callable  # (params, extra, given, *clips, key) -> (feature_BND, moments used), training
+    )
+    moved: Callable  # (extra, moments of the whole batch by layer) -> extra after the step
 
 
 class Stack(NamedTuple):
@@ -16,6 +34,7 @@ class Stack(NamedTuple):
 
     parts: list[Part]
     spatial: Callable
+    norms: BatchNorms | None
     embed_time: Callable
     temporal: Callable
     keys: Callable
@@ -46,6 +65,25 @@ def _check_clip(clip_BTHWC, m: Settings) -> None:
         )
 
 
+def frames_of(m: Settings, clip_BTHWC, valid_BT, packed_GC=None):
+    """-> (frame_NHWC standardised, counted_N): those to be computed, and which have a say in
+    BatchNorm's statistics (None = all)."""
+    _check_clip(clip_BTHWC, m)
+    frame_NHWC = _standardise(clip_BTHWC, m).reshape(-1, *clip_BTHWC.shape[2:])
+    counted_N = valid_BT.reshape(-1)
+    if packed_GC is not None:
+        frame_NHWC = packing.gather(frame_NHWC, packed_GC)
+        counted_N = packing.gather(counted_N, packed_GC) & (packed_GC.reshape(-1) >= 0)
+    return frame_NHWC, None if m.batchnorm_padding else counted_N
+
+
+def clips_of(feature_ND, rows_and_frames: tuple[int, int], packed_GC=None):
+    """The features of `frames_of` where they belong, [B,T,D]."""
+    if packed_GC is not None:
+        feature_ND = packing.scatter(feature_ND, packed_GC, math.prod(rows_and_frames))
+    return feature_ND.reshape(*rows_and_frames, -1)
+
+
 def _factorised_parts(m: Settings) -> tuple[Part, Part, Part]:
     """Per frame, its place in time, over time."""
     side, D, dtype = m.image_size // m.patch_size, width(m), DTYPES[m.dtype]
@@ -72,25 +110,11 @@ def factorised(m: Settings) -> Stack:
     side = m.image_size // m.patch_size
     parts = per_frame, embedding, over_time = _factorised_parts(m)
 
-    def encode_frames(params, extra, frame_NHWC, counted_N, *, train, key):
-        counted_N = None if m.batchnorm_padding else counted_N
-        key = key if train else None
-        return apply(per_frame, params, extra, frame_NHWC, counted_N, train=train, key=key)
-
     def spatial(params, extra, clip_BTHWC, valid_BT, packed_GC=None, *, train, key):
-        _check_clip(clip_BTHWC, m)
-        B, T = clip_BTHWC.shape[:2]
-        frame_NHWC = _standardise(clip_BTHWC, m).reshape(B * T, *clip_BTHWC.shape[2:])
-        counted_N = valid_BT.reshape(-1)
-        if packed_GC is not None:
-            frame_NHWC = packing.gather(frame_NHWC, packed_GC)
-            counted_N = packing.gather(counted_N, packed_GC) & (packed_GC.reshape(-1) >= 0)
-        feature_ND, extra = encode_frames(
-            params, extra, frame_NHWC, counted_N, train=train, key=key
-        )
-        if packed_GC is not None:
-            feature_ND = packing.scatter(feature_ND, packed_GC, B * T)
-        return feature_ND.reshape(B, T, -1), extra
+        arrays = frames_of(m, clip_BTHWC, valid_BT, packed_GC)
+        key = key if train else None
+        feature_ND, extra = apply(per_frame, params, extra, *arrays, train=train, key=key)
+        return clips_of(feature_ND, valid_BT.shape, packed_GC), extra
 
     def embed_time(params, feature_BTD, time_BT):
         return apply(embedding, params, {}, feature_BTD, time_BT)[0]
@@ -104,7 +128,32 @@ def factorised(m: Settings) -> Stack:
         return valid_BT
 
     grid = (m.frames, side, side)
-    return Stack(list(parts), spatial, embed_time, temporal, keys, None, grid, width(m))
+    norms = batch_norms(m, per_frame) if m.stem == "conv" else None
+    return Stack(list(parts), spatial, norms, embed_time, temporal, keys, None, grid, width(m))
+
+
+def batch_norms(m: Settings, per_frame: Part) -> BatchNorms:
+    """Those of the convolutional stem, whose moments are taken from it alone."""
+    patch = (1, m.patch_size, m.patch_size)
+    module = stem.ConvStem(SIZES[m.arch].width, patch, DTYPES[m.dtype])
+    alone = Part((*per_frame.path, *IN_SPATIAL), module, (), {})
+
+    def moments(params, extra, given, *clips):
+        frame_NHWC, counted_N = frames_of(m, *clips)
+        frame_N1HWC = frame_NHWC[:, None]
+        return apply_given(alone, params, extra, given, frame_N1HWC, counted_N)[1]
+
+    def spatial(params, extra, given, clip_BTHWC, valid_BT, packed_GC=None, *, key):
+        arrays = frames_of(m, clip_BTHWC, valid_BT, packed_GC)
+        given = put({}, IN_SPATIAL, given)
+        feature_ND, used = apply_given(per_frame, params, extra, given, *arrays, key=key)
+        return clips_of(feature_ND, valid_BT.shape, packed_GC), pick(used, IN_SPATIAL)
+
+    def moved(extra, used):
+        kept = pick(extra, alone.path)
+        return put(extra, alone.path, {n: layers.moved(kept[n], used[n]) for n in stem.NORMS})
+
+    return BatchNorms(stem.NORMS, moments, spatial, moved)
 
 
 def joint(m: Settings) -> Stack:
@@ -138,4 +187,4 @@ def joint(m: Settings) -> Stack:
     def embed_time(params, feature_BND, time_BT):
         return feature_BND
 
-    return Stack([part], spatial, embed_time, temporal, keys, encode, grid, size.width)
+    return Stack([part], spatial, None, embed_time, temporal, keys, encode, grid, size.width)

@@ -10,6 +10,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.nn.initializers import ones, zeros
 
+from tvrl_jax.models import moments
+
+RATE = 0.1  # how far BatchNorm's running statistics move to a batch's
+
 
 def linear(features: int, name: str, dtype: Any, bias: bool = True) -> nn.Dense:
     return nn.Dense(features, bias, dtype, kernel_init=zeros, name=name)
@@ -30,10 +34,12 @@ class BatchNorm(nn.Module):
     Running statistics move a tenth of the way to the batch's at each training call, the variance
     with Bessel's correction. Rows of the leading axis that `counted_N` leaves out are normalised
     like the rest, but have no say in the statistics.
+
+    Rows that are but a part of their batch can be given the whole batch's `Moments`, as "batch" in
+    the collection "moments"; who makes that collection mutable is told those that were used.
     """
 
     dtype: Any
-    rate: float = 0.1
 
     @nn.compact
     def __call__(self, x, counted_N=None, *, train: bool):
@@ -46,25 +52,25 @@ class BatchNorm(nn.Module):
         x = at_least_float32(x)
         mean, var = kept_mean.value, kept_var.value
         if train:
-            mean, var, count = _moments(x, counted_N)
-            rate = self.rate * (count > 0)  # a batch of nothing but padding teaches nothing
-            unbiased = var * (count / jnp.maximum(count - 1, 1))
-            kept_mean.value += (rate * (mean - kept_mean.value)).astype(kept_mean.value.dtype)
-            kept_var.value += (rate * (unbiased - kept_var.value)).astype(kept_var.value.dtype)
+            batch = self._batch_moments(x, counted_N)
+            mean, var = batch.mean, batch.var
+            if self.is_mutable_collection("batch_stats"):
+                kept = kept_mean.value, kept_var.value
+                kept_mean.value, kept_var.value = moments.moved(*kept, batch, rate=RATE)
         return ((x - mean) * (jax.lax.rsqrt(var + 1e-5) * scale) + bias).astype(out_dtype)
 
+    def _batch_moments(self, x, counted_N) -> moments.Moments:
+        batch = self.get_variable("moments", "batch")
+        batch = moments.of(x, counted_N) if batch is None else batch
+        if self.is_mutable_collection("moments"):
+            self.put_variable("moments", "batch", batch)
+        return batch
 
-def _moments(x, counted_N):
-    """Mean and biased variance of the last axis over the counted rows, and how many values."""
-    axes = tuple(range(x.ndim - 1))
-    if counted_N is None:
-        count = jnp.asarray(x.size // x.shape[-1], x.dtype)
-        return jnp.mean(x, axes), jnp.var(x, axes), count
-    weight = counted_N.reshape(-1, *[1] * (x.ndim - 1)).astype(x.dtype)
-    count = weight.sum() * (x[0].size // x.shape[-1])
-    floor = jnp.maximum(count, 1)
-    mean = (x * weight).sum(axes) / floor
-    return mean, (jnp.square(x - mean) * weight).sum(axes) / floor, count
+
+def moved(kept: dict, used: dict) -> dict:
+    """Running statistics of a BatchNorm after a batch, from its two collections' leaves."""
+    mean, var = moments.moved(kept["mean"], kept["var"], used["batch"], rate=RATE)
+    return {"mean": mean, "var": var}
 
 
 def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:

@@ -31,14 +31,27 @@ def initialise(parts: list[Part], key: jax.Array) -> tuple[dict, dict]:
 
 def apply(part: Part, params, extra, *args, **kwargs):
     """-> (what the module gives, extra). Statistics move when `train` is among the arguments."""
-    variables = {"params": pick(params, part.path)}
-    statistics = functools.reduce(lambda tree, name: tree.get(name, {}), part.path, extra)
-    if statistics:
-        variables["batch_stats"] = statistics
-    if not (statistics and kwargs["train"]):
+    variables = _variables(part, params, extra)
+    if not ("batch_stats" in variables and kwargs["train"]):
         return at_least_float32(part.module.apply(variables, *args, **kwargs)), extra
     out, moved = part.module.apply(variables, *args, mutable=["batch_stats"], **kwargs)
     return at_least_float32(out), put(extra, part.path, moved["batch_stats"])
+
+
+def apply_given(part: Part, params, extra, moments: dict, *args, **kwargs):
+    """-> (what the module gives, the moments by which each BatchNorm normalised), in training.
+
+    A BatchNorm whose batch's moments are not among those given takes its rows' own.
+    """
+    variables = _variables(part, params, extra) | {"moments": moments}
+    out, used = part.module.apply(variables, *args, mutable=["moments"], train=True, **kwargs)
+    return at_least_float32(out), used["moments"]
+
+
+def _variables(part: Part, params, extra) -> dict:
+    variables = {"params": pick(params, part.path)}
+    statistics = functools.reduce(lambda tree, name: tree.get(name, {}), part.path, extra)
+    return variables | ({"batch_stats": statistics} if statistics else {})
 
 
 def pick(tree, path: tuple[str, ...]):

@@ -9,6 +9,8 @@ from jax.nn.initializers import zeros
 
 from tvrl_jax.models import layers
 
+NORMS = ("norm0", "norm1", "norm2", "norm3")  # of the convolutional stem
+
 
 class ConvStem(nn.Module):
     """Four [convolution 3x3 stride 2, BatchNorm, ReLU], then 1x1: 16x16 patches (Xiao et al. 2021).
@@ -23,9 +25,9 @@ class ConvStem(nn.Module):
     @nn.compact
     def __call__(self, clip_NTHWC, counted_N=None, *, train: bool):
         x = clip_NTHWC[:, 0]
-        for i, divisor in enumerate((8, 4, 2, 1)):
+        for i, (norm, divisor) in enumerate(zip(NORMS, (8, 4, 2, 1), strict=True)):
             x = StridedConv(self.width // divisor, self.dtype, name=f"conv{i}")(x)
-            x = layers.BatchNorm(self.dtype, name=f"norm{i}")(x, counted_N, train=train)
+            x = layers.BatchNorm(self.dtype, name=norm)(x, counted_N, train=train)
             x = nn.relu(x)
         x = x.reshape(x.shape[0], -1, self.width)
         return layers.linear(self.width, "out", self.dtype)(x)

@@ -3,7 +3,7 @@ arXiv 2203.12602)."""
 
 import jax
 
-from tvrl_jax.losses import masked_mean, patch_error
+from tvrl_jax.losses import masked_mean
 from tvrl_jax.masking import token_noise
 from tvrl_jax.models.build import Network
 from tvrl_jax.objectives import views
@@ -28,11 +28,11 @@ def outcome(network: Network, params, extra, batch, noise_BN, keep: int, key) ->
     The target is the patches' values, each patch normalised by its own mean and variance. Tubelets
     with a padded frame do not count: nothing is to be learned from its zeros.
     """
-    clip_BTHWC, valid_BT = batch["clip_BVTHWC"][:, 0], batch["valid_BVT"][:, 0]
-    prediction_BNP, target_BNP, removed_BN = network.reconstruct(
-        params, clip_BTHWC, valid_BT, noise_BN, keep=keep, train=True, key=key
+    valid_BT = batch["valid_BVT"][:, 0]
+    error_BN, removed_BN = network.reconstruction_error(
+        params, views.clip_of(batch, 0), valid_BT, noise_BN, keep=keep, train=True, key=key
     )
     padded_BN = network.keys(~valid_BT)  # at least one frame of the tubelet
     counted_BN = removed_BN & ~padded_BN & views.counted(batch)[:, None]
-    value = masked_mean(patch_error(prediction_BNP, target_BNP), counted_BN)
+    value = masked_mean(error_BN, counted_BN)
     return Outcome(value, {"loss_reconstruction": value}, extra, None)

@@ -22,14 +22,18 @@ def frame_features(network: Network, params, extra, batch: dict, key):
     One call a view, as published: BatchNorm normalises each view by its own statistics, and its
     running ones move once per view, in order. Rows that do not count have no say in them.
     """
-    clip_BVTHWC = batch["clip_BVTHWC"]
     seen_BVT = batch["valid_BVT"] & counted(batch)[:, None, None]
     features = []
-    for v, key_v in enumerate(keys(key, clip_BVTHWC.shape[1])):
-        arrays = (clip_BVTHWC[:, v], seen_BVT[:, v], packed(batch, v))
+    for v, key_v in enumerate(keys(key, seen_BVT.shape[1])):
+        arrays = (clip_of(batch, v), seen_BVT[:, v], packed(batch, v))
         feature_BTD, extra = network.spatial(params, extra, *arrays, train=True, key=key_v)
         features.append(feature_BTD)
     return jnp.stack(features, axis=1), extra
+
+
+def clip_of(batch: dict, view: int):
+    """The frames of a view, or what they are drawn from; views may share one window."""
+    return jax.tree.map(lambda x: x[:, min(view, x.shape[1] - 1)], batch["clip_BVTHWC"])
 
 
 def packed(batch: dict, view: int) -> jax.Array | None:
