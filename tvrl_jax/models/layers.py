@@ -15,8 +15,33 @@ from tvrl_jax.models import moments
 RATE = 0.1  # how far BatchNorm's running statistics move to a batch's
 
 
-def linear(features: int, name: str, dtype: Any, bias: bool = True) -> nn.Dense:
-    return nn.Dense(features, bias, dtype, kernel_init=zeros, name=name)
+def spread(parameter: jax.Array, x: jax.Array) -> jax.Array:
+    """A float32 parameter broadcast to the shape and the precision of x, in this order.
+
+    The parameter's gradient is then summed in float32: in bfloat16, as when it is cast first, a sum
+    of some hundred equal terms no longer grows.
+    """
+    return jnp.broadcast_to(parameter, x.shape).astype(x.dtype)
+
+
+class Linear(nn.Module):
+    """x W + b, in `dtype` (None = that of x and W)."""
+
+    features: int
+    bias: bool
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x):
+        kernel = self.param("kernel", zeros, (x.shape[-1], self.features), jnp.float32)
+        out = jnp.matmul(*nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype))
+        if not self.bias:
+            return out
+        return out + spread(self.param("bias", zeros, (self.features,), jnp.float32), out)
+
+
+def linear(features: int, name: str, dtype: Any, bias: bool = True) -> Linear:
+    return Linear(features, bias, dtype, name=name)
 
 
 def layer_norm(name: str | None, dtype: Any) -> nn.LayerNorm:

@@ -55,7 +55,7 @@ class Decoder(nn.Module):
         position = self.param("positions", zeros, shape, jnp.float32)
         position_ND = positions.resize(position[1:], self.grid, size)
         x = layers.linear(self.width, "mid", self.dtype)(latent_BKD)
-        token_BND = put_back(x[:, 1:], mask_token.astype(x.dtype), place_BN) + position_ND
+        token_BND = put_back(x[:, 1:], mask_token, place_BN) + position_ND
         blocks = vit.Blocks(self.depth, self.heads, 0.0, 0.0, self.remat, self.dtype, name="blocks")
         cls_B1D = x[:, :1] + position[0]
         x = vit.run(blocks, cls_B1D, token_BND, valid_BN, key=key)
@@ -66,4 +66,6 @@ def put_back(visible_BKD, mask_token_D, place_BN):
     """Every token at its place: a visible one where it is known, else the mask token."""
     keep = visible_BKD.shape[1]
     known_BND = jnp.take_along_axis(visible_BKD, jnp.minimum(place_BN, keep - 1)[..., None], axis=1)
-    return jnp.where((place_BN < keep)[..., None], known_BND, mask_token_D)
+    return jnp.where(
+        (place_BN < keep)[..., None], known_BND, layers.spread(mask_token_D, known_BND)
+    )

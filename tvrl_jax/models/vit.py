@@ -133,30 +133,27 @@ class ViT(nn.Module):
         token_NPD = self.patches(clip_NTHWC, counted_N, train=train)
         grid = tuple(n // p for n, p in zip(clip_NTHWC.shape[1:4], self.patch, strict=True))
         position_PD = positions.resize(self.positions[1:], self.grid, grid)
-        return token_NPD + self._like(position_PD)
+        return token_NPD + layers.spread(position_PD, token_NPD)
 
     def encode(self, token_BND, mask_BN=None, *, key, rows: int | None = None):
         """Embedded patches -> [B,1+N,D], CLS first; only the first `rows` when given.
 
         `mask_BN` hides patches as keys; CLS is always seen.
         """
-        first = self._like(self.cls + self.positions[0])
+        first = self.cls + self.positions[0]
         return self.norm(run(self.blocks, first, token_BND, mask_BN, key=key, rows=rows))
 
     def __call__(self, clip_NTHWC, mask_BN=None, counted_N=None, *, train, key, rows=None):
         token_BND = self.embed(clip_NTHWC, counted_N, train=train)
         return self.encode(token_BND, mask_BN, key=key, rows=rows)
 
-    def _like(self, x):
-        return x if self.dtype is None else x.astype(self.dtype)
-
 
 def run(blocks, cls, token_BND, mask_BN, *, key, rows=None):
     """Blocks over CLS ([D], or [B,1,D]) and tokens, hidden tokens masked as keys."""
-    first_B1D = jnp.broadcast_to(cls, (token_BND.shape[0], 1, cls.shape[-1]))
+    first_B1D = layers.spread(cls, token_BND[:, :1])
     mask = None
     if mask_BN is not None:
         mask = jnp.pad(mask_BN.astype(bool), ((0, 0), (1, 0)), constant_values=True)
         mask = mask[:, None, None, :]
-    x_BND = jnp.concatenate([first_B1D.astype(token_BND.dtype), token_BND], axis=1)
+    x_BND = jnp.concatenate([first_B1D, token_BND], axis=1)
     return blocks(x_BND, mask, key, rows)

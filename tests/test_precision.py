@@ -1,0 +1,84 @@
+"""In bfloat16, everything that is summed is summed in float32."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from pico import batch_of, learner_of, start
+
+from tvrl_jax import step
+from tvrl_jax.models import layers, vit
+from tvrl_jax.objectives import OBJECTIVES
+
+
+def reductions(jaxpr):
+    """(name of the operation, type of its operand) of every sum, extreme and scan over an axis."""
+    for equation in jaxpr.eqns:
+        name = equation.primitive.name
+        if name.startswith(("reduce_", "cum")) and name != "reduce_precision":
+            yield name, equation.invars[0].aval.dtype
+        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_program):
+            if _is_program(inner):
+                yield from reductions(getattr(inner, "jaxpr", inner))
+
+
+def _is_program(value) -> bool:
+    return hasattr(value, "eqns") or hasattr(value, "jaxpr")
+
+
+@pytest.mark.parametrize(("method", "pieces"), [*((m, 1) for m in OBJECTIVES), ("tvrl", 2)])
+def test_no_sum_of_a_step_is_in_bfloat16(method, pieces):
+    """Statistics, softmax, losses and metrics, and the gradients of biases and positions."""
+    learner = learner_of(method, **{"model.dtype": "bfloat16", "train.micro_batches": pieces})
+    state, batch = start(method), batch_of(method, 8)
+
+    def scalar(params):
+        outcome = step._outcome(learner, params, state, batch)
+        return outcome.loss, outcome
+
+    program = jax.make_jaxpr(jax.grad(scalar, has_aux=True))(state.params)
+    found = set(reductions(program.jaxpr))
+    assert ("reduce_sum", np.dtype("float32")) in found
+    assert not [name for name, dtype in found if dtype == jnp.bfloat16]
+    assert {leaf.dtype for leaf in program.out_avals} == {np.dtype("float32")}
+    assert "bf16" in str(program)
+
+
+def test_a_sum_in_bfloat16_would_be_found():
+    program = jax.make_jaxpr(jax.vmap(jnp.sum))(jnp.ones((2, 3)))
+    assert set(reductions(program.jaxpr)) == {("reduce_sum", np.dtype("float32"))}
+    summed = jax.grad(
+        lambda bias: (jnp.ones((4, 3), jnp.bfloat16) + bias).sum().astype(jnp.float32)
+    )
+    program = jax.make_jaxpr(summed)(jnp.ones(3, jnp.bfloat16))
+    assert ("reduce_sum", np.dtype(jnp.bfloat16)) in set(reductions(program.jaxpr))
+
+
+def test_a_parameters_gradient_is_summed_in_float32():
+    rows, bias = 4096, jnp.zeros(3)
+    grad = jax.grad(
+        lambda b: layers.spread(b, jnp.ones((rows, 3), jnp.bfloat16)).sum().astype(float)
+    )
+    np.testing.assert_array_equal(grad(bias), rows)
+
+
+def test_statistics_of_bfloat16_numbers_are_taken_in_float32():
+    """Far from zero, the mean of squares less the square of the mean would be noise."""
+    x = jnp.asarray(256 + 2 * np.random.default_rng(0).integers(0, 4, (64, 48)), jnp.bfloat16)
+    wide = np.asarray(x, np.float64)
+    for module, axis in (
+        (layers.layer_norm("norm", jnp.bfloat16), 1),
+        (functools.partial(layers.BatchNorm(jnp.bfloat16), train=True), 0),
+    ):
+        call = getattr(module, "func", module)
+        settings = getattr(module, "keywords", {})
+        variables = call.init(jax.random.key(0), x, **settings)
+        out, _ = call.apply(variables, x, mutable=True, **settings)
+        expected = (wide - wide.mean(axis, keepdims=True)) / wide.std(axis, keepdims=True)
+        assert out.dtype == jnp.bfloat16
+        np.testing.assert_allclose(np.asarray(out, np.float64), expected, atol=0.02)
+    weight = vit.attention(*(x[None, :, None, :] * 0.1 for _ in range(2)))
+    assert weight.dtype == np.float32
+    np.testing.assert_allclose(weight.sum(-1), 1, rtol=1e-5)
