@@ -17,6 +17,7 @@ from tvrl_jax.errors import UserError
 from tvrl_jax.models import moments, pieces
 from tvrl_jax.objectives import OBJECTIVES
 
+ROWS = 16
 MICRO = {"train.batchnorm": "micro"}
 
 
@@ -57,12 +58,12 @@ def assert_equal(one, other, relative):
 
 @functools.cache
 def whole(method):
-    return outcome(method, 1, batch_of(method, 8))
+    return outcome(method, 1, batch_of(method, ROWS))
 
 
 @pytest.mark.parametrize("method", tuple(OBJECTIVES))
 def test_four_pieces_are_the_whole_batch(method):
-    assert_equal(outcome(method, 4, batch_of(method, 8)), whole(method), 1e-5)
+    assert_equal(outcome(method, 4, batch_of(method, ROWS)), whole(method), 1e-5)
 
 
 def test_two_pieces_are_the_whole_batch_to_the_last_digits_of_float64():
@@ -79,18 +80,17 @@ def test_two_pieces_are_the_whole_batch_to_the_last_digits_of_float64():
 
 
 def test_pieces_on_eight_devices_are_the_whole_batch_on_one():
-    batch, mesh = batch_of("tvrl", 16), sharding.make_mesh()
+    batch, mesh = batch_of("tvrl", ROWS), sharding.make_mesh()
     assert mesh.size == 8
-    one = outcome("tvrl", 1, batch)
     state = jax.device_put(start("tvrl"), sharding.replicated(mesh))
     with jax.set_mesh(mesh):
         eight = outcome("tvrl", 2, sharding.put(pack(batch, 8, 2), mesh), state)
-    assert_equal(eight, one, 1e-5)
+    assert_equal(eight, whole("tvrl"), 1e-5)
 
 
 def test_a_piece_may_be_normalised_by_its_own_statistics():
     """The first layer's are pooled to those of the whole batch; deeper ones see other inputs."""
-    (_, own), (_, exact) = outcome("tvrl", 4, batch_of("tvrl", 8), **MICRO), whole("tvrl")
+    (_, own), (_, exact) = outcome("tvrl", 4, batch_of("tvrl", ROWS), **MICRO), whole("tvrl")
     path = ("encoder", "spatial", "vit", "patches")
     own_stem, exact_stem = (functools.reduce(dict.get, path, found[2]) for found in (own, exact))
     for name in ("mean", "var"):
@@ -107,7 +107,8 @@ def test_moments_of_parts_are_pooled_to_those_of_all():
     for chosen in (counted, np.zeros(12, bool), None):
         parts = pieces.each(lambda rows, _: moments.of(*rows), 4, (x, chosen))
         for found, expected in zip(moments.pooled(parts), moments.of(x, chosen), strict=True):
-            np.testing.assert_allclose(found, expected, rtol=2e-6)
+            # A mean of 1000 is known to 3e-5; a mean of squares would be to no better than 0.06.
+            np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 def test_row_i_is_in_piece_i_modulo_their_number():
