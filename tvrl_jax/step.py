@@ -74,10 +74,9 @@ def _views(learner: Learner, batch: dict, step) -> dict:
     return views | {"clip_BVTHWC": _source(learner, batch, step)}
 
 
-def averaged_features(learner: Learner, state: State, views: dict) -> jax.Array:
+def averaged_features(network: Network, state: State, views: dict) -> jax.Array:
     """What the averaged encoder makes of each frame [B, V, T, D], by its running statistics."""
-    params = {"encoder": state.ema}
-    network, features = _network(learner), []
+    params, features = {"encoder": state.ema}, []
     for v in range(views["valid_BVT"].shape[1]):
         arrays = (clip_of(views, v), views["valid_BVT"][:, v], packed(views, v))
         feature, _ = network.spatial(params, state.extra, *arrays, train=False, key=None)
@@ -87,11 +86,11 @@ def averaged_features(learner: Learner, state: State, views: dict) -> jax.Array:
 
 def _outcome(learner: Learner, params, state: State, batch: dict):
     config = learner.config
-    views = _views(learner, batch, state.step)
+    network, views = _network(learner), _views(learner, batch, state.step)
     if config.train.ema_target:
-        views["latent_target_BVTD"] = averaged_features(learner, state, views)
+        views["latent_target_BVTD"] = averaged_features(network, state, views)
     return learner.objective.loss(
-        _network(learner),
+        network,
         params,
         state.extra,
         views,

@@ -109,7 +109,7 @@ def target_of(learner: step.Learner, state: State, seen: dict) -> jax.Array:
     """The latent target of augmented views, as the objective takes it; [B, V, T, D]."""
     network, rule = learner.network, learner.rule
     if learner.config.train.ema_target:
-        feature_BVTD = step.averaged_features(learner, state, seen)
+        feature_BVTD = step.averaged_features(network, state, seen)
     else:
         feature_BVTD, _ = views.frame_features(network, state.params, state.extra, seen, None)
     return latent.target_of(feature_BVTD, seen, target_norm=rule["target_norm"])
