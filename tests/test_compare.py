@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from configs import cohorts
 from configs import compare as presets
 from tests import tiny
 from tvrl_jax import compare as command
-from tvrl_jax import run_folder, settings
+from tvrl_jax import run_folder, settings, shell
 from tvrl_jax.comparison import (
     board,
     collect,
@@ -236,6 +237,13 @@ def test_a_signal_reaches_the_running_cell_and_the_rest_waits(tmp_path):
     assert record.read(planned.cells[0]).code == 130 and not record.is_done(
         planned, planned.cells[0]
     )
+
+
+@pytest.mark.parametrize("argument", ["a", "--x=('a','b')", "it's $HOME", 'say "no"', "b c", ""])
+def test_a_command_that_is_shown_is_the_one_that_ran(argument):
+    line = shell.join(["python", argument, "c"])
+    assert shlex.split(line) == ["python", argument, "c"]
+    assert '"\'"' not in line or "$" in line
 
 
 def test_two_comparisons_do_not_share_a_folder(tmp_path):

@@ -12,14 +12,13 @@ results.csv, table.md and report.html into --workdir. Exit status 1: a cell fail
 
 import functools
 import importlib
-import shlex
 import sys
 from pathlib import Path
 
 from absl import flags
 from ml_collections import config_flags
 
-from tvrl_jax import cli
+from tvrl_jax import cli, shell
 from tvrl_jax.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -40,7 +39,7 @@ def main() -> None:
         FLAGS.config,
         FLAGS.workdir or f"runs/compare_{FLAGS.config.cohort}",
         presets=presets(),
-        command=f"python -m tvrl_jax.compare {shlex.join(sys.argv[1:])}",
+        command=f"python -m tvrl_jax.compare {shell.join(sys.argv[1:])}",
         resume=FLAGS.resume,
     )
     if failed:

@@ -68,7 +68,7 @@ def forest(plan: Plan, results: Results, at: Setting) -> bytes | None:
                 _interval(axis, place, row, look(plan, name))
         axis.set_yticks(range(len(names)), [label(n) for n in names])
         axis.set_ylim(len(names) - 0.5, -0.5)
-        axis.set_title(f"{heading(results, task, metric)} - {label(best)}")
+        axis.set_title(f"{_title(results, task, metric)} - {label(best)}")
         axis.tick_params(axis="y", length=0)
     for index, axis in enumerate(axes):
         if index % COLUMNS:
@@ -106,7 +106,7 @@ def label_efficiency(plan: Plan, results: Results, probe: str) -> bytes | None:
         axis.set_xticks([100 * f for f in fractions], [f"{100 * f:g}" for f in fractions])
         axis.minorticks_off()
         _cut(axis, NO_SKILL.get(metric), max(tops))
-        axis.set_title(heading(results, task, metric))
+        axis.set_title(_title(results, task, metric))
     for axis in axes[-COLUMNS:]:
         axis.set_xlabel("% of the labels")
     _legend(figure, plan, methods_of(plan, results, Setting(probe, fractions[-1])))
@@ -151,11 +151,16 @@ def training(plan: Plan) -> bytes | None:
     return png(figure)
 
 
+def _title(results: Results, task: str, metric: str) -> str:
+    """On two lines: beside three others a panel is narrower than the name of a column."""
+    return heading(results, task, metric).replace(" (", "\n(")
+
+
 def _panels(count: int, height: float, columns: int = COLUMNS) -> tuple[Figure, list[Axes]]:
     """A figure with `count` panels of `height` inches each."""
     columns = min(count, columns)
     lines = math.ceil(count / columns)
-    figure = Figure(figsize=(WIDTH, 0.35 + (height + 0.35) * lines))
+    figure = Figure(figsize=(WIDTH, 0.35 + (height + 0.5) * lines))
     axes = list(figure.subplots(lines, columns, squeeze=False).ravel())
     for axis in axes[count:]:
         axis.set_visible(False)
@@ -163,6 +168,5 @@ def _panels(count: int, height: float, columns: int = COLUMNS) -> tuple[Figure, 
 
 
 def _legend(figure: Figure, plan: Plan, names: Sequence[str]) -> None:
-
     handles = [Line2D([], [], ms=4, label=label(name), **look(plan, name)) for name in names]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(names), 6))

@@ -6,7 +6,6 @@ when it fails.
 
 import fcntl
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tvrl_jax import shell
 from tvrl_jax.comparison import record
 from tvrl_jax.comparison.board import Board
 from tvrl_jax.comparison.plan import TRAIN, Cell, Plan
@@ -66,7 +66,7 @@ def run_cell(cell: Cell, board: Board, interruption: Interruption, resume: bool)
     board.begun(cell, log)
     arguments = (*cell.arguments, *["--resume"] * (resume and cell.kind == TRAIN))
     with log.open("ab" if cell.kind == TRAIN else "wb") as file:
-        file.write(f"$ python {shlex.join(arguments)}\n".encode())
+        file.write(f"$ python {shell.join(arguments)}\n".encode())
         file.flush()
         code = _wait(_start(arguments, file), board, interruption)
     reason = record.reason(log, code) if code else ""

@@ -89,7 +89,7 @@ def scores(plan: Plan, results: Results, at: Setting) -> Grid:
     for name in methods_of(plan, results, at):
         found = [results.find(name, task, at, metric) for task, metric in tasks]
         body.append([label(name), *map(_score, found)])
-    return Grid(head, body, _note(plan, results))
+    return Grid(head, body, _note(plan, results, at))
 
 
 def label(name: str) -> str:
@@ -103,8 +103,9 @@ def _score(row: Mapping | None) -> str:
     return text if math.isnan(row["spread"]) else f"{text} ± {row['spread']:.2f}"
 
 
-def _note(plan: Plan, results: Results) -> str:
-    n = sorted({row["n"] for row in results.rows if row["n"]})
+def _note(plan: Plan, results: Results, at: Setting) -> str:
+    own = [row for row in results.rows if (row["probe"], row["fraction"]) == at]
+    n = sorted({row["n"] for row in own if row["n"]})
     seeds = plan.config.seeds
     parts = [
         f"{n[0]} test patients" if n[:1] == n[-1:] else f"{n[0]} to {n[-1]} test patients",
@@ -116,7 +117,7 @@ def _note(plan: Plan, results: Results) -> str:
         parts.append("± standard deviation over them")
     else:
         parts.append("how far another one would move the numbers is not known")
-    parts += [wording.SMALL_NOTE] if compare.small(results.rows) else []
+    parts += [wording.SMALL_NOTE] if compare.small(own) else []
     return "; ".join(parts) + "."
 
 
