@@ -82,6 +82,31 @@ def test_the_partial_likelihood_is_efrons_and_rows_outside_the_draw_do_not_count
     assert np.isfinite(value) and np.isfinite(slope_N).all() and not slope_N[~used_N].any()
 
 
+def test_where_all_risks_are_equal_the_gradient_is_that_of_differences():
+    """Every fit starts there: a kink would send the first step of a strong penalty astray."""
+    rng = np.random.default_rng(1)
+    outcome_N2 = np.stack([rng.random(30) < 0.6, np.round(rng.exponential(1, 30), 1)], axis=1)
+    used_N = rng.random(30) < 0.7
+    at = cox.ties(outcome_N2, used_N.astype(float))
+    slope_N = jax.grad(cox.loss)(jnp.zeros(30), at)
+    step = 1e-4
+    for n in range(30):
+        low, high = (
+            _naive_efron((s * np.eye(30)[n])[used_N], *outcome_N2[used_N].T) for s in (-step, step)
+        )
+        assert slope_N[n] == pytest.approx((high - low) / 2 / step, abs=1e-4), n
+
+
+def test_the_strongest_penalties_rank_the_patients_alike():
+    """All of them follow the gradient where all risks are equal; one step of Newton's is enough."""
+    feature, task, series = _cohort(decimals=4)
+    strong, stronger = (
+        cox.fit(feature, _problem(task, series), strengths=(s,)) for s in (1e5, 1e9)
+    )
+    for a, b in zip(strong, stronger, strict=True):
+        assert np.corrcoef(a.test_NK[:, 0], b.test_NK[:, 0])[0, 1] > 0.999
+
+
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:Starting with pandas")
 def test_cox_equals_lifelines_in_hazards_and_curves():
     """lifelines divides the likelihood by n, and standardises with n - 1."""

@@ -77,9 +77,12 @@ def loss(risk_N, at: Ties):
 
     Risks more than RANGE below the highest count as if they were there, which keeps it finite.
     """
-    risk_N = risk_N[at.order_N]
-    risk_N = jnp.maximum(risk_N - jnp.max(risk_N, initial=-jnp.inf, where=at.used_N > 0), -RANGE)
-    hazard_N = at.used_N * jnp.exp(jnp.minimum(risk_N, 0))
+    risk_N = jnp.where(at.used_N > 0, risk_N[at.order_N], -jnp.inf)
+    # The loss does not depend on what is subtracted, so it has no gradient; nor has anything else
+    # here a kink where all risks are equal, for that is where every fit starts.
+    top = jax.lax.stop_gradient(jnp.max(risk_N, initial=-jnp.inf))
+    risk_N = jnp.maximum(jnp.where(at.used_N > 0, risk_N - top, 0), -RANGE)
+    hazard_N = at.used_N * jnp.exp(risk_N)
     # From the end on: a late, small sum is not the difference of two large ones.
     whole_N = jax.lax.cumsum(hazard_N, reverse=True)[at.first_N]
     tied_N = jax.ops.segment_sum(at.event_N * hazard_N, at.first_N, len(risk_N))[at.first_N]

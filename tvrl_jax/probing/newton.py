@@ -39,7 +39,8 @@ def minimise(
 
     Directions come from conjugate gradients with the preconditioner 1 / (curvature X^T X +
     strength), which is diagonal in the basis. Outputs are linear in a step, so one product serves
-    all step lengths; the best one is taken, and the objective never rises.
+    all step lengths. The longest one is taken that is as good as the best, so far as float32 can
+    tell (STILL): under a strong penalty all are, and the whole step is the right one.
     """
 
     def value(weights: Weights, output_NK):
@@ -54,8 +55,9 @@ def minimise(
             return weights, value(weights, fit.output_NK + length * way_NK)
 
         length_L = jnp.append(0.5 ** jnp.arange(HALVINGS + 1), 0.0)
-        best = jnp.nanargmin(jax.vmap(lambda length: at(length)[1])(length_L))
-        weights, now = at(length_L[best])
+        value_L = jax.vmap(lambda length: at(length)[1])(length_L)
+        least = jnp.nanmin(value_L)
+        weights, now = at(length_L[jnp.argmax(value_L <= least + STILL * jnp.abs(least))])
         moving = fit.value - now > STILL * jnp.abs(fit.value)
         return Fit(weights, _outputs(basis, weights), now, fit.steps + 1, moving)
 
