@@ -103,7 +103,8 @@ def get_config() -> ConfigDict:
     c.cls.learning_rates = (0.001, 0.01)  # AdamW
     c.cls.weight_decays = (0.0, 0.05)  # AdamW's; chosen on validation
     c.cls.epochs = 20  # passes over the training series in use
-    c.cls.batch_size = 64  # series a step, one random window each
+    # series a step, one random window each; where fewer are in use, all of them
+    c.cls.batch_size = 64
     c.cls.min_steps = 100  # a small label fraction makes more passes, to have at least so many
     c.cls.evaluations = 10  # looks at validation during training
     c.cls.val_windows = 4  # evenly spread windows of a validation series; test takes all

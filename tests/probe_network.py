@@ -66,7 +66,7 @@ def _embed_time(params, feature_BTD, time_BT):
     return feature_BTD + jnp.sin(time_BT[..., None] * params["encoder"]["embed"]["time"])
 
 
-def _temporal(params, x_BTD, key_mask_BT, *, train, key, causal=False):
+def _temporal(params, x_BTD, key_mask_BT, *, train, key, causal=False, rows=None):
     cls_D, mix = params["encoder"]["temporal"]["cls"], params["encoder"]["temporal"]["mix"]
     token_BTD = jnp.tanh(x_BTD @ mix)
     score_BT = jnp.where(key_mask_BT, x_BTD @ cls_D, -1e9)

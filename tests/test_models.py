@@ -243,6 +243,16 @@ def test_one_row_alone_is_the_row_among_all():
     np.testing.assert_allclose(one, every[:, :1], rtol=1e-5, atol=1e-5)
 
 
+def test_cls_without_tokens_is_the_cls_beside_them():
+    net, params, _ = started()
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4, 48)), jnp.float32)
+    how = dict(train=False, key=None)
+    beside, _ = net.temporal(params, x, VALID[:3], **how)
+    alone, none = net.temporal(params, x, VALID[:3], rows=1, **how)
+    assert none.shape[1] == 0
+    np.testing.assert_allclose(alone, beside, rtol=1e-5, atol=1e-5)
+
+
 def test_time_moves_a_feature_only_when_it_passes():
     net, params, _ = started(parts=("ltn",))
     feature = jax.random.normal(KEY, (2, 48))

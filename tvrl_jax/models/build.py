@@ -30,8 +30,9 @@ class Network(NamedTuple):
     #                    tubelets; with packed_GC (models/packing.py) only those frames are computed
     norms: encoder.BatchNorms | None  # of the spatial encoder; None where it has none
     embed_time: Callable  # (params, feature_BND, time_BT) -> x_BND
-    temporal: Callable  # (params, x_BND, key_mask_BT, *, train, key, causal=False)
-    #                     -> (cls_BD, token_BND); causal: no CLS, and no row sees later ones
+    temporal: Callable  # (params, x_BND, key_mask_BT, *, train, key, causal=False, rows=None)
+    #                     -> (cls_BD, token_BND); causal: no CLS, and no row sees later ones;
+    #                     rows=1: only CLS, and no work is done for the tokens of the last block
     keys: Callable  # valid_BT -> valid_BN: which rows of token_BND are not padding
     project: Callable  # (params, extra, cls_BD, counted_B=None, *, train) -> (embedding_BE, extra)
     predict: Callable  # (params, token_BTD) -> prediction_BTD

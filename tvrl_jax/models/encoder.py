@@ -119,9 +119,9 @@ def factorised(m: Settings) -> Stack:
     def embed_time(params, feature_BTD, time_BT):
         return apply(embedding, params, {}, feature_BTD, time_BT)[0]
 
-    def temporal(params, x_BTD, key_mask_BT, *, train, key, causal=False):
-        key = key if train else None
-        out, _ = apply(over_time, params, {}, x_BTD, key_mask_BT, causal=causal, key=key)
+    def temporal(params, x_BTD, key_mask_BT, *, train, key, causal=False, rows=None):
+        how = dict(causal=causal, key=key if train else None, rows=rows)
+        out, _ = apply(over_time, params, {}, x_BTD, key_mask_BT, **how)
         return (None, out) if causal else (out[:, 0], out[:, 1:])
 
     def keys(valid_BT):
@@ -174,14 +174,14 @@ def joint(m: Settings) -> Stack:
         tubelet_Bt = valid_BT.reshape(len(valid_BT), -1, m.tubelet).any(-1)
         return jnp.repeat(tubelet_Bt, side * side, axis=1)
 
-    def encode(params, token_BND, mask_BN, *, train, key):
-        key = key if train else None
-        return apply(part, params, {}, token_BND, mask_BN, key=key, method="encode")[0]
+    def encode(params, token_BND, mask_BN, *, train, key, rows=None):
+        how = dict(key=key if train else None, rows=rows, method="encode")
+        return apply(part, params, {}, token_BND, mask_BN, **how)[0]
 
-    def temporal(params, x_BND, key_mask_BT, *, train, key, causal=False):
+    def temporal(params, x_BND, key_mask_BT, *, train, key, causal=False, rows=None):
         if causal:
             raise UserError("Causal prediction needs the factorised encoder, not VideoMAE's.")
-        out = encode(params, x_BND, keys(key_mask_BT), train=train, key=key)
+        out = encode(params, x_BND, keys(key_mask_BT), train=train, key=key, rows=rows)
         return out[:, 0], out[:, 1:]
 
     def embed_time(params, feature_BND, time_BT):

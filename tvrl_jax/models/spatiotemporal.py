@@ -76,7 +76,7 @@ class FrameEmbedding(nn.Module):
 class Temporal(nn.Module):
     """E_T: blocks over a temporal CLS and the frames, or, causally, over the frames alone.
 
-    There is no final norm.
+    There is no final norm. With `rows`, the last block computes only the first ones, CLS first.
     """
 
     width: int
@@ -87,13 +87,13 @@ class Temporal(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, x_BTD, key_mask_BT, *, causal: bool, key):
+    def __call__(self, x_BTD, key_mask_BT, *, causal: bool, key, rows: int | None = None):
         cls = self.param("cls", zeros, (self.width,), jnp.float32)
         blocks = vit.Blocks(
             self.depth, self.heads, 0.0, self.drop_path, self.remat, self.dtype, name="blocks"
         )
         if not causal:
-            return vit.run(blocks, cls, x_BTD, key_mask_BT, key=key)
+            return vit.run(blocks, cls, x_BTD, key_mask_BT, key=key, rows=rows)
         past_TT = jnp.tril(jnp.ones((x_BTD.shape[1],) * 2, bool))
         mask = past_TT & key_mask_BT.astype(bool)[:, None, None, :]
         return blocks(x_BTD, mask, key)

@@ -41,7 +41,9 @@ def fit(
 ) -> list[Prediction]:
     """All draws x grid cells, `chunk` fits in one program; the least validation loss is chosen.
 
-    Each step shows one random window of batch_size series. Validation averages the outputs of
+    Each step shows one random window of batch_size series (of all, where there are fewer). Only the
+    temporal CLS and the head are trained, so that the frames' part of the last block is not
+    computed. Validation averages the outputs of
     `val_windows` windows of a series, test those of all dense windows, before the softmax.
 
     steps: epochs, batch_size, min_steps and evaluations, as in `passes.steps`.
@@ -84,8 +86,12 @@ def _best(cells: list[tuple], fitted: list[dict], m: int) -> tuple[dict, dict]:
 
 
 def _ids(table: Windows, problem: Problem, members, *, batch_size: int, **steps) -> dict:
-    """draw -> the window shown at each step and row [steps, batch_size]; one shape for all."""
+    """draw -> the window shown at each step and row [steps, B]; one shape for all.
+
+    Where fewer than batch_size series are in use, a step shows each of them once.
+    """
     rows = max(int(problem.draws[m].used_N.sum()) for m in members)
+    batch_size = min(batch_size, rows)
     count = passes.steps(rows, batch_size=batch_size, **steps)
     return {m: _shown(table, problem.draws[m], count, batch_size) for m in members}
 

@@ -40,7 +40,7 @@ def forward(network, params, part: dict, feature_BTD, time_BT, valid_BT):
     """Outputs of windows of frame features, [B, K]."""
     x_BTD = network.embed_time(params, feature_BTD, time_BT)
     own = with_cls(params, part["cls"])
-    cls_BD, _ = network.temporal(own, x_BTD, valid_BT, train=False, key=None)
+    cls_BD, _ = network.temporal(own, x_BTD, valid_BT, train=False, key=None, rows=1)
     return heads.apply(part["head"], cls_BD)
 
 

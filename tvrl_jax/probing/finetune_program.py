@@ -81,5 +81,6 @@ def forward(network, params, extra, clip_BTHWC, time_BT, valid_BT, *, key):
         params["network"], extra, clip_BTHWC, valid_BT, train=train, key=of_space
     )
     x_BND = network.embed_time(params["network"], x_BND, time_BT)
-    cls_BD, _ = network.temporal(params["network"], x_BND, valid_BT, train=train, key=of_time)
+    how = dict(train=train, key=of_time, rows=1)
+    cls_BD, _ = network.temporal(params["network"], x_BND, valid_BT, **how)
     return heads.apply(params["head"], cls_BD), extra
