@@ -36,7 +36,7 @@ from tvrl_jax.probing.temporal import (
 from tvrl_jax.probing.temporal import suite as temporal
 from tvrl_jax.probing.temporal.sight import Sight, look, over_time
 from tvrl_jax.probing.windows import Windows
-from tvrl_jax.report import html, tables
+from tvrl_jax.report import alarms, html, tables
 from tvrl_jax.report import temporal as report
 from tvrl_jax.state import State
 
@@ -138,6 +138,17 @@ def test_an_encoder_of_time_moves_with_times_alone():
         np.testing.assert_allclose(moved[what][1:], 0, atol=1e-6)
     for what in changes.TIMES:
         assert (moved[what][1:] > 1e-5).all() and np.nanmean(moved[what]) > 0.01
+
+
+@pytest.mark.parametrize(("embed", "ignored"), [(None, True), (with_time, False)])
+def test_times_that_move_nothing_raise_an_alarm(embed, ignored):
+    table = make_table()
+    sight = make_sight(mean_of_frames, table, embed=embed)
+    seen = sensitivity.see(sight, table, scale=2.0, seed=0)
+    others_N = cosine.cosines(seen.intact_WD, table.series_W, sight.subject_N).other_patients
+    found = sensitivity.measure(seen, others_N, sight.subject_N, **BOOTSTRAP)
+    judged = findings.gather(found, seen.intact_WD, True, None, None)
+    assert ("time embedding is ignored" in alarms.time_used(judged).alarm) == ignored
 
 
 def test_reversal_of_an_encoder_of_the_first_frame_is_the_way_to_the_last():
@@ -448,9 +459,11 @@ def test_a_network_of_times_alone_is_retrieved_without_images():
     timed = pretext.retrieval(store, range(17), make_trained(csimclr_te, blind, clock), **sizes)
     assert timed.blank_top1 > 0.9 and timed.top1 == timed.blank_top1
     assert timed.series == 16 and timed.chance == 1 / 15  # two equal batches
+    assert "timestamps alone" in alarms.blank(timed).alarm
     sees = pretext.retrieval(store, range(17), make_trained(csimclr_te, seeing, no_clock), **sizes)
     assert sees.top1 == 1 and sees.blank_top1 == pytest.approx(sees.chance)
     assert sees.rank > timed.rank and sees.inter_cosine < 0.9
+    assert not alarms.blank(sees).alarm and not alarms.embedding(sees).alarm
     assert pretext.retrieval(store, [0], make_trained(csimclr_te, seeing, clock), **sizes) is None
 
 
@@ -460,6 +473,9 @@ def test_the_target_moves_with_the_images_that_it_depends_on():
     assert sees.moved > 0.5 and sees.cosine < 0.9
     constant = pretext.target(store, range(12), make_trained(tvrl, blind, clock), **sizes)
     assert constant.moved == 0
+    assert (
+        not alarms.target(sees).alarm and "not depend on the image" in alarms.target(constant).alarm
+    )
     none = pretext.target(store, range(12), make_trained(csimclr_te, seeing, clock), **sizes)
     assert none is None
 
@@ -494,6 +510,8 @@ def test_constant_features_have_no_spread_and_no_rank():
     assert findings.spread(np.ones((9, 4))) == (0.0, 0.0)
     rank, share = findings.spread(10 + np.concatenate([np.eye(4), -np.eye(4)]))
     assert rank == pytest.approx(4, rel=1e-3) and share == pytest.approx(1 / np.sqrt(401), rel=1e-3)
+    assert not alarms.spread(rank, share).alarm
+    assert "collapsed" in alarms.spread(*findings.spread(np.ones((9, 4)))).alarm
 
 
 # the whole

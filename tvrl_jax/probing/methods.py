@@ -51,11 +51,12 @@ def predict(name: str, encoder: Encoder, study: Study):
             batches=section.settle_batches,
             batch_size=section.settle_size,
         )
-    features = _features(name, encoder, study)
+    features = features_of(name, encoder, study)
     return _probe(encoder, features, study), features
 
 
-def _features(name: str, encoder: Encoder, study: Study) -> dict[str, Features]:
+def features_of(name: str, encoder: Encoder, study: Study) -> dict[str, Features]:
+    """split -> features, from the cache where it has them; `name` is for the terminal."""
     return {
         split: compute(
             encoder,
