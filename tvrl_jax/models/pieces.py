@@ -42,9 +42,9 @@ def in_pieces(network: Network, count: int, *, exact: bool, render: Callable) ->
 
         return joined(each(piece, count, rows, key)), extra
 
-    def temporal(params, x_BND, mask_BN, *, train, key, causal=False):
+    def temporal(params, x_BND, mask_BN, *, key, **how):
         def piece(rows, key):
-            return network.temporal(params, *rows, train=train, key=key, causal=causal)
+            return network.temporal(params, *rows, key=key, **how)
 
         return joined(each(piece, count, (x_BND, mask_BN), key))
 
@@ -118,4 +118,8 @@ def apart(rows, count: int):
 
 def joined(pieces):
     """What `apart` took apart."""
-    return jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:]), pieces)
+
+    def together(x):
+        return x.swapaxes(0, 1).reshape(x.shape[0] * x.shape[1], *x.shape[2:])
+
+    return jax.tree.map(together, pieces)
