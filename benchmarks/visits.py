@@ -1,6 +1,6 @@
 """What packing visits saves: training steps on the retinal cohort, padded and packed.
 
-    python -m benchmarks.visits
+    python -m benchmarks.visits [--drop=0]
 
 Both forms take the same batches in turn (the order swapped every round), so that a busy machine
 slows both. A clip is one window of one series.
@@ -30,6 +30,7 @@ def settings(args: argparse.Namespace):
         {
             "data.root": args.root,
             "data.phantom.subjects": args.subjects,
+            "clips.drop": args.drop,
             "model.arch": args.arch,
             "model.image_size": args.size,
             "model.temporal_depth": 2,
@@ -78,6 +79,7 @@ def main():
     parser.add_argument("--arch", default="micro")
     parser.add_argument("--size", type=int, default=64, help="side of the frames, pixels")
     parser.add_argument("--batch_size", type=int, default=32, help="series a step")
+    parser.add_argument("--drop", type=float, default=0.5, help="clips.drop, as preset")
     parser.add_argument("--capacities", type=int, default=8)
     parser.add_argument("--steps", type=int, default=8, help="of each form, in a round")
     parser.add_argument("--rounds", type=int, default=7)
