@@ -133,6 +133,15 @@ def test_a_pipe_in_a_folder_of_dicom_is_left_out(tmp_path):
     assert "left out, not DICOM: pipe.dcm" in found.note
 
 
+@pytest.mark.parametrize("path", ["/proc/kmsg", "/proc/kcore", "/proc/self/mem", "/dev/zero"])
+def test_what_the_kernel_shows_is_no_file(tmp_path, path):
+    if not os.path.exists(path):
+        pytest.skip(f"{path} is not here")
+    os.symlink(path, tmp_path / "b.npy")
+    with pytest.raises(UserError, match=r"row 3: .*b\.npy is a pipe or a device"):
+        _open(tmp_path, "subject,path\na,a.npy\nb,b.npy\n")
+
+
 def test_a_sentence_stays_on_one_short_line():
     error = str(UserError("a\nb\x1b[2J\ud800\u202e" + "x" * 10**6 + " the end"))
     law.check_sentence(error)

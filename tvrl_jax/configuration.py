@@ -8,7 +8,6 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from tvrl_jax import settings
 from tvrl_jax.errors import UserError, nearest, shorten
 
 # The key that tells whose configuration it is.
@@ -41,7 +40,7 @@ def load(value: str, template: ConfigDict) -> ConfigDict:
     config = _call(path, make, *([preset] if colon else []))
     found = _owner(config) if isinstance(config, ConfigDict) else ""
     if found:
-        _check_loops(value, config)
+        _check_keys(value, config)
     if found != wanted:
         whose = f"a configuration of {COMMANDS[found]}" if found else "no configuration"
         raise UserError(
@@ -86,13 +85,19 @@ def _takes_preset(make) -> bool:
         return False
 
 
-def _check_loops(value: str, config: ConfigDict) -> None:
+def _check_keys(value: str, section: ConfigDict, above: tuple[ConfigDict, ...] = ()) -> None:
+    """An unlocked configuration may hold itself, and walking through it would not end."""
+    if any(section is other for other in above):
+        raise UserError(f"--config={value} has a section that holds itself: take it out.")
     try:
-        dict(settings.leaves(config))
-    except (RecursionError, TypeError) as error:
-        raise UserError(
-            f"--config={value} holds a section that holds itself, or a key that is no text."
-        ) from error
+        keys = list(section)  # sorted
+    except TypeError:
+        keys = [None]
+    for key in keys:
+        if not isinstance(key, str):
+            raise UserError(f"--config={value} has a key that is no text: name it by a word.")
+        if isinstance(section[key], ConfigDict):
+            _check_keys(value, section[key], (*above, section))
 
 
 def _failed(path: str, error: BaseException) -> str:

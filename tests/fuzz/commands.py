@@ -45,7 +45,12 @@ LINES = (
     "c.augment = (1,)", "c.method = 3", "c.method = 'nothing'", "c.unlock(); c.data.root = {}",
     "c.optim.lr = float('nan')", "c.train.steps = 10**40", "c.data.columns = 'path'",
     "c.unlock(); c['é'] = 1", "c.unlock(); c.model.input_std = (1, 2)", "c.log.every = 1.5",
-    "c.unlock(); del c.data.columns.path", "c.objective = 5", "c.unlock(); c.optim.lr = 'x'",
+    "c.unlock(); del c.data.columns.path", "c.objective = 5",
+    "with c.ignore_type(): c.train.steps = 'x'", "with c.ignore_type(): c.optim.lr = None",
+    "with c.ignore_type(): c.augment = (1,)", "with c.ignore_type(): c.objective = 3",
+    "with c.ignore_type(): c.data.columns.path = 5", "with c.ignore_type(): c.data.targets = 'y'",
+    "with c.ignore_type(): c.clips.frames = 4.5", "with c.ignore_type(): c.augment.crop = 'ab'",
+    "c.unlock(); c.optim.lr = 'x'",
     "c.unlock(); c.data.percentiles = 'ab'", "c.unlock(); c.train = c", "raise Exception('x\\ny')",
 )  # fmt: skip
 TEXT = "from configs import tvrl\n\ndef get_config(preset=''):\n    c = tvrl.get_config()\n"

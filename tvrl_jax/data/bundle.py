@@ -15,6 +15,7 @@ from tvrl_jax.data.readers.image import Image, choose_slices
 from tvrl_jax.data.sources import Source
 from tvrl_jax.errors import UserError
 
+KERNEL = ("/proc/", "/sys/")
 VERSION = 1  # of the decoding: raise it when the same file would give other frames
 
 
@@ -87,13 +88,20 @@ def _attempt(call, source: Source, shelf: Shelf, bad: dict[str, str], *arguments
 
 
 def _digest(source: Source, shelf: Shelf) -> str:
-    if not os.path.isfile(source.path) and not os.path.isdir(source.path):  # reading may never end
+    if not _is_stored(source.path):  # reading may never end
         what = "does not exist" if not os.path.exists(source.path) else "is a pipe or a device"
         raise UserError(f"{source.path} {what}; an image is a file, or a folder of files.")
     try:
         return ledger.content_hash(source.path, shelf.ledger)
     except OSError as error:
         raise UserError(f"{source.path} cannot be read ({error.strerror}).") from None
+
+
+def _is_stored(path: str) -> bool:
+    """Whether it is a file or a folder of a disk: what the kernel shows of itself is none."""
+    if os.path.realpath(path).startswith(KERNEL):
+        return False
+    return os.path.isfile(path) or os.path.isdir(path)
 
 
 def _read(source: Source, shelf: Shelf, slices: Sequence[int] | None) -> list[Image]:
