@@ -7,6 +7,12 @@
 --config=configs/METHOD.py:COHORT names a learning rule (cvrl, ltn, videomae, csimclr, csimclr_te,
 tvrl, causal, supervised) and a cohort preset of configs/cohorts.py. Any key of configs/base.py can
 be changed as --config.SECTION.KEY=VALUE. The same command in the same folder continues the run.
+
+Several processes, each with its own number, are one run; a cluster's scheduler says so by itself
+(docs/scaling.md):
+
+  python train.py --config=configs/tvrl.py:phantom_cardiac --workdir=runs/x \\
+    --coordinator=HOST:PORT --num_processes=2 --process_id=0
 """
 
 from absl import flags
@@ -19,16 +25,26 @@ FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "configs/METHOD.py:COHORT")
 flags.DEFINE_string("workdir", None, "Folder of the run: settings, metrics, checkpoints.")
 flags.DEFINE_bool("resume", False, "Continue the run in --workdir although settings differ.")
+flags.DEFINE_string("coordinator", None, "HOST:PORT on the machine of process 0; for all alike.")
+flags.DEFINE_integer("num_processes", None, "How many processes the run has.")
+flags.DEFINE_integer("process_id", None, "Which of them this one is, from 0.")
 
 
 def main() -> None:
-    from tvrl_jax import trainer  # after the flags: --help and mistakes answer at once
+    from tvrl_jax import distributed, trainer  # after the flags: mistakes answer at once
+
+    place = distributed.Place(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
+    with distributed.started(place, **FLAGS.config.distributed) as peers:
+        folder = trainer.train(FLAGS.config, FLAGS.workdir, resume=FLAGS.resume, peers=peers)
+    if peers.index == 0:
+        _report(folder)
+
+
+def _report(folder) -> None:
     from tvrl_jax.report import html
 
-    folder = trainer.train(FLAGS.config, FLAGS.workdir, resume=FLAGS.resume)
-    print(
-        f"report: {html.build_report(folder, None, html.Extras(base=base.get_config().to_dict()))}"
-    )
+    extras = html.Extras(base=base.get_config().to_dict())
+    print(f"report: {html.build_report(folder, None, extras)}")
 
 
 if __name__ == "__main__":

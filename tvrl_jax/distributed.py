@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import json
+import logging
 import os
 import secrets
 import socket
@@ -52,6 +53,8 @@ def started(place: Place, *, start: float, timeout: float) -> Iterator[Alone]:
     peers = Alone()
     try:
         peers = _meet(place.coordinator, start, timeout)
+        if peers.index:  # process 0 says what all of them would say
+            logging.getLogger("tvrl_jax").setLevel(logging.ERROR)
         yield peers
     except SystemExit:  # after a signal, which all have heard of
         peers.part()

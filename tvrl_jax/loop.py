@@ -46,12 +46,13 @@ def loop(
                 if pending:
                     record(run, pending, counts, watch)
                 pending = Pending(number, rows, {**scalars, **diagnosed}, embedding)
-                if _is_regular(config, number + 1) or run.interruption:
+                stops = run.interruption.stops_after(number + 1)
+                if stops or _is_regular(config, number + 1):
                     record(run, pending, counts, watch)
                     pending = None
                     _save(run, state, number + 1, counts)
                 run.checkpoints.check()
-                if run.interruption:
+                if stops:
                     run.checkpoints.confirm(number + 1)
                     run.progress.message(f"stopped by a signal; step {number + 1} is saved")
                     run.interruption.leave()
@@ -92,6 +93,7 @@ def _stop(run: Run, state: states.State, found: Mishap, counts: Tally) -> UserEr
         kept = f"python -m tvrl_jax.replay --batch={path} tells which part is not finite"
     except (OSError, UserError) as error:
         kept = f"its batch could not be kept ({error})"
+    run.interruption.peers.agree(None)  # the first one to say so ends those that still write
     last = max(run.checkpoints.steps(), default=None)
     row = f", the last of {counts.row()} skipped in a row" if skips else ""
     return UserError(
@@ -130,8 +132,13 @@ def _save(run: Run, state: states.State, done: int, counts: Tally) -> None:
 def _save_samples(run: Run, batch: dict) -> None:
     """A few augmented clips for the report."""
     with jax.transfer_guard("allow"):
-        first = {name: batch[name][:SAMPLES] for name in step.IN_VIEWS}
-        views = jax.jit(functools.partial(step.draw_views, run.learner))(first, np.int32(0))
-        clips = np.asarray(views["clip_BVTHWC"])
+        # On every device, since the main process alone writes them.
+        draw = jax.jit(
+            lambda rows: step.draw_views(
+                run.learner, {name: rows[name][:SAMPLES] for name in step.IN_VIEWS}, 0
+            )["clip_BVTHWC"],
+            out_shardings=sharding.replicated(run.mesh),
+        )
+        clips = np.asarray(draw(batch))
     if sharding.is_main_process():
         np.savez_compressed(run.folder / "samples.npz", augmented=(clips * 255).astype(np.uint8))

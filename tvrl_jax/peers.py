@@ -25,6 +25,7 @@ class Alone:
     """A process that is the whole run."""
 
     index, count = 0, 1
+    on_stop = staticmethod(lambda number: None)  # called with a signal once all are to stop
 
     def agree(self, value: Any, combine: Callable[[list], Any] = lambda values: None) -> Any:
         """`combine` of every process's value, by index. All must call it, in the same order.
@@ -65,7 +66,6 @@ class Star(Alone):
       connections: by index, of all others on process 0, else of process 0. With settled hand-shake.
       names: host and process id of the processes that are connected with.
       timeout: seconds of silence after which a process counts as lost.
-      on_stop: called with a signal's number, in another thread, once all are to stop.
     """
 
     def __init__(
@@ -75,9 +75,8 @@ class Star(Alone):
         connections: dict[int, socket.socket],
         names: dict[int, str],
         timeout: float,
-        on_stop: Callable[[int], None] = lambda number: None,
     ):
-        self.index, self.count, self.on_stop = index, count, on_stop
+        self.index, self.count = index, count
         self._connections, self._names, self._timeout = connections, names, timeout
         self._changed = threading.Condition()
         self._turn = 0  # of agree

@@ -8,6 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from tvrl_jax.errors import UserError, shorten
+from tvrl_jax.peers import Alone
 
 TIME_UNITS = ("s", "ms", "frames", "days", "months", "years")
 CHOICES = {
@@ -196,6 +197,22 @@ def _check_split(value: Any) -> None:
             f"config.data.split_fractions = {value} must be train, val and test fractions "
             "that sum to 1, with some for train."
         )
+
+
+def agree(config: ConfigDict, peers: Alone) -> None:
+    """Raises UserError, on all processes of a run, if they were given different settings."""
+
+    def compare(found: list[str]) -> None:
+        first = from_json(found[0])
+        for index, text in enumerate(found):
+            changed = differences(first, from_json(text))
+            if changed:
+                raise UserError(
+                    f"process {index} was started with another configuration than process 0 "
+                    f"(config.{changed[0]}): give all of them the same."
+                )
+
+    peers.agree(to_json(config), compare)
 
 
 def to_json(config: ConfigDict) -> str:

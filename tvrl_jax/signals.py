@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-from tvrl_jax.peers import end
+from tvrl_jax.peers import ALONE, Alone, end
 
 HANDLED = (signal.SIGINT, signal.SIGTERM)
 NOTED = b"stopping as soon as what is done is saved; another signal ends it at once\n"
@@ -41,16 +41,25 @@ class Remembered:
 
 
 class Interruption:
-    """Within this context the first signal is only noted; a second one ends the process at once."""
+    """Within this context the first signal is only noted; a second one ends the process at once.
 
-    def __init__(self) -> None:
-        self.number = 0
+    Args:
+      grace: seconds from the signal to the end, whatever is under way; 0 sets no limit.
+      peers: the processes that stop together.
+    """
+
+    def __init__(self, grace: float = 0.0, peers: Alone = ALONE) -> None:
+        self.number, self.peers = 0, peers
+        self._grace = Grace(grace, peers.ask) if grace else None
 
     def __enter__(self) -> "Interruption":
         self._before = {number: signal.signal(number, self._note) for number in HANDLED}
         earlier = getattr(self._before[signal.SIGINT], "__self__", None)
         if isinstance(earlier, Remembered) and earlier.seen:
             self.number = signal.SIGINT
+        if self._grace:
+            self._grace.__enter__()
+            self.peers.on_stop = self._grace.begin
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -60,8 +69,19 @@ class Interruption:
             signal.signal(handled, signal.SIG_DFL)
 
     def __exit__(self, *exception) -> None:
+        if self._grace:
+            self._grace.__exit__(*exception)
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def stops_after(self, done: int) -> bool:
+        """Whether all processes are to stop after `done` steps; to be asked before and after each.
+
+        A signal at any of them is one at all, and they stop at the same step.
+        """
+        number = self.peers.stopping(done, self.number)
+        self.number = number or self.number
+        return number != 0
 
     def __bool__(self) -> bool:
         return self.number != 0

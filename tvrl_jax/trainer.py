@@ -20,7 +20,7 @@ from tvrl_jax.learner import find_objective, make_learner, make_network
 from tvrl_jax.loop import loop
 from tvrl_jax.objectives import Objective
 from tvrl_jax.peers import ALONE, Alone
-from tvrl_jax.report.metricslog import MetricsLog
+from tvrl_jax.report.metricslog import MetricsLog, NoLog
 from tvrl_jax.report.progress import Progress
 from tvrl_jax.run import Run
 from tvrl_jax.signals import Interruption
@@ -40,6 +40,7 @@ def train(config: ConfigDict, workdir: str, *, resume: bool = False, peers: Alon
       UserError: a setting, a file or the folder is not what it should be.
       SystemExit: 128 + n after signal n, with the state saved.
     """
+    settings.agree(config, peers)
     objective = find_objective(config)
     settings.check(config)
     agreement.check(config, objective)
@@ -62,12 +63,12 @@ def train(config: ConfigDict, workdir: str, *, resume: bool = False, peers: Alon
 def _train(
     config: ConfigDict, objective: Objective, folder: Path, resume: bool, peers: Alone
 ) -> None:
-    store = opening.open_cohort(config.data)
+    store = peers.first(lambda: opening.open_cohort(config.data))
     may_shrink = resume or config.data.on_bad == "skip"
     store = roster.hold(folder, store, may_shrink=may_shrink, peers=peers)
     agreement.check_cohort(config, objective, store)
     learner = make_learner(config, objective, store)
-    with Interruption() as interruption:
+    with Interruption(config.train.grace, peers) as interruption:
         _run(learner, store, folder, resume, interruption)
 
 
@@ -75,7 +76,8 @@ def _run(
     learner: step.Learner, store: Store, folder: Path, resume: bool, interruption: Interruption
 ) -> None:
     """Writes nothing before the state is made and what the folder holds is known to fit it."""
-    config = learner.config
+    config, is_main = learner.config, sharding.is_main_process()
+    peers = interruption.peers
     mesh = sharding.make_mesh()
     state = states.create_sharded(
         learner.network,
@@ -85,37 +87,43 @@ def _run(
         mesh=mesh,
         kind=config.train.sharding,
     )
-    _leave_early(interruption)
-    run_folder.make(folder)
+    _leave_early(interruption, 0)
+    if is_main:
+        run_folder.make(folder)
     with (
-        run_folder.lock(folder) if sharding.is_main_process() else nullcontext(),
+        run_folder.lock(folder) if is_main else nullcontext(),
         Checkpoints(
             folder / "checkpoints",
             keep=config.train.keep,
             best="loss",
             on_full=config.train.on_full,
+            peers=peers,
         ) as checkpoints,
     ):
-        if not resume:  # another run may have come and gone while this one was packing
+        if is_main and not resume:  # another run may have come and gone while this one was packing
             run_folder.refuse_other(folder, config, resume=False)
         state, start, counts = _resume(checkpoints, state)
-        run_folder.prepare(folder, config)
-        if sharding.is_main_process():
+        if is_main:
+            run_folder.prepare(folder, config)
             roster.write(folder, store)
         if start >= config.train.steps:
             LOG.info("%s: all %d steps are done already.", folder, start)
             return
         clips = config.train.batch_size * learner.objective.views
-        progress = Progress(config.train.steps, clips, start)
-        with MetricsLog(folder, config.log.tensorboard, start, config.train.on_full) as log:
+        progress = Progress(config.train.steps, clips, start, silent=not is_main)
+        with _log(config, folder, start) if is_main else NoLog() as log:
             run = Run(learner, store, folder, mesh, checkpoints, log, progress, interruption)
-            _leave_early(interruption)
+            _leave_early(interruption, start)
             progress.begin()
             loop(run, _batches(run, start), state, start, counts)
 
 
-def _leave_early(interruption: Interruption) -> None:
-    if interruption:
+def _log(config: ConfigDict, folder: Path, start: int) -> MetricsLog:
+    return MetricsLog(folder, config.log.tensorboard, start, config.train.on_full)
+
+
+def _leave_early(interruption: Interruption, start: int) -> None:
+    if interruption.stops_after(start):
         LOG.info("stopped by a signal before the first step; there was nothing to save")
         interruption.leave()
 

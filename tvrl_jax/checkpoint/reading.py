@@ -8,7 +8,7 @@ import orbax.checkpoint as ocp
 
 from tvrl_jax.checkpoint import whole
 from tvrl_jax.errors import UserError
-from tvrl_jax.peers import Alone
+from tvrl_jax.peers import ALONE
 
 
 def restore_for_reading(folder: str | Path, groups: tuple[str, ...], pick: str) -> whole.Restored:
@@ -28,7 +28,7 @@ def restore_for_reading(folder: str | Path, groups: tuple[str, ...], pick: str) 
     place = folder / str(step)
     try:
         tree, meta = whole.attempt(lambda: _read(place, groups), place)
-        whole.verify(tree, meta, Alone().agree)
+        whole.verify(tree, meta, ALONE.agree)
     except whole.Corrupt as error:
         others = ", ".join(str(s) for s in steps if s != step)
         hint = f"choose another with --step ({others})" if others else "there is no other"

@@ -15,7 +15,7 @@ from tvrl_jax.report.board import Board
 from tvrl_jax.report.progress import Progress
 from tvrl_jax.report.scalars import is_number, plain
 
-__all__ = ["FILE", "MetricsLog", "Progress", "read_metrics", "truncate"]
+__all__ = ["FILE", "MetricsLog", "NoLog", "Progress", "read_metrics", "truncate"]
 
 FILE = "metrics.jsonl"
 LOG = logging.getLogger("tvrl_jax")
@@ -113,6 +113,19 @@ class MetricsLog:
 
 def _sentence(place: Path, error: OSError) -> str:
     return f"{place} cannot be written ({error.strerror}): make room, and the same command goes on."
+
+
+class NoLog:
+    """What a process keeps whose neighbour writes the log."""
+
+    def write(self, step: int, metrics: Mapping[str, object]) -> None: ...
+
+    def image(self, step: int, name: str, image_HWC: np.ndarray) -> None: ...
+
+    def __enter__(self) -> "NoLog":
+        return self
+
+    def __exit__(self, *exc_info) -> None: ...
 
 
 def read_metrics(path: str | Path) -> list[dict]:

@@ -1,5 +1,6 @@
 """The line in the terminal: how far, how fast, how long still, and how well."""
 
+import os
 import shutil
 import sys
 import time
@@ -32,9 +33,12 @@ class Progress:
         shown: tuple[str, ...] = SHOWN,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
+        silent: bool = False,
     ):
         self._total, self._clips, self._shown = total, clips, shown
         self._stream = sys.stderr if stream is None else stream
+        if silent:  # a process whose neighbour speaks for both
+            self._stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         self._live = self._stream.isatty()
         self._clock = clock
         self._begun = clock()

@@ -1,0 +1,108 @@
+"""Two steps of every objective, for whatever devices and processes there are: what came out.
+
+    python tests/one_of_many.py FOLDER OUT [--coordinator= --num_processes= --process_id=]
+
+Writes OUT.PROCESS_ID.npz: of each objective and step the loss, the metrics, the gradients, the
+statistics, and this process's rows as they were read and as they were augmented.
+"""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+import tiny
+from absl import flags
+
+from configs import causal, csimclr, csimclr_te, cvrl, ltn, supervised, tvrl, videomae
+from tvrl_jax import distributed, sharding, step
+from tvrl_jax import state as states
+from tvrl_jax.checkpoint.whole import named
+from tvrl_jax.data import opening
+from tvrl_jax.data.pipeline import train_batches
+from tvrl_jax.learner import find_objective, make_learner
+
+METHODS = (cvrl, ltn, videomae, csimclr, csimclr_te, tvrl, causal, supervised)
+STEPS = 2
+
+
+def configure(method, root: Path):
+    """The method, nano; TVRL's and the causal rule's second term counts from the start."""
+    config = tiny.shrink(method.get_config(), root)
+    config.update_from_flattened_dict(
+        {"train.sharding": "full" if method is tvrl else "data", "model.dropout": 0.1}
+    )
+    if "start_fraction" in config.objective:
+        config.objective.start_fraction = 0.0
+    return config
+
+
+# Gradient descent that keeps its gradients: Adam would make noise of those that are 0.
+DESCENT = optax.chain(optax.trace(0.0), optax.scale(-1e-3))
+
+
+def steps_of(method, root: Path, mesh, peers):
+    """(name, array) of all that is to be compared, as far as this process has it."""
+    config = configure(method, root)
+    store = peers.first(lambda: opening.open_cohort(config.data))
+    learner = make_learner(config, find_objective(config), store)._replace(tx=DESCENT)
+    state = states.create_sharded(
+        learner.network, DESCENT, seed=0, ema=0.0, mesh=mesh, kind=config.train.sharding
+    )
+    batches = train_batches(
+        store, split="train", clips=config.clips, batch_size=config.train.batch_size, seed=0,
+        start_step=0, process_index=jax.process_index(), process_count=jax.process_count(),
+        threads=1, workers=0, targets=opening.target_values(store, config.data.targets),
+    )  # fmt: skip
+    compiled = jax.jit(partial(step.train_step, learner), out_shardings=_shardings(state, mesh))
+    draw = jax.jit(partial(step.draw_views, learner))
+    gather = jax.jit(lambda tree: tree, out_shardings=sharding.replicated(mesh))
+    for number in range(STEPS):
+        rows = next(batches)
+        batch = sharding.put(rows, mesh)
+        if number == 0:  # the others find what the first has compiled
+            peers.first(compiled.lower(state, batch).compile)
+        drawn = draw(batch, np.int32(number))
+        state, logged, _ = compiled(state, batch)
+        whole = gather({"grads": state.opt_state[0].trace, "extra": state.extra, "logged": logged})
+        mine = {"rows": rows, "drawn": jax.tree.map(_local, drawn)}
+        for key, leaf in named(mine) + named(jax.tree.map(np.asarray, whole)):
+            kind, _, rest = key.partition("/")
+            yield f"{kind}/{config.method}/{number}/{rest}", leaf
+    batches.close()
+
+
+def _shardings(state: states.State, mesh):
+    spread = jax.tree.map(lambda leaf: leaf.sharding, state)
+    return spread, sharding.replicated(mesh), sharding.over_batch(mesh)
+
+
+def _local(array: jax.Array) -> np.ndarray:
+    """This process's rows."""
+    shards = {
+        shard.index[0].start or 0: np.asarray(shard.data) for shard in array.addressable_shards
+    }
+    return np.concatenate([shards[start] for start in sorted(shards)])
+
+
+def main() -> None:
+    flags.DEFINE_string("coordinator", None, "")
+    flags.DEFINE_integer("num_processes", None, "")
+    flags.DEFINE_integer("process_id", None, "")
+    given = flags.FLAGS
+    _, folder, out = given(sys.argv)
+    place = distributed.Place(given.coordinator, given.num_processes, given.process_id)
+    with distributed.started(place, start=300, timeout=300) as peers:
+        mesh = sharding.make_mesh()
+        found = {
+            name: array
+            for method in METHODS
+            for name, array in steps_of(method, Path(folder), mesh, peers)
+        }
+        np.savez(f"{out}.{peers.index}.npz", **found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Several processes of one command on this machine, and none that outlives its test."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from conftest import ROOT
+
+PATIENCE_S = 1200  # of a test, for a machine that has much else to do
+
+
+class Ended(NamedTuple):
+    code: int
+    said: str
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@contextmanager
+def started(commands: list[list[str]], folder: Path, *, devices: int = 1):
+    """Processes that write into folder/said.INDEX; none outlives the context."""
+    folder.mkdir(parents=True, exist_ok=True)
+    options = f"--xla_force_host_platform_device_count={devices}"
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"{options} --xla_backend_optimization_level=0",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+        "PYTHONUNBUFFERED": "1",
+    }
+    processes = []
+    try:
+        for index, command in enumerate(commands):
+            with (folder / f"said.{index}").open("wb") as file:
+                processes.append(
+                    subprocess.Popen(
+                        [sys.executable, *command],
+                        cwd=ROOT,
+                        env=environment,
+                        stdout=file,
+                        stderr=subprocess.STDOUT,
+                    )
+                )
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def wait(processes: list[subprocess.Popen], folder: Path) -> list[Ended]:
+    """How each ended and what it said."""
+    deadline = time.monotonic() + PATIENCE_S
+    for process in processes:
+        process.wait(max(deadline - time.monotonic(), 0.1))
+    said = [(folder / f"said.{i}").read_text() for i in range(len(processes))]
+    return [Ended(p.returncode, text) for p, text in zip(processes, said, strict=True)]
+
+
+def of_many(command: list[str], count: int) -> list[list[str]]:
+    """The command of each process of a run."""
+    if count == 1:
+        return [command]
+    place = [f"--coordinator=127.0.0.1:{free_port()}", f"--num_processes={count}"]
+    return [[*command, *place, f"--process_id={index}"] for index in range(count)]
+
+
+def run(command: list[str], folder: Path, *, count: int, devices: int = 1) -> list[Ended]:
+    """Runs `count` processes of train.py, or of what takes its flags, to their ends."""
+    with started(of_many(command, count), folder, devices=devices) as processes:
+        return wait(processes, folder)

@@ -1,0 +1,146 @@
+"""A run goes on through signals, kills and errors, on any number of devices and processes."""
+
+import json
+import signal
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import tiny
+from processes import run
+
+from tvrl_jax.checkpoint import restore_for_reading
+from tvrl_jax.peers import LOST
+
+pytestmark = pytest.mark.timeout(2400)  # a busy machine is no failure
+STEPS = 8
+CONFIG = """
+from pathlib import Path
+import tiny
+from configs import tvrl
+
+def get_config():
+    config = tiny.shrink(tvrl.get_config(), Path({root!r}))
+    config.update_from_flattened_dict({{
+        "train.steps": {steps}, "train.checkpoint_every": 2, "train.sharding": "full",
+        "log.every": 1, "log.diagnose_every": 100, "objective.start_fraction": 0.0,
+        "optim.eps": 1.0,  # Adam would make noise of gradients that are 0
+        "train.grace": 600.0, "distributed.timeout": 600.0,  # a busy machine is no failure
+    }})
+    return config
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("life")
+    tiny.write_cohort(folder / "cohort")
+    text = CONFIG.format(root=str(folder / "cohort"), steps=STEPS)
+    (folder / "config.py").write_text(text)
+    return folder
+
+
+@pytest.fixture
+def live(folder, monkeypatch):
+    """Runs a part of a run's life: on which processes and devices, and what happens to whom."""
+
+    def part(workdir: Path, count: int, devices: int, script: str = ""):
+        monkeypatch.setenv("TVRL_SCRIPT", script or "nothing:0:-1")
+        command = [
+            "tests/scripted_train.py",
+            f"--config={folder / 'config.py'}",
+            f"--workdir={workdir / 'run'}",
+        ]
+        workdir.mkdir(exist_ok=True)
+        return run(command, workdir / "said", count=count, devices=devices)
+
+    return part
+
+
+def _saved(workdir: Path) -> int:
+    return restore_for_reading(workdir / "run", ("step",), "newest").step
+
+
+def _rows(workdir: Path) -> list[dict]:
+    return [json.loads(line) for line in (workdir / "run" / "metrics.jsonl").open()]
+
+
+def test_one_life_on_many_machines_equals_an_undisturbed_one(folder, live):
+    """8 devices -> 1 -> 2 processes of 2 -> 4 processes, one killed -> 4, one raising -> 2.
+
+    A signal to one of two processes stops both after the same step, saved; a kill and an error end
+    all the others, and each says which process it was. What comes out is what comes out in peace.
+    """
+    peace, life = folder / "peace", folder / "life"
+    assert [e.code for e in live(peace, 1, 1)] == [0]
+
+    (ended,) = live(life, 1, 8, "term:0:1")
+    assert (ended.code, _saved(life)) == (128 + signal.SIGTERM, 2), ended.said
+    (ended,) = live(life, 1, 1, "term:0:2")
+    assert (ended.code, _saved(life)) == (128 + signal.SIGTERM, 3), ended.said
+
+    both = live(life, 2, 2, "term:1:3")
+    assert [e.code for e in both] == [128 + signal.SIGTERM] * 2, both
+    stopped = _saved(life)
+    assert 4 <= stopped <= 5  # the other one may have begun the next step
+
+    four = live(life, 4, 1, "kill:2:6")
+    assert four.pop(2).code == -signal.SIGKILL
+    for ended in four:
+        assert ended.code == 1 and ended.said.count("error: ") == 1, ended.said
+        assert "error: process 2 of 4 (" in ended.said and LOST in ended.said
+    assert _saved(life) >= stopped
+
+    four = live(life, 4, 1, "raise:3:7")
+    raised = four.pop(3)
+    assert raised.code == 1 and "ValueError: the sky is falling" in raised.said
+    for ended in four:
+        assert ended.code == 1 and "Traceback" not in ended.said, ended.said
+        assert ": ValueError: the sky is falling" in ended.said.split("error: process 3 of 4 (")[1]
+
+    both = live(life, 2, 1)
+    assert [e.code for e in both] == [0, 0], both
+    assert sum("report: " in e.said for e in both) == 1
+    _compare(peace, life)
+
+
+def _compare(peace: Path, life: Path) -> None:
+    ours, theirs = _rows(life), _rows(peace)
+    assert [row["step"] for row in ours] == [row["step"] for row in theirs] == list(range(STEPS))
+    for one, other in zip(ours, theirs, strict=True):
+        for name in ("loss", "loss_contrastive", "loss_latent", "gradient_norm", "top1"):
+            assert one[name] == pytest.approx(other[name], rel=1e-5, abs=1e-6), (name, one["step"])
+    states = [
+        restore_for_reading(f / "run", ("params", "extra"), "newest").tree for f in (life, peace)
+    ]
+    _near(*states)
+    _same_order(life, peace)
+
+
+def _near(one, other) -> None:
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        gap = np.linalg.norm(np.asarray(a) - np.asarray(b))
+        assert gap <= 1e-6 * max(np.linalg.norm(b), 1.0), (a.shape, gap)
+
+
+def _read_order(workdir: Path) -> list[tuple[int, int, int, list[str]]]:
+    """(step, processes, process, series) of every batch that was read."""
+    found = []
+    for path in sorted(workdir.glob("order.*")):
+        for line in path.read_text().splitlines():
+            step, count, *series = line.split()
+            found.append((int(step), int(count), int(path.suffix[1:]), series))
+    return found
+
+
+def _same_order(life: Path, peace: Path) -> None:
+    """Every process read its block of the batch of each step that it came to."""
+    whole = {step: series for step, _, _, series in _read_order(peace)}
+    assert set(whole) >= set(range(STEPS))
+    counts = set()
+    for step, count, index, series in _read_order(life):
+        rows = len(whole[step]) // count
+        assert series == whole[step][index * rows : (index + 1) * rows], (step, count, index)
+        counts.add(count)
+    assert counts == {1, 2, 4}

@@ -1,0 +1,70 @@
+"""A signal is heard, and its grace runs, even while the main thread is held up in compiled code."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+BODY = """
+import hashlib, os, signal, sys
+from tvrl_jax.peers import Alone
+from tvrl_jax.signals import Interruption
+
+class Peers(Alone):
+    def ask(self, number):
+        os.write(1, f"asked {number}\\n".encode())
+
+peers = Peers()
+with Interruption(float(sys.argv[1]), peers) as interruption:
+    print("up", flush=True)
+    exec(sys.argv[2])
+print("done", interruption.number, peers.stopping(3, interruption.number))
+"""
+# Minutes in C, without a look at signals.
+HELD_UP = 'hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)'
+
+
+def _run(grace: float, body: str, *numbers: int) -> tuple[int, str, str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", BODY, str(grace), body],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout.readline() == "up\n"
+        said = ""
+        for number in numbers:
+            process.send_signal(number)
+            said = process.stdout.readline()  # in between, or the two would be one
+        out, err = process.communicate(timeout=120)
+        return process.returncode, said + out, err
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_when_the_grace_is_over_the_process_ends_and_says_so(number):
+    code, out, err = _run(0.5, HELD_UP, number)
+    assert code == 128 + number and out == f"asked {int(number)}\n"
+    assert "could not be saved within train.grace = 0.5 s" in err
+
+
+def test_a_second_signal_ends_at_once_what_is_held_up():
+    code, out, _ = _run(1e6, HELD_UP, signal.SIGTERM, signal.SIGTERM)
+    assert code == 128 + signal.SIGTERM and out == ""
+
+
+def test_what_is_saved_in_time_ends_in_order():
+    body = "while not interruption: pass"
+    code, out, err = _run(1e6, body, signal.SIGTERM)
+    assert code == 0 and out.endswith("done 15 15\n") and "grace" not in err
+
+
+def test_a_signal_at_another_process_starts_the_clock_here():
+    code, out, err = _run(0.5, f"peers.on_stop(15); {HELD_UP}")
+    assert code == 128 + signal.SIGTERM and "asked" not in out and "train.grace" in err
