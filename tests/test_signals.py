@@ -56,7 +56,8 @@ def test_when_the_grace_is_over_the_process_ends_and_says_so(number):
 
 def test_a_second_signal_ends_at_once_what_is_held_up():
     code, out, _ = _run(1e6, HELD_UP, signal.SIGTERM, signal.SIGTERM)
-    assert code == 128 + signal.SIGTERM and out == ""
+    # By our thread, or by the system where Python had come to the first one in time.
+    assert code in (128 + signal.SIGTERM, -signal.SIGTERM) and out == ""
 
 
 def test_what_is_saved_in_time_ends_in_order():
