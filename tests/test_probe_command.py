@@ -6,7 +6,10 @@ import re
 import shutil
 
 import jax
+import numpy as np
+import pandas as pd
 import pytest
+from forked import run_all
 from ml_collections import ConfigDict
 from test_command_line import assert_sentence, run
 
@@ -76,6 +79,43 @@ def test_a_fraction_without_a_patient_of_a_class_names_the_smallest_that_works(
     page, printed = (workdir / "report.html").read_text(), capsys.readouterr().out
     assert all("large !" in text and "fewer than 10 test" in text for text in (page, printed))
     assert "label draw" in page and "_sd_draw" not in printed
+
+
+CLOCK = {"columns.times": "times", "frame_interval": -1.0, "on_equal_times": "stop"}
+BAD_ROWS = {  # of the first row: what stands there, keys of the data section, words of the answer
+    "event": ({"dead": "2"}, {}, ["row 2", 'column "dead"', "event is 2", "1 (observed) or 0"]),
+    "negative": ({"after": "-1"}, {}, ["row 2", 'column "after"', "duration is -1"]),
+    "missing": ({"after": ""}, {}, ["row 2", "fill in both or neither"]),
+    "equal": ({"times": "3 " * tiny.FRAMES}, CLOCK, ["row 2", "have the time 3", "on_equal_times"]),
+}
+
+
+def test_an_outcome_or_a_clock_that_cannot_be_is_one_sentence(pretrained, tmp_path):
+    root, lines = pretrained / "cohort", {}
+    table = pd.read_csv(root / "cohort.csv")
+    table["dead"], table["after"] = np.arange(len(table)) % 2, 1.0 + np.arange(len(table))
+    table["times"] = " ".join(map(str, range(tiny.FRAMES)))
+    table = table.astype(str)
+    for name, (cells, keys, _) in BAD_ROWS.items():
+        wrong = table.copy()
+        wrong.loc[0, list(cells)] = list(cells.values())
+        wrong.to_csv(root / f"{name}.csv", index=False)
+        keys = {"csv": f"{name}.csv", "columns.event": "dead", "columns.duration": "after"} | keys
+        lines[name] = (
+            "probe.py",
+            "--config=configs/probe_cox.py",
+            f"--checkpoint={pretrained / 'run'}",
+            f"--workdir={tmp_path / name}",
+            *(f"--config.data.{key}={value}" for key, value in keys.items()),
+            f"--config.features.cache={pretrained / 'cache'}",
+        )
+    answers = run_all(lines.values())
+    for name, (_, _, words) in BAD_ROWS.items():
+        code, said = answers[lines[name]]
+        errors = [line for line in said.splitlines() if line.startswith("error: ")]
+        assert code == 2 and len(errors) == 1 and "Traceback" not in said, said
+        assert all(word in errors[0] for word in words), errors[0]
+        assert not (tmp_path / name).exists()
 
 
 def test_another_probe_is_compared_only_on_the_same_patients(pretrained, tmp_path):
