@@ -569,6 +569,8 @@ def test_rows_arrays_and_pictures_of_the_whole_probe(encoder, store, config, tmp
     tables.update(tmp_path / "results.csv", results.rows)
     page = html.build_report(tmp_path, tmp_path, html.Extras(device="cpu")).read_text()
     assert report.TITLE in page and "Trajectories, TVRL" in page
+    shown = {row["task"] for row in report.besides(results.rows)}
+    assert shown >= {"cosine", "features", "site"} and not shown & {"radius", "large", "shuffled"}
     assert "Results on the test patients" not in page  # which would mark the largest as the best
     printed = report.printed(report.rows_of(tables.read_results(tmp_path / "results.csv")))
     assert "R2, drop when times blank" in printed and "untrained encoder" in printed

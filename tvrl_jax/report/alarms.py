@@ -184,7 +184,8 @@ def encoder_checks(found) -> list[Check]:
 
 def spread(rank: float, share: float) -> Check:
     """Of test features: effective rank without their mean, and deviation / length."""
-    finding = f"effective rank {rank:.1f}, series differ by {100 * share:.2g} % of a feature"
+    finding = f"effective rank {rank:.1f} without their mean, "
+    finding += f"series differ by {100 * share:.2g} % of a feature"
     bad = rank < COLLAPSED_RANK or share < COLLAPSED_SPREAD
     alarm = f"The features have collapsed: all test series look nearly alike ({finding})."
     return Check("collapse of the test features", alarm if bad else "", finding)

@@ -42,6 +42,10 @@ PATHS = (
     "Frames of a few test patients on the principal axes of all test frames, joined in the order "
     "of time; the ring is the first. On the right each series without its own mean."
 )
+BESIDES = (
+    "How alike the features of two windows are (cosine), how many directions they use, and what "
+    "can be read from them that is no disease: who it is, and the columns of temporal.columns."
+)
 
 
 def rows_of(results: Sequence[Mapping]) -> list[Mapping]:
@@ -66,7 +70,22 @@ def sections(rows: Sequence[Mapping], arrays: Mapping[str, np.ndarray]) -> list[
         parts += [part for made in drawn[:1] for part in made]
         folded = zip(methods[1:], drawn[1:], strict=False)
         parts += [Fold(f"The same, {_label(name)}", made) for name, made in folded]
+    parts += [Text(BESIDES), table(besides(rows))]
     return [Section(TITLE, [*parts, Fold("All numbers", [table(rows)])])]
+
+
+def besides(rows: Sequence[Mapping]) -> list[Mapping]:
+    """How alike series are, and the shortcuts: what no figure shows, without the targets, of which
+    some rows tell what a change costs."""
+    targets = {row["task"] for row in rows if "_drop_" in row["metric"]}
+    drawn = ("cls_change", *SECOND)
+    return [
+        row
+        for row in rows
+        if row["metric"] not in drawn
+        and row["task"] not in targets
+        and "elapsed" not in row["task"]
+    ]
 
 
 def _label(method: str) -> str:
