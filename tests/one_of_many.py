@@ -52,8 +52,9 @@ def steps_of(method, root: Path, mesh, peers):
         learner.network, DESCENT, seed=0, ema=0.0, mesh=mesh, kind=config.train.sharding
     )
     batches = train_batches(
-        store, split="train", clips=config.clips, batch_size=config.train.batch_size, seed=0,
-        start_step=0, process_index=jax.process_index(), process_count=jax.process_count(),
+        store, split="train", clips=config.clips, views=learner.objective.views,
+        batch_size=config.train.batch_size, seed=0, start_step=0,
+        process_index=jax.process_index(), process_count=jax.process_count(),
         threads=1, workers=0, targets=opening.target_values(store, config.data.targets),
     )  # fmt: skip
     compiled = jax.jit(partial(step.train_step, learner), out_shardings=_shardings(state, mesh))
@@ -96,11 +97,12 @@ def main() -> None:
     place = distributed.Place(given.coordinator, given.num_processes, given.process_id)
     with distributed.started(place, start=300, timeout=300) as peers:
         mesh = sharding.make_mesh()
-        found = {
-            name: array
-            for method in METHODS
-            for name, array in steps_of(method, Path(folder), mesh, peers)
-        }
+        with jax.set_mesh(mesh):
+            found = {
+                name: array
+                for method in METHODS
+                for name, array in steps_of(method, Path(folder), mesh, peers)
+            }
         np.savez(f"{out}.{peers.index}.npz", **found)
 
 
