@@ -1,0 +1,147 @@
+"""What micro-batches, recomputation and bfloat16 cost and save: memory and time of a training step.
+
+    python -m benchmarks.memory
+
+TVRL on random clips. "temp" is what the compiled step needs besides its arguments and results, as
+the compiler states it. Times are of steps taken in turn, form after form, round after round, so
+that a busy machine slows all of them; "time" is the median of the rounds' ratios to the first form.
+"""
+
+import argparse
+import functools
+import statistics
+import time
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import FrozenConfigDict
+
+from configs import tvrl
+from tvrl_jax import optim, sharding, step
+from tvrl_jax import state as states
+from tvrl_jax.learner import find_objective, make_network
+
+
+class Form(NamedTuple):
+    pieces: int
+    batchnorm: str
+    remat: str
+    dtype: str
+
+
+def forms(args: argparse.Namespace) -> list[Form]:
+    plain = Form(1, "exact", "none", "float32")
+    return [
+        plain,
+        *(plain._replace(pieces=k) for k in (2, 4, 8)),
+        plain._replace(pieces=8, batchnorm="micro"),
+        *(plain._replace(remat=name) for name in ("dots", "weights", "blocks")),
+        plain._replace(pieces=8, remat="blocks"),
+        *([plain._replace(dtype="bfloat16")] if args.bfloat16 else []),
+        *([plain._replace(dtype="bfloat16", pieces=8)] if args.bfloat16 else []),
+    ]
+
+
+def learner_of(args: argparse.Namespace, form: Form) -> step.Learner:
+    config = tvrl.get_config()
+    config.update_from_flattened_dict(
+        {
+            "clips.frames": args.frames,
+            "data.image_size": args.size,
+            "model.arch": args.arch,
+            "model.image_size": args.size,
+            "model.temporal_heads": 3,
+            "model.remat": form.remat,
+            "model.dtype": form.dtype,
+            "train.batch_size": args.batch_size,
+            "train.micro_batches": form.pieces,
+            "train.batchnorm": form.batchnorm,
+        }
+    )
+    objective = find_objective(config)
+    tx, schedule = optim.make(
+        steps=config.train.steps, batch_size=config.train.batch_size, **config.optim
+    )
+    rule, frozen = FrozenConfigDict(config.objective), FrozenConfigDict(config)
+    network = make_network(config, objective, outputs=0)
+    return step.Learner(network, objective, rule, tx, schedule, frozen)
+
+
+def batch_of(args: argparse.Namespace) -> dict[str, np.ndarray]:
+    rng, rows, frames = np.random.default_rng(0), args.batch_size, args.frames
+    times = np.arange(frames, dtype=np.float32)
+    return {
+        "clip_BVTHWC": rng.integers(0, 256, (rows, 1, frames, args.size, args.size, 1), np.uint8),
+        "time_BVT": np.broadcast_to(times, (rows, 1, frames)).copy(),
+        "valid_BVT": np.ones((rows, 1, frames), bool),
+        "start_BV": np.zeros((rows, 1), np.float32),
+        "subject_B": np.arange(rows, dtype=np.int32),
+        "weight_B": np.ones(rows, np.float32),
+    }
+
+
+class Program:
+    """The compiled step of one form, and the state that it moves."""
+
+    def __init__(self, args, form: Form, batch, mesh) -> None:
+        learner = learner_of(args, form)
+        self._state = states.create_sharded(
+            learner.network, learner.tx, seed=0, ema=0.0, mesh=mesh, kind="data"
+        )
+        self._batch = sharding.put(batch, mesh)
+        jitted = jax.jit(functools.partial(step.train_step, learner), donate_argnums=0)
+        # Machine code that is not run need not be good; what it needs is decided before.
+        careless = not args.rounds and jax.default_backend() == "cpu"
+        options = {"xla_backend_optimization_level": 0} if careless else {}
+        self._step = jitted.lower(self._state, self._batch).compile(options)
+        self.temp = self._step.memory_analysis().temp_size_in_bytes
+
+    def seconds(self) -> float:
+        start = time.perf_counter()
+        self._state, scalars, _ = self._step(self._state, self._batch)
+        jax.block_until_ready((self._state, scalars))
+        return time.perf_counter() - start
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--arch", default="tiny")
+    parser.add_argument("--size", type=int, default=96, help="side of the frames, pixels")
+    parser.add_argument("--frames", type=int, default=8, help="of a clip")
+    parser.add_argument("--batch_size", type=int, default=32, help="series a step")
+    parser.add_argument("--rounds", type=int, default=3, help="of a step each; 0 = memory alone")
+    parser.add_argument("--bfloat16", action="store_true", help="also in bfloat16 (slow on a CPU)")
+    args = parser.parse_args()
+    batch, mesh = batch_of(args), sharding.make_mesh()
+    print(f"TVRL, {args.arch}, {args.frames} frames of {args.size} px, {args.batch_size} series a "
+          f"step, two views; {mesh.size} x {jax.devices()[0].device_kind}, jax {jax.__version__}\n"
+          "\n| micro-batches | BatchNorm | remat | dtype | temp, MB | |\n|-|-|-|-|-|-|")  # fmt: skip
+    programs = {}
+    with jax.set_mesh(mesh):
+        for form in forms(args):
+            programs[form] = Program(args, form, batch, mesh)
+            report_memory(form, programs)
+        # The first round, in which memory is reserved, does not count.
+        count = args.rounds + 1 if args.rounds else 0
+        taken = [[p.seconds() for p in programs.values()] for _ in range(count)]
+    if taken:
+        report_time(programs, taken[1:])
+
+
+def report_memory(form: Form, programs: dict[Form, Program]) -> None:
+    first, temp = next(iter(programs.values())).temp, programs[form].temp
+    ratio = temp / first
+    print(f"| {' | '.join(map(str, form))} | {temp / 1e6:.0f} | x {ratio:.2f} |", flush=True)
+
+
+def report_time(programs: dict[Form, Program], rounds: list[list[float]]) -> None:
+    print("\n| micro-batches | BatchNorm | remat | dtype | step, s | |\n|-|-|-|-|-|-|")
+    for i, form in enumerate(programs):
+        seconds = statistics.median(taken[i] for taken in rounds)
+        ratio = statistics.median(taken[i] / taken[0] for taken in rounds)
+        print(f"| {' | '.join(map(str, form))} | {seconds:.2f} | x {ratio:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
