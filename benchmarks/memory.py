@@ -116,7 +116,8 @@ def main():
     batch, mesh = batch_of(args), sharding.make_mesh()
     print(f"TVRL, {args.arch}, {args.frames} frames of {args.size} px, {args.batch_size} series a "
           f"step, two views; {mesh.size} x {jax.devices()[0].device_kind}, jax {jax.__version__}\n"
-          "\n| micro-batches | BatchNorm | remat | dtype | temp, MB | |\n|-|-|-|-|-|-|")  # fmt: skip
+          "\n| micro-batches | BatchNorm | remat | dtype | temp, MB | |\n"
+          "|-|-|-|-|-|-|")  # fmt: skip
     programs = {}
     with jax.set_mesh(mesh):
         for form in forms(args):
