@@ -114,10 +114,10 @@ def main():
     parser.add_argument("--bfloat16", action="store_true", help="also in bfloat16 (slow on a CPU)")
     args = parser.parse_args()
     batch, mesh = batch_of(args), sharding.make_mesh()
+    machine = f"{mesh.size} x {jax.devices()[0].device_kind}, jax {jax.__version__}"
     print(f"TVRL, {args.arch}, {args.frames} frames of {args.size} px, {args.batch_size} series a "
-          f"step, two views; {mesh.size} x {jax.devices()[0].device_kind}, jax {jax.__version__}\n"
-          "\n| micro-batches | BatchNorm | remat | dtype | temp, MB | |\n"
-          "|-|-|-|-|-|-|")  # fmt: skip
+          f"step, two views; {machine}\n")  # fmt: skip
+    print("| micro-batches | BatchNorm | remat | dtype | temp, MB | |\n|-|-|-|-|-|-|")
     programs = {}
     with jax.set_mesh(mesh):
         for form in forms(args):
