@@ -155,6 +155,8 @@ def _watch_batches(path: str, stop_at: int, file_limits: dict[int, int]) -> None
                     file.write(json.dumps(row) + "\n")
             if self.step in file_limits:
                 limit = file_limits[self.step] or resource.RLIM_INFINITY
+                if file_limits[self.step]:
+                    _settle()
                 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
             if self.step == stop_at:
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -165,6 +167,14 @@ def _watch_batches(path: str, stop_at: int, file_limits: dict[int, int]) -> None
             self.inner.close()
 
     trainer.train_batches = Logged
+
+
+def _settle() -> None:
+    """Waits for a checkpoint that is on its way to the disk."""
+    (folder,) = [a.split("=", 1)[1] for a in sys.argv if a.startswith("--workdir=")]
+    end = time.monotonic() + 20  # what cannot be written stays as it is
+    while list(Path(folder).glob("checkpoints/*tmp*")) and time.monotonic() < end:
+        time.sleep(0.005)
 
 
 def _break_steps(steps) -> None:
@@ -185,10 +195,9 @@ def _break_steps(steps) -> None:
     step.train_step = broken
 
 
-def _child(argv, output: str, hooks: dict) -> None:
-    file = os.open(output, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+def _child(argv, output: int, hooks: dict) -> None:
     for number in (1, 2):
-        os.dup2(file, number)
+        os.dup2(output, number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.argv = argv
     code = 1
@@ -213,22 +222,31 @@ def _serve() -> None:
     from tvrl_jax import cli, prober, trainer  # noqa: F401
     from tvrl_jax.report import html  # noqa: F401
 
-    codes = {}
+    writers = {}
     for line in sys.stdin:
         request = json.loads(line)
         if "poll" in request:
-            pid = request["poll"]
-            if pid not in codes:
-                done, status = os.waitpid(pid, os.WNOHANG)
-                codes[pid] = os.waitstatus_to_exitcode(status) if done else None
-            answer = codes.get(pid)
-            if answer is None:
-                codes.pop(pid)
+            answer = _poll(request["poll"], writers)
         else:
+            # What is said goes through a pipe: a limit of the child's files must not reach it.
+            output = request.pop("output")
+            with open(output, "wb") as file:
+                writer = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=file)
             answer = os.fork()
             if not answer:
-                _child(**request)
+                _child(output=writer.stdin.fileno(), **request)
+            writer.stdin.close()
+            writers[answer] = writer
         print(json.dumps(answer), flush=True)
+
+
+def _poll(pid: int, writers: dict[int, subprocess.Popen]) -> int | None:
+    done, status = os.waitpid(pid, os.WNOHANG)
+    if not done:
+        return None
+    with contextlib.suppress(subprocess.TimeoutExpired):  # a grandchild may still hold the pipe
+        writers.pop(pid).wait(10)
+    return os.waitstatus_to_exitcode(status)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,7 @@ def test_a_damaged_checkpoint_is_refused_by_the_probe_and_passed_over_by_the_run
     code, said = server.run(
         "probe.py",
         "--config=configs/probe_linear.py",
+        "--config.fractions=(1.0,)",
         f"--checkpoint={folder}",
         f"--workdir={tmp_path / 'probe'}",
     )
@@ -110,7 +111,8 @@ def test_a_full_disk_is_passed_over_when_the_run_is_to_go_on(server, root, refer
     code, said = survival.run(
         server, root, tmp_path / "a", hooks={"file_limits": {6: SMALL, 14: 0}}, **go_on
     )
-    assert code == 0 and said.count("cannot be saved") == 2, said
+    assert code == 0 and "the checkpoint of step 8 cannot be saved" in said, said
+    assert "Traceback" not in said, said
     survival.assert_same_run(reference, tmp_path / "a")
     # There is no going on past the end: the last state must lie somewhere.
     code, said = survival.run(

@@ -22,6 +22,7 @@ def restore_for_reading(folder: str | Path, groups: tuple[str, ...], pick: str) 
     Raises:
       UserError: not a checkpoint folder, no such step, or a damaged checkpoint.
     """
+    whole.hush()
     folder = _checkpoint_folder(Path(folder))
     steps = whole.steps(folder)
     step = _pick(folder, steps, pick)

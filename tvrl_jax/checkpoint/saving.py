@@ -2,6 +2,8 @@
 
 import logging
 import shutil
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from tvrl_jax.errors import UserError, no_room
 from tvrl_jax.peers import ALONE, Alone
 
 LOG = logging.getLogger("tvrl_jax")
+REMOVING = 10.0  # seconds for writers that have not failed yet to come to their end
 PARTIAL = ".orbax-checkpoint-tmp"  # after the step: a checkpoint that is being written
 
 
@@ -46,6 +49,7 @@ class Checkpoints:
                 ]
             ),
         )
+        whole.hush()
         self._set_aside_unrated()
         handlers = {"state": ocp.StandardCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()}
         with whole.quiet():
@@ -112,8 +116,8 @@ class Checkpoints:
         reason = no_room(error)
         if not reason:
             raise error
-        for part in self.folder.glob(f"{step}{PARTIAL}*") if self._peers.index == 0 else ():
-            shutil.rmtree(part, ignore_errors=True)
+        if self._peers.index == 0:
+            _remove(self.folder.glob(f"{step}{PARTIAL}*"))
         with whole.quiet():
             self._manager.reload()
         last = max(self.steps(), default=None)
@@ -222,6 +226,15 @@ class Checkpoints:
                 raise
         finally:
             self._manager.close()
+
+
+def _remove(parts: Iterable[Path]) -> None:
+    """Removes what was left half-written. Other threads may still be at it, but not for long."""
+    end = time.monotonic() + REMOVING
+    for part in parts:
+        while part.exists() and time.monotonic() < end:
+            shutil.rmtree(part, ignore_errors=True)
+            time.sleep(0.01)
 
 
 def _difference(stored: dict[str, Any], wanted: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -123,6 +124,27 @@ def attempt(read: Callable[[], Any], folder: Path):
     except Exception as error:  # Orbax and TensorStore raise many kinds for a damaged file
         first = re.sub(r"<.*?>|\s+", " ", str(error).strip().split("\n")[0])[:120].strip(" :.")
         raise Corrupt(f"its files cannot be read: {type(error).__name__} {first}") from error
+
+
+def hush() -> None:
+    """From now on the echoes of a failed reading or writing are left out, one for each array: they
+    reach an event loop that Orbax has closed, or tasks that it has forgotten."""
+    logging.getLogger("asyncio").addFilter(_is_no_echo)
+    before = sys.unraisablehook
+    if getattr(before, "hushes", False):
+        return
+
+    def hook(unraisable) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    hook.hushes = True
+    sys.unraisablehook = hook
+
+
+def _is_no_echo(record: logging.LogRecord) -> bool:
+    said = record.getMessage()
+    return "never retrieved" not in said or "orbax" not in said
 
 
 @contextmanager
