@@ -8,7 +8,6 @@ import survival
 import tiny
 from forkserver import ForkServer
 
-from tvrl_jax.checkpoint.whole import steps
 from tvrl_jax.errors import UserError
 from tvrl_jax.report.metricslog import FILE, MetricsLog
 
