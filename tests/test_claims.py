@@ -38,6 +38,23 @@ def test_a_packed_file_has_room_for_what_packs_well_and_no_more(tmp_path):
     assert read(str(tmp_path / "a.npz"))[0].frame_THWC.shape == (300, 400, 400, 1)
 
 
+@pytest.mark.parametrize("claimed", [10**400, 10**9000])
+def test_a_claim_of_any_number_of_digits_is_one_sentence(claimed):
+    for check in (claims.check_claim, claims.check_packed):
+        with pytest.raises(UserError, match="claims") as error:
+            check("a", claimed, 100)
+        law.check_sentence(str(error.value))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_frames_beyond_all_number_are_refused(tmp_path, packed):
+    data = dicoms.example("JPEGLSNearLossless_16.dcm" if packed else "MR_small.dcm")
+    frames = b"\x28\x00\x08\x00IS" + struct.pack("<H", 800) + b"9" * 800
+    at = data.index(b"\x28\x00\x10\x00US")
+    (tmp_path / "a.dcm").write_bytes(data[:at] + frames + data[at:])
+    refused(tmp_path / "a.dcm")
+
+
 def test_a_gzipped_volume_of_zeros_is_refused(tmp_path):
     head = bytearray(nibabel.Nifti1Image(np.zeros((4, 4, 1, 1), np.uint8), None).to_bytes()[:352])
     head[40:50] = struct.pack("<5h", 4, 1024, 1024, 1, 300)

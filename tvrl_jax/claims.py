@@ -8,13 +8,14 @@ SMALL = 96 << 20  # bytes
 # Beyond, it may become so many times larger: images of bodies pack 2 to 50 times, and what packs
 # far better is damaged, or made to fill memory.
 RATIO = 100
+SHOWN = 1 << 80  # bytes; a damaged header may claim a number of thousands of digits
 
 
 def check_claim(path: str, claimed: int, available: int) -> None:
     """`claimed` bytes of pixels in the header against the bytes that are there."""
     if claimed > available:
         raise UserError(
-            f"{path} cannot be read: its header claims {claimed:,} bytes of pixels and the file "
+            f"{path} cannot be read: its header claims {min(claimed, SHOWN):,} bytes of pixels and the file "
             f"can hold {available:,}: it is damaged or cut short."
         )
 
@@ -28,7 +29,7 @@ def check_packed(path: str, claimed: int, size: int) -> None:
     """`claimed` bytes, unpacked, against a packed file of `size` bytes."""
     if claimed > room(size):
         raise UserError(
-            f"{path} cannot be read: it claims {_binary(claimed)} and is a file of "
+            f"{path} cannot be read: it claims {_binary(min(claimed, SHOWN))} and is a file of "
             f"{_binary(size)}: it is damaged or made to fill memory; an image that really packs "
             f"more than {RATIO}-fold can be stored unpacked."
         )

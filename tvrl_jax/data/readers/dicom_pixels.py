@@ -1,7 +1,6 @@
 """Stored DICOM values -> frames: decompressed, palette applied, YBR as RGB, MONOCHROME1 inverted,
 rescaled. Integers stay integers unless a rescale slope says otherwise (then float32)."""
 
-import math
 import struct
 import zlib
 
@@ -62,10 +61,11 @@ def _check_size(path: str, header: pydicom.Dataset, count: int) -> None:
         raise UserError(f"{path} states that its frames hold no pixels: remove it.")
     if halved:  # two pixels share their colour
         bits = bits * 2 // 3
+    stored = -(-bits // 8)
     if not packed:
-        check_claim(path, math.ceil(bits / 8), available)
+        check_claim(path, stored, available)
         return
-    check_packed(path, max(math.ceil(bits / 8), 4 * bits // int(header.BitsAllocated)), available)
+    check_packed(path, max(stored, 4 * bits // int(header.BitsAllocated)), available)  # float32
     with reading(path, *BROKEN):
         dicom_stream.check(header, count)
 
