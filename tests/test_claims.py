@@ -38,11 +38,11 @@ def test_a_packed_file_has_room_for_what_packs_well_and_no_more(tmp_path):
     assert read(str(tmp_path / "a.npz"))[0].frame_THWC.shape == (300, 400, 400, 1)
 
 
-@pytest.mark.parametrize("claimed", [10**400, 10**9000])
-def test_a_claim_of_any_number_of_digits_is_one_sentence(claimed):
+@pytest.mark.parametrize("digits", [400, 9000])
+def test_a_claim_of_any_number_of_digits_is_one_sentence(digits):
     for check in (claims.check_claim, claims.check_packed):
         with pytest.raises(UserError, match="claims") as error:
-            check("a", claimed, 100)
+            check("a", 10**digits, 100)
         law.check_sentence(str(error.value))
 
 

@@ -15,8 +15,8 @@ def check_claim(path: str, claimed: int, available: int) -> None:
     """`claimed` bytes of pixels in the header against the bytes that are there."""
     if claimed > available:
         raise UserError(
-            f"{path} cannot be read: its header claims {min(claimed, SHOWN):,} bytes of pixels and the file "
-            f"can hold {available:,}: it is damaged or cut short."
+            f"{path} cannot be read: its header claims {min(claimed, SHOWN):,} bytes of pixels and "
+            f"the file can hold {available:,}: it is damaged or cut short."
         )
 
 

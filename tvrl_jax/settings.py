@@ -125,13 +125,19 @@ def check_sections(
 ) -> None:
     """Raises UserError for a section or key of `template` that `config` lacks (or has besides)."""
     for name, section in template.items():
-        if name in open_sections:
-            continue
+        if name not in config and not (isinstance(section, ConfigDict) and section):
+            shown = (
+                "which may be empty" if isinstance(section, ConfigDict) else f"such as {section!r}"
+            )
+            raise UserError(f"config lacks {name}, {shown}.")
         if not isinstance(section, ConfigDict):
-            _check_type(name, config[name], section)
+            if name not in open_sections:
+                _check_type(name, config[name], section)
             continue
-        if name in config and not isinstance(config[name], ConfigDict):
-            raise UserError(f"config.{name} must be a section with the keys of configs/base.py.")
+        if not isinstance(config.get(name, section), ConfigDict):
+            raise UserError(f"config.{name} must be a section, with the keys of configs/base.py.")
+        if name in open_sections and name in config:
+            continue
         missing = sorted(set(section) - set(config[name])) if name in config else sorted(section)
         if missing:
             raise UserError(

@@ -39,7 +39,8 @@ RETURNS = (
 )
 LINES = (
     "c.data = None", "c.data = 3", "c.model.arch = 7", "c.clips.frames = 'x'", "c.seed = None",
-    "c.nothing = 1", "del c.optim", "del c.model.arch", "c.data.targets = ['y']",
+    "c.nothing = 1", "del c.optim", "del c.model.arch",
+    "c.unlock(); del c.objective", "c.unlock(); del c.seed", "c.data.targets = ['y']",
     "raise SystemExit",
     "raise SystemExit(0)", "1 / 0", "f = lambda: f()\n    f()",
     "c.augment = (1,)", "c.method = 3", "c.method = 'nothing'", "c.unlock(); c.data.root = {}",
