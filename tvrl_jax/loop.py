@@ -123,10 +123,11 @@ def _blank(learner: step.Learner):
 
 def _save(run: Run, state: states.State, done: int, counts: Tally) -> None:
     config = run.learner.config
-    meta = {"config": settings.to_json(config), **counts.meta()}
-    run.checkpoints.save(done, state._asdict(), meta, {"loss": counts.mean()})
+    mean = counts.mean()
     if _is_regular(config, done):
-        counts.losses.clear()
+        counts.losses.clear()  # what is saved is what the run goes on with
+    meta = {"config": settings.to_json(config), **counts.meta()}
+    run.checkpoints.save(done, state._asdict(), meta, {"loss": mean})
 
 
 def _save_samples(run: Run, batch: dict) -> None:

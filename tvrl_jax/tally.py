@@ -22,7 +22,8 @@ class Tally(NamedTuple):
         return sum(self.losses) / len(self.losses) if self.losses else math.inf
 
     def meta(self) -> dict:
-        return {"losses": self.losses, "skipped": self.skipped}
+        """Copies: a checkpoint is written while the run goes on."""
+        return {"losses": list(self.losses), "skipped": list(self.skipped)}
 
 
 def of_meta(meta: dict) -> Tally:

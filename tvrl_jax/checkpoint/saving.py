@@ -1,9 +1,9 @@
 """The checkpoints of a run, as training saves and restores them."""
 
+import contextlib
 import logging
 import shutil
-import time
-from collections.abc import Iterable
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from tvrl_jax.errors import UserError, no_room
 from tvrl_jax.peers import ALONE, Alone
 
 LOG = logging.getLogger("tvrl_jax")
-REMOVING = 10.0  # seconds for writers that have not failed yet to come to their end
+WRITING = 10.0  # seconds for threads that are to fail as well
 PARTIAL = ".orbax-checkpoint-tmp"  # after the step: a checkpoint that is being written
 
 
@@ -37,6 +37,7 @@ class Checkpoints:
     ):
         self.folder, self._on_full, self._peers = Path(folder).absolute(), on_full, peers
         self._saving: int | None = None  # the step that is on its way to the disk
+        self._lost: set[int] = set()  # steps that could not be saved
         options = ocp.CheckpointManagerOptions(
             create=True,
             cleanup_tmp_directories=True,
@@ -68,6 +69,7 @@ class Checkpoints:
         is to go on without: what is said then. The good checkpoints stay.
         """
         self.wait()
+        self._sweep()
         if step in self._manager.all_steps():
             return
         best = {self._best: float(metrics[self._best])}
@@ -116,9 +118,10 @@ class Checkpoints:
         reason = no_room(error)
         if not reason:
             raise error
-        if self._peers.index == 0:
-            _remove(self.folder.glob(f"{step}{PARTIAL}*"))
+        self._lost.add(step)
         with whole.quiet():
+            _await_writers()
+            self._sweep()
             self._manager.reload()
         last = max(self.steps(), default=None)
         sentence = (
@@ -128,6 +131,13 @@ class Checkpoints:
         if self._on_full == "stop" or self._peers.count > 1:
             raise UserError(f"{sentence}: make room, and the same command goes on.") from error
         LOG.error("%s. The run goes on; the next one is tried.", sentence)
+
+    def _sweep(self) -> None:
+        """Removes what was left half-written. What remains is no checkpoint, and the next start
+        removes it."""
+        for step in self._lost if self._peers.index == 0 else ():
+            for part in self.folder.glob(f"{step}{PARTIAL}*"):
+                shutil.rmtree(part, ignore_errors=True)
 
     def restore_newest(self, abstract) -> whole.Restored | None:
         """The newest checkpoint that is whole. A damaged one is named and set aside.
@@ -226,15 +236,15 @@ class Checkpoints:
                 raise
         finally:
             self._manager.close()
+            self._sweep()
 
 
-def _remove(parts: Iterable[Path]) -> None:
-    """Removes what was left half-written. Other threads may still be at it, but not for long."""
-    end = time.monotonic() + REMOVING
-    for part in parts:
-        while part.exists() and time.monotonic() < end:
-            shutil.rmtree(part, ignore_errors=True)
-            time.sleep(0.01)
+def _await_writers() -> None:
+    """Orbax reports the first of its threads that fails; the others are still at work."""
+    for thread in threading.enumerate():
+        if type(thread).__module__.startswith("orbax.") and thread.is_alive():
+            with contextlib.suppress(Exception):  # it raises what it failed of
+                thread.join(WRITING)
 
 
 def _difference(stored: dict[str, Any], wanted: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tvrl_jax.checkpoint import digest
 
-SEAL = "seal"  # in what is saved beside the state: the checksum of the rest of it
+SEAL = "sealed"  # in what is saved beside the state: the checksum of the rest of it
 PARTS = ("state", "meta")  # folders of a checkpoint
 
 
@@ -127,9 +127,11 @@ def attempt(read: Callable[[], Any], folder: Path):
 
 
 def hush() -> None:
-    """From now on the echoes of a failed reading or writing are left out, one for each array: they
-    reach an event loop that Orbax has closed, or tasks that it has forgotten."""
-    logging.getLogger("asyncio").addFilter(_is_no_echo)
+    """From now on the echoes of a failed reading or writing are left out. Each of Orbax's threads
+    prints its own traceback, and each array's that reaches an event loop which Orbax has closed, or
+    a task that it has forgotten. The error itself comes to the caller all the same."""
+    for name in ("asyncio", "absl"):
+        logging.getLogger(name).addFilter(_is_no_echo)
     before = sys.unraisablehook
     if getattr(before, "hushes", False):
         return
@@ -143,8 +145,8 @@ def hush() -> None:
 
 
 def _is_no_echo(record: logging.LogRecord) -> bool:
-    said = record.getMessage()
-    return "never retrieved" not in said or "orbax" not in said
+    forgotten = "never retrieved" in record.getMessage() and "orbax" in record.getMessage()
+    return not forgotten and not (record.exc_info and "orbax" in record.pathname)
 
 
 @contextmanager
