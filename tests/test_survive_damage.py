@@ -39,22 +39,28 @@ def reference(server, root, tmp_path_factory):
     return folder
 
 
-def _largest(folder):
+def _files(folder):
+    """Those of the arrays, the largest first."""
     files = [path for path in (folder / "state").rglob("*") if path.is_file()]
-    return max(files, key=lambda path: path.stat().st_size)
+    return sorted(files, key=lambda path: -path.stat().st_size)
+
+
+def _largest(folder):
+    return _files(folder)[0]
 
 
 def _flip(folder):
     """One bit of a parameter: the probe reads nothing else of the state, nor needs it."""
-    path = _largest(folder)
-    whole = path.read_bytes()
-    for place in range(0, len(whole), len(whole) // 50):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
-        try:
-            restore_for_reading(folder.parent, ("params",), folder.name)
-        except UserError:
-            return
-    raise AssertionError(f"no parameter lies in {path}")
+    for path in _files(folder):
+        whole = path.read_bytes()
+        for place in range(0, len(whole), len(whole) // 20 + 1):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+            try:
+                restore_for_reading(folder.parent, ("params",), folder.name)
+            except UserError:
+                return
+        path.write_bytes(whole)
+    raise AssertionError(f"no parameter lies in {folder}")
 
 
 def _cut(folder):
