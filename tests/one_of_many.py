@@ -51,6 +51,7 @@ def steps_of(method, root: Path, mesh, peers):
     state = states.create_sharded(
         learner.network, DESCENT, seed=0, ema=0.0, mesh=mesh, kind=config.train.sharding
     )
+    state = jax.jit(_widened, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, state))(state)
     batches = train_batches(
         store, split="train", clips=config.clips, views=learner.objective.views,
         batch_size=config.train.batch_size, seed=0, start_step=0,
@@ -62,7 +63,7 @@ def steps_of(method, root: Path, mesh, peers):
     gather = jax.jit(lambda tree: tree, out_shardings=sharding.replicated(mesh))
     for number in range(STEPS):
         rows = next(batches)
-        batch = sharding.put(rows, mesh)
+        batch = sharding.put(_widened(rows), mesh)
         if number == 0:  # the others find what the first has compiled
             peers.first(compiled.lower(state, batch).compile)
         drawn = draw(batch, np.int32(number))
@@ -73,6 +74,12 @@ def steps_of(method, root: Path, mesh, peers):
             kind, _, rest = key.partition("/")
             yield f"{kind}/{config.method}/{number}/{rest}", leaf
     batches.close()
+
+
+def _widened(tree):
+    """float32 -> float64 where that is on."""
+    wide = jax.dtypes.canonicalize_dtype("float64")
+    return jax.tree.map(lambda x: x.astype(wide) if x.dtype == "float32" else x, tree)
 
 
 def _shardings(state: states.State, mesh):
@@ -92,8 +99,10 @@ def main() -> None:
     flags.DEFINE_string("coordinator", None, "")
     flags.DEFINE_integer("num_processes", None, "")
     flags.DEFINE_integer("process_id", None, "")
+    flags.DEFINE_bool("wide", False, "In float64, in which many devices differ by no rounding.")
     given = flags.FLAGS
     _, folder, out = given(sys.argv)
+    jax.config.update("jax_enable_x64", given.wide)
     place = distributed.Place(given.coordinator, given.num_processes, given.process_id)
     with distributed.started(place, start=300, timeout=300) as peers:
         mesh = sharding.make_mesh()
