@@ -1,11 +1,12 @@
 """Several processes of one command on this machine, and none that outlives its test."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,14 +29,7 @@ def free_port() -> int:
 def started(commands: list[list[str]], folder: Path, *, devices: int = 1):
     """Processes that write into folder/said.INDEX; none outlives the context."""
     folder.mkdir(parents=True, exist_ok=True)
-    options = f"--xla_force_host_platform_device_count={devices}"
-    environment = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"{options} --xla_backend_optimization_level=0",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
-        "PYTHONUNBUFFERED": "1",
-    }
-    processes = []
+    environment, processes = _environment(devices), []
     try:
         for index, command in enumerate(commands):
             with (folder / f"said.{index}").open("wb") as file:
@@ -53,6 +47,35 @@ def started(commands: list[list[str]], folder: Path, *, devices: int = 1):
         for process in processes:
             process.kill()
             process.wait()
+
+
+def _environment(devices: int) -> dict[str, str]:
+    options = f"--xla_force_host_platform_device_count={devices}"
+    return os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"{options} --xla_backend_optimization_level=0",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+@contextmanager
+def bash(lines: str):
+    """A shell at work on lines; what it has started ends with the context."""
+    shell = subprocess.Popen(
+        ["bash", "-c", lines],
+        cwd=ROOT,
+        env=_environment(1),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield shell
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGKILL)
 
 
 def wait(processes: list[subprocess.Popen], folder: Path) -> list[Ended]:

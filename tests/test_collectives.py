@@ -16,12 +16,13 @@ from tvrl_jax import state as states
 from tvrl_jax.data import opening
 from tvrl_jax.data.pipeline import train_batches
 from tvrl_jax.learner import find_objective, make_learner
+from tvrl_jax.objectives import contrastive
 
 METHODS = (cvrl, ltn, videomae, csimclr, csimclr_te, tvrl, causal, supervised)
-BATCH, WIDTH, FLOAT = 32, 128, 4
-# What is compared crosses the devices this often, forward and backward, of size B x 128 floats.
-EMBEDDINGS = 16
-SMALL = 64  # floats of a collective that is a sum of scalars: losses, metrics, counts
+BATCH, WIDTH, FRAMES, FLOAT = 32, 128, 8, 4
+# What is compared crosses the devices, forward and back: at most so often B x 128 floats.
+EMBEDDINGS = 8
+SMALL = 2 * BATCH  # floats of sums of scalars, and of one number for each embedding
 COLLECTIVE = re.compile(
     r"= (?P<type>\(.*?\)|\S+) "
     r"(all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(-start)?\("
@@ -33,6 +34,10 @@ class Moved(NamedTuple):
     kind: str
     shape: tuple[int, ...]
     bytes: int
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
 
 
 def collectives(program: str) -> list[Moved]:
@@ -68,17 +73,17 @@ def root(tmp_path_factory):
     return folder
 
 
-def _compiled(method, root, kind: str, **changes):
-    """The text of a method's train step for eight devices, and the shapes of its state."""
+def _compiled(method, root, **changes):
+    """The text of a method's train step for eight devices, its state, and its number of views."""
     config = tiny.shrink(method.get_config(), root)
     config.update_from_flattened_dict(
-        {"train.batch_size": BATCH, "model.head_width": WIDTH, "train.sharding": kind, **changes}
+        {"train.batch_size": BATCH, "model.head_width": WIDTH, "clips.frames": FRAMES, **changes}
     )
     store = opening.open_cohort(config.data)
     learner = make_learner(config, find_objective(config), store)
     mesh = sharding.make_mesh()
     state = states.create_sharded(
-        learner.network, learner.tx, seed=0, ema=0.0, mesh=mesh, kind=kind
+        learner.network, learner.tx, seed=0, ema=0.0, mesh=mesh, kind=config.train.sharding
     )
     rows = next(
         train_batches(
@@ -91,28 +96,63 @@ def _compiled(method, root, kind: str, **changes):
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
     made = jax.jit(partial(step.train_step, learner), out_shardings=(shardings, None, None))
     with jax.set_mesh(mesh):
-        return made.lower(state, sharding.put(rows, mesh)).compile().as_text(), state
+        return (
+            made.lower(state, sharding.put(rows, mesh)).compile().as_text(),
+            state,
+            learner.objective.views,
+        )
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: m.__name__.rpartition(".")[2])
 def test_only_gradients_statistics_and_embeddings_cross_devices(root, method):
-    text, state = _compiled(method, root, "data")
+    """Of a gradient as many sums as the encoder has calls: one a view, which accelerators join."""
+    _check(*_compiled(method, root))
+
+
+def test_spread_parameters_are_gathered_once_and_activations_stay_where_they_are(root):
+    text, state, views = _compiled(
+        tvrl, root, **{"train.sharding": "full", "model.arch": "micro", "model.stem": "patch"}
+    )
+    spread = [p for p in jax.tree.leaves(state.params) if not p.sharding.is_fully_replicated]
+    gathered = Counter(one.size for one in collectives(text) if one.kind == "all-gather")
+    assert spread and all(gathered[size] >= n for size, n in _sizes(spread, times=1).items())
+    _check(text, state, views, gathered=1)
+
+
+def _check(text: str, state, views: int, gathered: int = 0) -> None:
     moved = collectives(text)
     assert moved, "eight devices that exchange nothing do not learn together"
-    # Each view's share of a gradient is summed on its own, some as a matrix of another shape.
-    views = find_objective(method.get_config()).views
-    gradients = Counter(views * [leaf.size for leaf in jax.tree.leaves(state.params)])
-    statistics = Counter(leaf.size for leaf in jax.tree.leaves(state.extra))
+    gradients = _sizes(state.params, times=views + gathered)
+    statistics = _sizes(state.extra, times=4 * views)  # mean and variance, forward and back
     rest = []
     for one in moved:
-        known = next((c for c in (gradients, statistics) if c[math.prod(one.shape)] > 0), None)
-        if known is None:
+        known = next((sizes for sizes in (statistics, gradients) if sizes[one.size] > 0), None)
+        if known:
+            known[one.size] -= 1
+        elif one.size > SMALL:
             rest.append(one)
-        elif known is gradients:
-            known[math.prod(one.shape)] -= 1
-    embeddings = [one for one in rest if math.prod(one.shape) > SMALL]
-    bound = EMBEDDINGS * BATCH * WIDTH * FLOAT
-    assert sum(one.bytes for one in embeddings) <= bound, embeddings
-    # And no single one is as large as the smallest thing that may not travel: a layer's tokens.
-    for one in embeddings:
-        assert one.bytes <= 2 * BATCH * WIDTH * FLOAT, one
+    assert sum(one.bytes for one in rest) <= EMBEDDINGS * BATCH * WIDTH * FLOAT, rest
+    # The features of the frames, the least of all activations, are larger than any of these.
+    assert BATCH * FRAMES * 48 > 2 * BATCH * WIDTH
+    assert max((one.size for one in rest), default=0) <= 2 * BATCH * WIDTH, rest
+
+
+def _sizes(tree, times: int) -> Counter:
+    """How many collectives of so many numbers the leaves of a tree may account for."""
+    return Counter(
+        {k: n * times for k, n in Counter(x.size for x in jax.tree.leaves(tree)).items()}
+    )
+
+
+def test_an_activation_that_crosses_devices_is_noticed(root, monkeypatch):
+    """A program that gathers the features of all frames does not pass."""
+    whole = contrastive.summarise
+
+    def gathering(network, params, feature_BVTD, batch, key):
+        here = jax.sharding.PartitionSpec()
+        feature_BVTD = jax.lax.with_sharding_constraint(feature_BVTD, here)
+        return whole(network, params, feature_BVTD, batch, key)
+
+    monkeypatch.setattr(contrastive, "summarise", gathering)
+    with pytest.raises(AssertionError):
+        test_only_gradients_statistics_and_embeddings_cross_devices(root, cvrl)

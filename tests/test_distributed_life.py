@@ -2,13 +2,15 @@
 
 import json
 import signal
+import sys
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 import tiny
-from processes import run
+from conftest import ROOT
+from processes import PATIENCE_S, bash, free_port, run
 
 from tvrl_jax.checkpoint import restore_for_reading
 from tvrl_jax.peers import LOST
@@ -103,6 +105,24 @@ def test_one_life_on_many_machines_equals_an_undisturbed_one(folder, live):
     assert [e.code for e in both] == [0, 0], both
     assert sum("report: " in e.said for e in both) == 1
     _compare(peace, life)
+
+
+def test_the_lines_for_several_processes_on_one_machine_are_as_the_page_says(folder):
+    page = (ROOT / "docs" / "scaling.md").read_text()
+    block = page.split("## Several processes on one CPU machine")[1].split("```")[1]
+    for written, here in (
+        ("--config=configs/demo.py", f"--config={folder / 'config.py'}"),
+        ("runs/two", str(folder / "two")),
+        ("29400", str(free_port())),
+        (" python ", f" {sys.executable} "),
+    ):
+        assert block.count(written) == 1
+        block = block.replace(written, here)
+    with bash(block) as shell:
+        said = shell.communicate(timeout=PATIENCE_S)[0]
+    assert said.count("report: ") == 1, said
+    rows = [json.loads(line) for line in (folder / "two" / "metrics.jsonl").open()]
+    assert [row["step"] for row in rows] == list(range(STEPS))
 
 
 def _compare(peace: Path, life: Path) -> None:

@@ -79,6 +79,16 @@ def put(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
         return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
 
 
+def gathered(tree):
+    """Parameters as they are used: each whole on every device of `jax.set_mesh`, wherever it rests.
+
+    Left to itself the compiler sends activations to spread weights where those are larger.
+    """
+    if jax.sharding.get_abstract_mesh().empty:
+        return tree
+    return jax.lax.with_sharding_constraint(tree, P())
+
+
 def over_devices(function: Callable, *rows):
     """`function(*rows, axis=...)` on every device with its own rows, leading axis, of the batch.
 

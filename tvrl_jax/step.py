@@ -9,6 +9,7 @@ import optax
 from ml_collections import FrozenConfigDict
 
 from tvrl_jax import metrics as measures
+from tvrl_jax import sharding
 from tvrl_jax.augment import Source, apply, draw
 from tvrl_jax.models.build import Network
 from tvrl_jax.models.pieces import in_pieces
@@ -76,7 +77,7 @@ def _views(learner: Learner, batch: dict, step) -> dict:
 
 def averaged_features(network: Network, state: State, views: dict) -> jax.Array:
     """What the averaged encoder makes of each frame [B, V, T, D], by its running statistics."""
-    params, features = {"encoder": state.ema}, []
+    params, features = {"encoder": sharding.gathered(state.ema)}, []
     for v in range(views["valid_BVT"].shape[1]):
         arrays = (clip_of(views, v), views["valid_BVT"][:, v], packed(views, v))
         feature, _ = network.spatial(params, state.extra, *arrays, train=False, key=None)
@@ -85,7 +86,7 @@ def averaged_features(network: Network, state: State, views: dict) -> jax.Array:
 
 
 def _outcome(learner: Learner, params, state: State, batch: dict):
-    config = learner.config
+    config, params = learner.config, sharding.gathered(params)
     network, views = _network(learner), _views(learner, batch, state.step)
     if config.train.ema_target:
         views["latent_target_BVTD"] = averaged_features(network, state, views)
