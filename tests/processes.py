@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from conftest import ROOT
 
-PATIENCE_S = 1200  # of a test, for a machine that has much else to do
+PATIENCE_S = 400  # of a test, for a machine that has much else to do
 
 
 class Ended(NamedTuple):
@@ -56,6 +56,7 @@ def _environment(devices: int) -> dict[str, str]:
         "XLA_FLAGS": f"{options} --xla_backend_optimization_level=0",
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
         "PYTHONUNBUFFERED": "1",
+        "PYTHONFAULTHANDLER": "1",
     }
 
 
@@ -79,12 +80,19 @@ def bash(lines: str):
 
 
 def wait(processes: list[subprocess.Popen], folder: Path) -> list[Ended]:
-    """How each ended and what it said."""
+    """How each ended and what it said. After PATIENCE_S fails with where each of them stands."""
     deadline = time.monotonic() + PATIENCE_S
-    for process in processes:
-        process.wait(max(deadline - time.monotonic(), 0.1))
+    while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    hanging = [index for index, process in enumerate(processes) if process.poll() is None]
+    for index in hanging:
+        processes[index].send_signal(signal.SIGABRT)  # faulthandler writes every thread's stack
+    codes = [process.wait() for process in processes]
     said = [(folder / f"said.{i}").read_text() for i in range(len(processes))]
-    return [Ended(p.returncode, text) for p, text in zip(processes, said, strict=True)]
+    ended = [Ended(code, text) for code, text in zip(codes, said, strict=True)]
+    report = "\n\n".join(f"== {i}: exit code {e.code}\n{e.said}" for i, e in enumerate(ended))
+    assert not hanging, f"{hanging} did not end within {PATIENCE_S} s\n{report}"
+    return ended
 
 
 def of_many(command: list[str], count: int) -> list[list[str]]:
