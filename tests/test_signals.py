@@ -44,7 +44,7 @@ def _run(grace: float, body: str, *numbers: int) -> tuple[int, str, str]:
         for number in numbers:
             process.send_signal(number)
             said = process.stdout.readline()  # in between, or the two would be one
-        # What readline has read ahead would be lost to `communicate`. Errors are few and fit a pipe.
+        # `communicate` would lose what readline has read ahead. Errors are few and fit a pipe.
         out = process.stdout.read()
         return process.wait(), said + out, process.stderr.read()
     finally:
