@@ -9,7 +9,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-from tvrl_jax.distributed import Place, complete, refuse_several
+from tvrl_jax.distributed import Place, complete, refuse_several, welcome
 from tvrl_jax.errors import UserError
 from tvrl_jax.peers import Alone, Star
 
@@ -152,6 +152,23 @@ time.sleep(100)
 """
     for code, said in _run(tmp_path, body, timeout=5, stopped=2):
         assert code == 1 and "process 2 of 4 (machine 2) has not been heard of for 5 s" in said
+
+
+def test_what_a_quick_process_says_after_its_name_is_not_lost():
+    """And whoever else finds the port does no harm."""
+    hello = b'{"index": 1, "name": "quick", "token": "t"}\n'
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        callers = [socket.create_connection(server.getsockname()) for _ in range(5)]
+        for caller, said in zip(callers, (b"[]\n", b"\xff\n", b"x" * 5000, b""), strict=False):
+            caller.sendall(said)
+        callers[3].close()
+        callers[4].sendall(hello + b'{"turn": 1, "value": 7}\n')
+        connections, names = welcome(server, count=2, token="t", start=60)
+        assert names == {1: "quick"}
+        star = Star(0, 2, connections, names, 60)
+        total = star.agree(3, sum)
+        callers[4].sendall(b'{"bye": true}\n')  # a star ends its process for a lost one
+        assert total == 10 and b'"result": 10' in callers[4].recv(100)
 
 
 def test_one_alone_agrees_with_itself():

@@ -161,7 +161,7 @@ def _meet(coordinator: str | None, start: float, timeout: float) -> Star:
             token = secrets.token_hex(8)
             port, at = server.getsockname()[1], _addresses(coordinator)
             _broadcast({"at": at, "port": port, "token": token, "name": name()})
-            connections, names = _welcome(server, count, token, start)
+            connections, names = welcome(server, count, token, start)
     else:
         note = _broadcast({})
         connections, names = {0: _call(note, index, start)}, {0: note["name"]}
@@ -186,7 +186,7 @@ def _broadcast(note: dict) -> dict:
     return json.loads(bytes(np.asarray(multihost_utils.broadcast_one_to_all(padded))))
 
 
-def _welcome(server: socket.socket, count: int, token: str, start: float):
+def welcome(server: socket.socket, count: int, token: str, start: float):
     """Connections and names of all others, by index."""
     connections, names, deadline = {}, {}, time.monotonic() + start
     while len(connections) < count - 1:
@@ -194,7 +194,7 @@ def _welcome(server: socket.socket, count: int, token: str, start: float):
         try:
             connection = server.accept()[0]
             connection.settimeout(5)
-            hello = json.loads(connection.makefile().readline(NOTE))
+            hello = json.loads(_line(connection))
         except TimeoutError:
             missing = sorted(set(range(1, count)) - set(connections))
             raise UserError(
@@ -203,10 +203,18 @@ def _welcome(server: socket.socket, count: int, token: str, start: float):
             ) from None
         except (OSError, ValueError):
             continue  # a stranger
-        if hello.get("token") == token:
+        if isinstance(hello, dict) and hello.get("token") == token:
             connection.settimeout(None)
             connections[hello["index"]], names[hello["index"]] = connection, hello["name"]
     return connections, names
+
+
+def _line(connection: socket.socket) -> bytes:
+    """The first line, and nothing of what follows: a quick process has more to say by then."""
+    line = b""
+    while not line.endswith(b"\n") and len(line) < NOTE:
+        line += connection.recv(1) or b"\n"
+    return line
 
 
 def _call(note: dict, index: int, start: float) -> socket.socket:
