@@ -1,5 +1,6 @@
 """Each alarm is raised by what it is for, and by nothing less."""
 
+import shutil
 from types import SimpleNamespace
 
 import jax
@@ -9,7 +10,7 @@ from scipy.stats import binom
 
 from configs import base, probe_knn, probe_temporal, tvrl
 from tests import tiny
-from tvrl_jax import prober, settings, trainer
+from tvrl_jax import prober, roster, settings, trainer
 from tvrl_jax.checkpoint import Checkpoints
 from tvrl_jax.data import opening
 from tvrl_jax.probing import leak
@@ -157,6 +158,22 @@ def test_a_cohort_that_is_gone_cannot_be_checked_and_that_is_said(pretrained, tm
         moved.root = str(root)
         other = opening.open_cohort(moved)
         assert leak.find(data, moved, other).shared == shared
+
+
+def test_a_split_that_was_changed_since_pretraining_hides_no_patient(pretrained, tmp_path, capsys):
+    folder, config = pretrained
+    shutil.copytree(folder / "run", tmp_path / "run")
+    roster.write(tmp_path / "run", opening.open_cohort(config.data))
+    table = folder / "cohort" / "cohort.csv"
+    before = table.read_text()
+    table.write_text(before.replace("s00,s00.npy,train", "s00,s00.npy,test"))
+    changes = {"fractions": (1.0,), "seeds": 1}
+    try:
+        _probe((tmp_path, config), tmp_path / "probe", probe_knn.get_config(), **changes)
+    finally:
+        table.write_text(before)
+    printed = capsys.readouterr().out
+    assert 'Patient "s00" of the 7 test patients trained the encoder too' in printed
 
 
 def test_the_probe_of_time_ends_with_what_was_checked(pretrained, tmp_path, capsys):

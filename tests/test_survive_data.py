@@ -90,6 +90,8 @@ def test_a_run_keeps_the_list_that_it_began_with(root, tmp_path):
     assert again.targets(("radius",))[1] == whole.targets(("radius",))[2]
     ((row, path, reason),) = json.loads((folder / roster.FILE).read_text())["skipped"]
     assert row == 3 and path.endswith("s01.npy") and "does not exist" in reason
+    trained = {info.subject for info in whole.series if info.split == "train"}
+    assert roster.trained(folder) == trained and "s01" in trained  # it was learned from
 
 
 def test_rows_that_are_added_wait_for_another_run(root, tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from tvrl_jax import run_folder, settings
+from tvrl_jax import roster, run_folder, settings
 from tvrl_jax import state as states
 from tvrl_jax.checkpoint import Restored, restore_for_reading
 from tvrl_jax.data import opening
@@ -60,13 +60,14 @@ def probe(
     if pretraining.model.time_embedding and data.on_equal_times == "stop":
         store.require_times()
     encoder = restore_encoder(restored, pretraining)
+    learnt = roster.trained(_run_folder(Path(checkpoint)))
     plan = temporal.plan if config.kind == "temporal" else suite.plan
     plan(encoder, store, config, LOG.info)  # what is wrong is said before anything is written
     LOG.info("probing step %d of %s", restored.step, checkpoint)
     folder = run_folder.prepare(workdir, record, name)
     checks = []
     if config.kind != "supervised":  # which learns nothing from pretraining
-        checks.append(alarms.leak(*leak.find(pretraining.data, data, store)))
+        checks.append(alarms.leak(*leak.find(pretraining.data, data, store, learnt)))
     if config.kind == "temporal":
         results = temporal.run(encoder, restore_trained(restored, store), store, config, folder)
         checks += alarms.encoder_checks(results.findings)
@@ -74,6 +75,10 @@ def probe(
         results = suite.run(encoder, store, config, folder)
     alarms.save(folder, config.kind, checks)
     _write(folder, Path(checkpoint), results, base)
+
+
+def _run_folder(checkpoint: Path) -> Path:
+    return checkpoint.parent if checkpoint.name == "checkpoints" else checkpoint
 
 
 def merge_data(pretrained: ConfigDict, wanted: ConfigDict) -> ConfigDict:

@@ -59,9 +59,11 @@ def _restrict(folder: Path, store: Store, frames_of: dict[str, int], may_shrink:
 
 def write(folder: Path, store: Store) -> None:
     """The list as the run goes on with it. Atomic."""
+    now = {info.subject for info in store.series if info.split == "train"}
     content = {
         "series": [[info.id, info.frames] for info in store.series],
         "skipped": [list(one) for one in _skipped(folder, store)],
+        "trained": sorted(trained(folder) | now),
     }
     partial = folder / f".{FILE}.part"
     partial.write_text(json.dumps(content, indent=0) + "\n")
@@ -75,19 +77,29 @@ def _skipped(folder: Path, store: Store) -> list[Sequence]:
     return sorted(known | {tuple(one) for one in store.skipped})
 
 
+def trained(folder: Path) -> set[str]:
+    """The patients that the run learned from, whatever became of the table since; none where its
+    list does not tell."""
+    before = read(folder)
+    return set(before.get("trained", ())) if before else set()
+
+
 def read(folder: Path) -> dict | None:
     """What `write` wrote; None for a run that has no checkpoint yet, or is older than lists are."""
     if not run_folder.is_begun(folder):
         return None
     try:
-        return json.loads((folder / FILE).read_text())
+        found = json.loads((folder / FILE).read_text())
     except FileNotFoundError:
         return None
     except ValueError:
+        found = None
+    if not isinstance(found, dict):
         raise UserError(
             f"{folder / FILE} is not the list of series that a run wrote; remove it to go on with "
             "the series that are there now."
-        ) from None
+        )
+    return found
 
 
 def _digest(store: Store) -> str:

@@ -1,5 +1,6 @@
 """Patients whom the encoder was pretrained on and who are tested now."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from tvrl_jax.data.cohort import load_cohort
@@ -12,14 +13,18 @@ class Leak(NamedTuple):
     unknown: str  # why pretraining's patients are not known; "" = they are
 
 
-def find(pretraining_data, data, store) -> Leak:
-    """Compares names: pretraining's train split with the test split of `store`.
+def find(pretraining_data, data, store, written: Collection[str] = ()) -> Leak:
+    """Compares names: the patients of pretraining with the test split of `store`.
 
-    data: the section that `store` was opened with. Where it is that of pretraining, the store knows
-    both splits; else pretraining's table is read again, without its images.
+    written: whom the run says that it learned from; the table may have changed since. Without,
+    they are those of pretraining's train split now. data: the section that `store` was opened
+    with. Where it is that of pretraining, the store knows both splits; else pretraining's table is
+    read again, without its images.
     """
     test = _names(store.series, "test")
-    if data == pretraining_data:
+    if written:
+        train, unknown = set(written), ""
+    elif data == pretraining_data:
         train, unknown = _names(store.series, "train"), ""
     else:
         train, unknown = _pretrained(pretraining_data)
