@@ -144,9 +144,12 @@ def test_padding_changes_neither_loss_nor_gradient(method):
 @pytest.mark.parametrize("method", [rule for rule in RULES if rule != "videomae"])
 def test_packed_frames_give_the_padded_loss_gradient_and_statistics(method):
     batch = batch_of(OBJECTIVES[method].views)
+    batch["valid_BVT"][2, 0, 2:] = False
     batch["valid_BVT"][3, -1, 1:] = False  # views need not be of one length
     packing = Packing(groups=2, capacities=4)
     length = capacity(batch["valid_BVT"], packing)
+    assert length < ROWS // packing.groups * FRAMES  # some padding is left out, some is filled in
+    assert batch["valid_BVT"].sum() < 2 * length * batch["valid_BVT"].shape[1]
     packed = batch | {"packed_GVC": places(batch["valid_BVT"], packing.groups, length)}
     (grads, outcome), (grads_packed, outcome_packed) = run(method, batch), run(method, packed)
     np.testing.assert_allclose(outcome.loss, outcome_packed.loss, rtol=1e-5)
