@@ -67,6 +67,12 @@ def test_units_of_the_columns_are_converted(load):
     assert [r.sources[0].times for r in cohort.records] == [(0, 0.5, 1.5), (0, 0.25, 0.6)]
     years = times.convert([365.25, 0], "days", "years")
     np.testing.assert_allclose(years, [1, 0])
+    text = "subject,path,month\n1,a.npy,-6\n1,b.npy,18\n"
+    months = dict(columns_time="month", column_unit="months")
+    ((first, second),) = [r.sources for r in load(text, **months, time_unit="years").records]
+    np.testing.assert_allclose([first.time, second.time], [-0.5, 1.5])
+    (record,) = load(text, **months, time_unit="days").records
+    np.testing.assert_allclose(record.sources[1].time, 18 * 365.25 / 12)
 
 
 def test_templates_make_paths_and_times(load):
