@@ -130,6 +130,7 @@ def test_radiographs_are_dated_visits(opened, real_data_dir):
         assert info.time_T.tolist() == sorted(days[info.subject])
     assert any(np.any(np.diff(info.time_T) == 0) for info in store.series)  # same-day ties
     assert store.time_unit == "days" and len(store.series) == 28
+    assert max(info.frames for info in store.series) == 22
 
 
 def test_ties_keep_the_order_of_the_table(opened, real_data_dir):

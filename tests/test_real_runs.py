@@ -64,7 +64,7 @@ def test_real_cohort_pretrains(preset, real_data_dir, tmp_path):
 
 
 def test_dated_radiographs_are_probed(real_data_dir, tmp_path):
-    """Gaps of 0 to 40 days, days before the first one counted, up to 22 visits."""
+    """Gaps of 0 to 10 days, several images of one day, up to 22 visits."""
     folder = tmp_path / "run"
     trainer.train(_nano("hannover_cxr", real_data_dir / "hannover_cxr", tmp_path / "s"), folder)
     config = probe_linear.get_config()

@@ -140,6 +140,42 @@ def test_a_missing_visit_is_named_or_left_out_and_counted(root):
     ]
 
 
+RADIOGRAPHS = {  # patient -> days, in the order of the table
+    "long": [*range(41, 59), 40, 0, -12, -12],
+    "short": [31, -9, -9],  # a gap of 40 days
+    "tie": [-1, -1],
+}
+
+
+def test_the_preset_of_radiographs_takes_ties_negative_days_long_gaps_and_22_visits(tmp_path):
+    """The published table has all of them, the part of it that other tests read not all."""
+    image = np.arange(tiny.SIZE**2, dtype=np.uint8).reshape(tiny.SIZE, -1)
+    rows = []
+    for patient, days in RADIOGRAPHS.items():
+        for k, day in enumerate(days):
+            rows.append(dict(patient_id=patient, image=f"{patient}{k}.png", day=day, sex="f"))
+            Image.fromarray(image).save(tmp_path / rows[-1]["image"])
+    pd.DataFrame(rows).to_csv(tmp_path / "images.csv", index=False)
+    config = tvrl.get_config("hannover_cxr")
+    config.data.update(root=str(tmp_path), store=str(tmp_path / "store"), image_size=tiny.SIZE)
+    config.data.split_fractions = (1.0, 0.0, 0.0)
+    store = opening.open_cohort(config.data)
+    batches = train_batches(
+        store, split="train", clips=config.clips, views=2, batch_size=3, seed=0, start_step=0,
+        process_index=0, process_count=1, threads=1, workers=0,
+    )  # fmt: skip
+    batch = next(batches)
+    batches.close()
+    seen = {}
+    for k, i in enumerate(batch["series_B"]):
+        seen[store.series[i].subject] = batch["time_BVT"][k, 0][batch["valid_BVT"][k, 0]].tolist()
+    newest = {
+        patient: sorted(days)[-config.clips.frames :] for patient, days in RADIOGRAPHS.items()
+    }
+    assert len(RADIOGRAPHS["long"]) == 22 > config.clips.frames
+    assert seen == {patient: [d - days[0] for d in days] for patient, days in newest.items()}
+
+
 @pytest.mark.parametrize("method", [tvrl, ltn])
 def test_a_method_that_needs_time_refuses_a_series_without_any(root, tmp_path, method):
     config = tiny.shrink(method.get_config(), root)
