@@ -77,6 +77,19 @@ def test_visits_are_sorted_by_day_and_ties_keep_the_tables_order(root):
     }
 
 
+def test_target_and_outcome_are_those_of_the_newest_visit(root):
+    """Of the newest day, not of the last line; of two images of one day, the later line's."""
+    table = pd.read_csv(root / "visits.csv")
+    columns = dict(va=np.arange(9) + 50, dead=np.arange(9) % 2, after=np.arange(9) / 2)
+    table.assign(**columns).to_csv(root / "visits.csv", index=False)
+    outcome = {"data.columns.event": "dead", "data.columns.duration": "after"}
+    store = opening.open_cohort(settings(root, **outcome))
+    newest = [0, 3, 6, 8]  # place in VISITS for a/OD, a/OS, b/OD, c/OD
+    assert store.targets(("va",))[:, 0].tolist() == columns["va"][newest].tolist()
+    expected = np.stack([columns["dead"], columns["after"]], axis=1)[newest]
+    assert store.outcomes().tolist() == expected.tolist()
+
+
 def test_days_become_years_exactly(root):
     data = settings(root, **{"data.time_unit": "years", "data.column_unit": "days"})
     store = opening.open_cohort(data)
