@@ -14,11 +14,11 @@ from ml_collections import FrozenConfigDict
 from configs import base, csimclr_te, probe_temporal, tvrl
 from tests import probe_network, tiny
 from tests.fake_store import FakeSeries, FakeStore
-from tvrl_jax import step
+from tvrl_jax import metrics, step
 from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
 from tvrl_jax.objectives import OBJECTIVES
-from tvrl_jax.probing import stats, suite
+from tvrl_jax.probing import features, stats, suite, windows
 from tvrl_jax.probing.features import Encoder
 from tvrl_jax.probing.tasks import Task
 from tvrl_jax.probing.temporal import (
@@ -574,6 +574,36 @@ def test_rows_arrays_and_pictures_of_the_whole_probe(encoder, store, config, tmp
     assert "Results on the test patients" not in page  # which would mark the largest as the best
     printed = report.printed(report.rows_of(tables.read_results(tmp_path / "results.csv")))
     assert "R2, drop when times blank" in printed and "untrained encoder" in printed
+
+
+def test_rows_are_measured_on_the_features_and_patients_of_the_test(
+    encoder, store, config, tmp_path
+):
+    """Each measure is held to a loop elsewhere; here, that it is given what it should be."""
+    config.baselines, config.temporal.windows = (), 99
+    results = temporal.run(encoder, None, store, config, tmp_path, quiet)
+    value = {(row["task"], row["metric"]): row["value"] for row in results.rows}
+    series = store.split("test")
+    settings = features.window_settings(encoder.config, config.features)
+    sight = look(
+        encoder, store, series, settings=settings, batch_size=32, folder=str(tmp_path), name="",
+        say=quiet,
+    )  # fmt: skip
+    table = windows.cut(store, series, **settings)
+    cls_WD, _ = over_time(sight, table)
+    rank = metrics.effective_rank(windows.mean(table, cls_WD, len(series)))
+    assert value["features", "effective_rank"] == pytest.approx(float(rank), rel=1e-4)
+    patient_N = np.array([store.series[i].subject for i in series])
+    found = cosine.cosines(cls_WD, table.series_W, patient_N)
+    for name, expected_N in found._asdict().items():
+        assert value["cosine", name] == pytest.approx(expected_N.mean(), abs=1e-5), name
+    reversed_WD, _ = over_time(sight, changes.change(table, "reversed", scale=1.0, seed=0))
+    moved_W = 1 - (cosine.unit(cls_WD) * cosine.unit(reversed_WD)).sum(1)
+    share = moved_W.mean() / (1 - found.other_patients.mean())
+    assert value["reversed", "cls_change"] == pytest.approx(share, rel=0.02)
+    others = ~np.eye(len(series), dtype=bool)
+    hit_N, _ = shortcuts.retrieve(sight.cls_ND, sight.cls_ND, patient_N, patient_N, others)
+    assert value["patient identity, another series", "top1"] == pytest.approx(hit_N.mean())
 
 
 def test_the_same_probe_again_gives_the_same_numbers(encoder, store, config, tmp_path):
