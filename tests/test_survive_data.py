@@ -107,6 +107,26 @@ def test_rows_that_are_added_wait_for_another_run(root, tmp_path):
     assert _ids(roster.hold(folder, more, may_shrink=False)) == _ids(more)
 
 
+@pytest.mark.parametrize(
+    ("patient", "words"),
+    [
+        ("s01", "in the test split now.* learned from"),
+        ("s03", "in the train split now.* has not learned"),
+    ],
+)
+def test_a_patient_of_another_split_than_before_stops_the_run(root, tmp_path, patient, words):
+    folder = _begun(tmp_path / "run", _store(root))
+    table, row = (root / "cohort.csv").read_text(), f"{patient},{patient}.npy,"
+    for old, new in (("train", "test"), ("test", "train")):
+        if row + old in table:
+            (root / "cohort.csv").write_text(table.replace(row + old, row + new))
+    with pytest.raises(UserError, match=f'patient "{patient}" .*{words}'):
+        roster.hold(folder, _store(root), may_shrink=True)
+    held = roster.hold(folder, _store(root), may_shrink=True, may_move=True)
+    roster.write(folder, held)
+    assert {"s00", "s01"} <= roster.trained(folder) and len(held.series) == 24
+
+
 def test_a_series_of_another_length_is_another_series(root, tmp_path):
     folder = _begun(tmp_path / "run", _store(root))
     np.save(root / "s04.npy", np.load(root / "s04.npy")[:7])

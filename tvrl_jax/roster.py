@@ -21,15 +21,25 @@ FILE = "roster.json"
 LOG = logging.getLogger("tvrl_jax")
 
 
-def hold(folder: Path, store: Store, *, may_shrink: bool, peers: Alone = ALONE) -> Store:
+def hold(
+    folder: Path,
+    store: Store,
+    *,
+    may_shrink: bool,
+    may_move: bool = False,
+    peers: Alone = ALONE,
+) -> Store:
     """The part of the cohort that the run in `folder` began with. Writes nothing.
 
     Raises UserError where a series of it is missing, or has another number of frames, unless the
-    run `may_shrink`; and where processes do not see the same series.
+    run `may_shrink`; where a patient went into the training split or out of it, unless one
+    `may_move`; and where processes do not see the same series.
     """
     began = read(folder)
     if began:
         store = _restrict(folder, store, dict(map(tuple, began["series"])), may_shrink)
+        if not may_move:
+            _check_split(folder, store)
     if not peers.agree(_digest(store), lambda found: len(set(found)) == 1):
         raise UserError(
             f"{store.where}: the processes of this run do not see the same series: some host "
@@ -55,6 +65,19 @@ def _restrict(folder: Path, store: Store, frames_of: dict[str, int], may_shrink:
     if more:
         LOG.warning("%d series are left out: the run began without them", more)
     return store.only(kept) if more else store
+
+
+def _check_split(folder: Path, store: Store) -> None:
+    learnt = trained(folder)
+    moved = [i for i in store.series if (i.split == "train") != (i.subject in learnt)]
+    if learnt and moved:
+        one = moved[0]
+        verb = "learned" if one.subject in learnt else "has not learned"
+        raise UserError(
+            f'{store.where}, row {one.row}: patient "{one.subject}" is in the {one.split} split '
+            f"now, and the run in {folder} {verb} from this patient; restore the split, name "
+            "another --workdir, or say --resume to go on all the same."
+        )
 
 
 def write(folder: Path, store: Store) -> None:

@@ -65,7 +65,7 @@ def _train(
 ) -> None:
     store = peers.first(lambda: opening.open_cohort(config.data))
     may_shrink = resume or config.data.on_bad == "skip"
-    store = roster.hold(folder, store, may_shrink=may_shrink, peers=peers)
+    store = roster.hold(folder, store, may_shrink=may_shrink, may_move=resume, peers=peers)
     agreement.check_cohort(config, objective, store)
     learner = make_learner(config, objective, store)
     with Interruption(config.train.grace, peers) as interruption:
