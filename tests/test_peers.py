@@ -9,6 +9,7 @@ import sys
 import pytest
 from conftest import ROOT
 
+from tvrl_jax import distributed
 from tvrl_jax.distributed import Place, complete, refuse_several, welcome
 from tvrl_jax.errors import UserError
 from tvrl_jax.peers import Alone, Star
@@ -169,6 +170,16 @@ def test_what_a_quick_process_says_after_its_name_is_not_lost():
         total = star.agree(3, sum)
         callers[4].sendall(b'{"bye": true}\n')  # a star ends its process for a lost one
         assert total == 10 and b'"result": 10' in callers[4].recv(100)
+
+
+def test_a_stranger_that_says_nothing_does_not_end_the_run(monkeypatch):
+    monkeypatch.setattr(distributed, "HELLO", 0.2)
+    hello = b'{"index": 1, "name": "late", "token": "t"}\n'
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        silent, other = (socket.create_connection(server.getsockname()) for _ in range(2))
+        other.sendall(hello)
+        assert welcome(server, count=2, token="t", start=60)[1] == {1: "late"}
+        silent.close(), other.close()
 
 
 def test_one_alone_agrees_with_itself():
