@@ -75,7 +75,7 @@ def test_in_float32_many_devices_differ_by_rounding(learnt):
             assert gap <= ROUNDING[kind] * (1 if number == 0 else 10), (name, gap)
 
 
-@pytest.mark.parametrize("topology", ["2 x 4", "4 x 1"])
+@pytest.mark.parametrize("topology", ["1 x 8", "2 x 4", "4 x 1"])
 def test_each_process_reads_its_rows_of_the_batch_and_no_other(learnt, topology):
     """The rows read, in their order, and the same rows augmented."""
     (one,) = learnt("1 x 1", "--wide")
