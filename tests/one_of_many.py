@@ -26,9 +26,7 @@ from tvrl_jax.learner import find_objective, make_learner
 
 METHODS = (cvrl, ltn, videomae, csimclr, csimclr_te, tvrl, causal, supervised)
 STEPS = 2
-sharding.MIN_SHARDED_SIZE = (
-    2**10
-)  # of nano's arrays none is larger than 2**14: all would stay whole
+sharding.MIN_SHARDED_SIZE = 2**10  # no array of nano has 2**14 numbers: all would stay whole
 
 
 def configure(method, root: Path):

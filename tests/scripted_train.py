@@ -19,9 +19,7 @@ from absl import flags
 from tvrl_jax import sharding, trainer
 
 WHOLE = trainer.train_batches
-sharding.MIN_SHARDED_SIZE = (
-    2**10
-)  # of nano's arrays none is larger than 2**14: all would stay whole
+sharding.MIN_SHARDED_SIZE = 2**10  # no array of nano has 2**14 numbers: all would stay whole
 
 
 def _happen(what: str) -> None:

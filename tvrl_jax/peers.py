@@ -199,7 +199,7 @@ class Star(Alone):
                 self._miss(beat)
 
     def _beat(self) -> None:
-        """A sign of life. Never waits: for one that takes no more, the others would be forgotten."""
+        """A sign of life. Waits for none that takes no more: the others would be forgotten."""
         for other, connection in self._connections.items():
             takes = select.poll()
             takes.register(connection, select.POLLOUT)
