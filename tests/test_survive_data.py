@@ -113,6 +113,20 @@ def test_a_series_of_another_length_is_another_series(root, tmp_path):
         roster.hold(folder, _store(root), may_shrink=False)
 
 
+@pytest.mark.parametrize(
+    "content",
+    ["", "[1]", "{}", "null", '{"series": 3, "skipped": []}', "[" * 10_000, "\udcff",
+     '{"series": [["a", "b"]], "skipped": []}', '{"series": [], "skipped": [[1, "x"]]}',
+     '{"series": [], "skipped": [[null, "x", "y"]]}'],
+)  # fmt: skip
+def test_a_list_that_was_damaged_is_named(root, tmp_path, content):
+    store = _store(root)
+    folder = _begun(tmp_path / "run", store)
+    (folder / roster.FILE).write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(UserError, match="is not the list of series that a run wrote"):
+        roster.hold(folder, store, may_shrink=True)
+
+
 class _Beside(Alone):
     """One of two processes. The other one says `other`, or what this one says."""
 

@@ -80,14 +80,24 @@ def read(folder: Path) -> dict | None:
     if not run_folder.is_begun(folder):
         return None
     try:
-        return json.loads((folder / FILE).read_text())
+        content = json.loads((folder / FILE).read_text())
+        _check(content["series"], (str, int))
+        _check(content["skipped"], (int, str, str))
+        return content
     except FileNotFoundError:
         return None
-    except ValueError:
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise UserError(
             f"{folder / FILE} is not the list of series that a run wrote; remove it to go on with "
             "the series that are there now."
         ) from None
+
+
+def _check(rows: list[list], kinds: tuple[type, ...]) -> None:
+    """Raises ValueError or TypeError unless each row holds values of these kinds."""
+    for row in rows:
+        if any(type(value) is not kind for value, kind in zip(row, kinds, strict=True)):
+            raise ValueError(row)
 
 
 def _digest(store: Store) -> str:
