@@ -113,6 +113,7 @@ def _prepare(
     stop_at: int = -1,
     file_limits: dict[str, int] | None = None,
     report: bool = False,
+    pack_pause: float = 0.0,
 ) -> None:
     """What the tests look at, and what they break.
 
@@ -123,7 +124,10 @@ def _prepare(
       file_limits: step -> bytes that a file may have from then on (0 = any number); writing
         beyond fails as on a full disk.
       report: whether to draw report.html at the end, which takes as long as a short run.
+      pack_pause: seconds that packing an image takes longer.
     """
+    if pack_pause:
+        _pack_slowly(pack_pause)
     if order or stop_at >= 0 or file_limits:
         _watch_batches(order, stop_at, {int(k): v for k, v in (file_limits or {}).items()})
     if nan_at:
@@ -132,6 +136,18 @@ def _prepare(
         from tvrl_jax.report import html
 
         html.build_report = lambda *args: "not drawn"
+
+
+def _pack_slowly(pause: float) -> None:
+    from tvrl_jax.data import packed
+
+    whole = packed.write
+
+    def write(*args):
+        whole(*args)
+        time.sleep(pause)
+
+    packed.write = write
 
 
 def _watch_batches(path: str, stop_at: int, file_limits: dict[int, int]) -> None:

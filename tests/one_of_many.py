@@ -26,6 +26,7 @@ from tvrl_jax.learner import find_objective, make_learner
 
 METHODS = (cvrl, ltn, videomae, csimclr, csimclr_te, tvrl, causal, supervised)
 STEPS = 2
+sharding.MIN_SHARDED_SIZE = 2**10  # no array of nano has 2**14 numbers: all would stay whole
 
 
 def configure(method, root: Path):
@@ -52,6 +53,8 @@ def steps_of(method, root: Path, mesh, peers):
         learner.network, DESCENT, seed=0, ema=0.0, mesh=mesh, kind=config.train.sharding
     )
     state = jax.jit(_widened, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, state))(state)
+    if config.train.sharding == "full" and mesh.size > 1:
+        assert sum(not leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state)) > 20
     batches = train_batches(
         store, split="train", clips=config.clips, views=learner.objective.views,
         batch_size=config.train.batch_size, seed=0, start_step=0,

@@ -16,9 +16,10 @@ from pathlib import Path
 import jax
 from absl import flags
 
-from tvrl_jax import trainer
+from tvrl_jax import sharding, trainer
 
 WHOLE = trainer.train_batches
+sharding.MIN_SHARDED_SIZE = 2**10  # no array of nano has 2**14 numbers: all would stay whole
 
 
 def _happen(what: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tvrl_jax.checkpoint import Checkpoints, restore_for_reading
 from tvrl_jax.errors import UserError
+from tvrl_jax.peers import Alone
 
 
 def _tree(seed: int) -> dict:
@@ -69,6 +70,23 @@ def test_flipped_bit_is_noticed_and_the_previous_one_used(tmp_path):
     _equal(restored.tree, _tree(1))
     assert (tmp_path / "damaged" / "checkpoints-2").is_dir()
     assert restore_for_reading(tmp_path, ("params",), "newest").step == 2
+
+
+def test_processes_that_see_other_checkpoints_do_not_go_on(tmp_path):
+    """One would restore step 2 and the other step 1, and each would wait for the other."""
+    _save(tmp_path, {1: 3.0, 2: 2.0})
+
+    class Behind(Alone):
+        def agree(self, value, combine=lambda values: None):
+            return combine([value, [1] if value == [1, 2] else value])
+
+    folder = tmp_path / "checkpoints"
+    with (
+        Checkpoints(folder, keep=2, best="loss", peers=Behind()) as checkpoints,
+        pytest.raises(UserError, match=r"process 1 does not see .* \(\[1\], not \[1, 2\]\)"),
+    ):
+        checkpoints.restore_newest(_abstract())
+    assert not (tmp_path / "damaged").exists()
 
 
 def test_no_flipped_bit_of_any_file_is_believed(tmp_path):

@@ -8,7 +8,7 @@ from processes import run
 
 pytestmark = pytest.mark.timeout(2400)  # a busy machine is no failure
 TOPOLOGIES = {"1 x 1": (1, 1), "1 x 8": (1, 8), "2 x 4": (2, 4), "4 x 1": (4, 1)}
-# Relative to an array's length. In float64 nothing is left of the order of sums; measured: 3e-14.
+# Relative to an array's length. In float64 nothing is left of the order of sums; measured: 8e-14.
 EQUAL = 1e-10
 # In float32 there is: a temperature of 0.1 and BatchNorm over few rows amplify it in gradients, and
 # after an update a ReLU may fall on the other side. Measured on 1, 8, 2 x 4 and 4 x 1 devices: up
@@ -75,7 +75,7 @@ def test_in_float32_many_devices_differ_by_rounding(learnt):
             assert gap <= ROUNDING[kind] * (1 if number == 0 else 10), (name, gap)
 
 
-@pytest.mark.parametrize("topology", ["2 x 4", "4 x 1"])
+@pytest.mark.parametrize("topology", ["1 x 8", "2 x 4", "4 x 1"])
 def test_each_process_reads_its_rows_of_the_batch_and_no_other(learnt, topology):
     """The rows read, in their order, and the same rows augmented."""
     (one,) = learnt("1 x 1", "--wide")

@@ -1,8 +1,11 @@
 """A run goes on through signals, kills and errors, on any number of devices and processes."""
 
 import json
+import random
 import signal
+import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import jax
@@ -10,7 +13,7 @@ import numpy as np
 import pytest
 import tiny
 from conftest import ROOT
-from processes import PATIENCE_S, bash, free_port, run
+from processes import PATIENCE_S, bash, free_port, run, started, wait
 
 from tvrl_jax.checkpoint import restore_for_reading
 from tvrl_jax.peers import LOST
@@ -123,6 +126,44 @@ def test_the_lines_for_several_processes_on_one_machine_are_as_the_page_says(fol
     assert said.count("report: ") == 1, said
     rows = [json.loads(line) for line in (folder / "two" / "metrics.jsonl").open()]
     assert [row["step"] for row in rows] == list(range(STEPS))
+
+
+LAUNCHED = """
+import json, os, sys
+os.environ |= json.loads(sys.argv[1])
+from tvrl_jax import distributed
+with distributed.started(distributed.Place(None, None, None), start=300, timeout=300) as peers:
+    print("of", peers.count, peers.agree(peers.index, lambda found: found))
+"""
+PORTS = range(61440, 65536)  # of which JAX takes the one that a job's number says
+
+
+def _of_slurm(index: int, port: int) -> dict[str, str]:
+    here = {"SLURM_PROCID": str(index), "SLURM_LOCALID": str(index)}
+    job = {"SLURM_JOB_ID": str(port - PORTS[0]), "SLURM_STEP_NODELIST": "localhost"}
+    return here | job | {"SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2"}
+
+
+def _of_open_mpi(index: int, port: int) -> dict[str, str]:
+    here = {f"OMPI_COMM_WORLD_{name}": str(index) for name in ("RANK", "LOCAL_RANK")}
+    uri = f"{(port - PORTS[0]) << 12}.0;tcp://127.0.0.1:34911"
+    return here | {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_MCA_orte_hnp_uri": uri}
+
+
+def _free(port: int) -> bool:
+    with suppress(OSError), socket.create_server(("", port)):
+        return True
+    return False
+
+
+@pytest.mark.parametrize("launcher", [_of_slurm, _of_open_mpi])
+def test_processes_that_a_launcher_started_find_each_other(folder, launcher):
+    """From what SLURM and Open MPI 4 leave in the environment, without a flag."""
+    port = next(port for port in random.sample(PORTS, len(PORTS)) if _free(port))
+    commands = [["-c", LAUNCHED, json.dumps(launcher(index, port))] for index in range(2)]
+    with started(commands, folder / launcher.__name__) as processes:
+        for ended in wait(processes, folder / launcher.__name__):
+            assert ended.code == 0 and "of 2 [0, 1]\n" in ended.said, ended.said
 
 
 def _compare(peace: Path, life: Path) -> None:

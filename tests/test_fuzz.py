@@ -44,7 +44,12 @@ def _target(use) -> law.Target:
 
 
 def _outside(folder: Path) -> None:
-    (folder.parent.parent / "tvrl-fuzz-outside").touch()
+    (folder.parent / "tvrl-fuzz-outside").touch()
+
+
+def _moved_outside(folder: Path) -> None:
+    (folder / "a").touch()
+    (folder / "a").rename(folder.parent / "tvrl-fuzz-outside")
 
 
 def _unpickled(folder: Path) -> None:
@@ -69,6 +74,7 @@ def _two_lines(folder: Path) -> None:
     ("use", "words"),
     [
         (_outside, "/tvrl-fuzz-outside"),
+        (_moved_outside, "harm: os.rename"),
         (_unpickled, "harm: pickle.find_class"),
         (lambda folder: os.system("true"), "harm: os.system"),
         (lambda folder: law.marker(folder).touch(), "was executed"),
@@ -84,7 +90,6 @@ def test_the_law_is_held_to(use, words, tmp_path, monkeypatch):
     if "Timeout" in words:
         monkeypatch.setattr(forks, "SECONDS", 2.0)
     count = forks.run(_target(use), 0, range(2), tmp_path / "keep")
-    (tmp_path.parent.parent / "tvrl-fuzz-outside").unlink(missing_ok=True)
     assert len(count.failures) == 2
     assert all(words in failure.said for failure in count.failures), count.failures
     assert len(list((tmp_path / "keep").iterdir())) == 2

@@ -9,6 +9,7 @@ import sys
 import pytest
 from conftest import ROOT
 
+from tvrl_jax import distributed
 from tvrl_jax.distributed import Place, complete, refuse_several, welcome
 from tvrl_jax.errors import UserError
 from tvrl_jax.peers import Alone, Star
@@ -154,6 +155,34 @@ time.sleep(100)
         assert code == 1 and "process 2 of 4 (machine 2) has not been heard of for 5 s" in said
 
 
+def test_a_process_that_takes_no_more_is_lost(tmp_path):
+    """Process 0 is in the midst of telling it a result that no buffer holds."""
+    body = """
+if index == 2:
+    p._send(0, turn=2, value=0)
+    os.kill(os.getpid(), signal.SIGSTOP)
+p.agree(0, lambda found: "x" * (3 << 22))
+time.sleep(100)
+"""
+    answers = _run(tmp_path, body, count=3, timeout=5, stopped=2)
+    assert len(answers) == 2
+    for code, said in answers:
+        assert code == 1 and said.count("error: ") == 1, said
+        assert "error: process 2 of 3 (machine 2) " in said
+
+
+def test_a_process_that_is_told_nonsense_says_so_and_ends_all(tmp_path):
+    body = """
+if index == 1:
+    p._connections[0].sendall(b"nonsense\\n")
+time.sleep(100)
+"""
+    first, *rest = _run(tmp_path, body)
+    assert first[0] == 1 and "JSONDecodeError" in first[1]
+    for code, said in rest:
+        assert code == 1 and "error: process 0 of 4 (" in said and ": JSONDecodeError: " in said
+
+
 def test_what_a_quick_process_says_after_its_name_is_not_lost():
     """And whoever else finds the port does no harm."""
     hello = b'{"index": 1, "name": "quick", "token": "t"}\n'
@@ -169,6 +198,16 @@ def test_what_a_quick_process_says_after_its_name_is_not_lost():
         total = star.agree(3, sum)
         callers[4].sendall(b'{"bye": true}\n')  # a star ends its process for a lost one
         assert total == 10 and b'"result": 10' in callers[4].recv(100)
+
+
+def test_a_stranger_that_says_nothing_does_not_end_the_run(monkeypatch):
+    monkeypatch.setattr(distributed, "HELLO", 0.2)
+    hello = b'{"index": 1, "name": "late", "token": "t"}\n'
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        silent, other = (socket.create_connection(server.getsockname()) for _ in range(2))
+        other.sendall(hello)
+        assert welcome(server, count=2, token="t", start=60)[1] == {1: "late"}
+        silent.close(), other.close()
 
 
 def test_one_alone_agrees_with_itself():

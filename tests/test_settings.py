@@ -7,6 +7,7 @@ import pytest
 from configs import base, causal, csimclr, cvrl, supervised, tvrl, videomae
 from tvrl_jax import agreement, learner, run_folder, settings
 from tvrl_jax.errors import UserError
+from tvrl_jax.peers import Alone
 
 METHODS = dict(
     tvrl=tvrl, causal=causal, csimclr=csimclr, cvrl=cvrl, videomae=videomae, supervised=supervised
@@ -181,3 +182,17 @@ def test_settings_that_do_not_agree_are_refused(method, changes, words):
             config.update_from_flattened_dict({key: value})
     with pytest.raises(UserError, match=words):
         agreement.check(config, learner.find_objective(config))
+
+
+def test_processes_that_were_given_different_settings_are_refused():
+    """All of them, with the first key that differs."""
+    given = [tvrl.get_config() for _ in range(3)]
+
+    class Together(Alone):
+        def agree(self, value, combine):
+            return combine([settings.to_json(config) for config in given])
+
+    settings.agree(given[0], Together())
+    given[2].optim.lr *= 2
+    with pytest.raises(UserError, match=r"process 2 was started .* \(config\.optim\.lr"):
+        settings.agree(given[0], Together())

@@ -19,6 +19,7 @@ from tvrl_jax import roster
 from tvrl_jax.data import opening
 from tvrl_jax.data.store import Unreadable
 from tvrl_jax.errors import UserError
+from tvrl_jax.peers import Alone
 
 SKIP = {"data.on_bad": "skip", "data.threads": 1}
 pytestmark = pytest.mark.timeout(3000)  # a machine may be busy; every wait has its own end
@@ -132,6 +133,39 @@ def test_a_series_of_another_length_is_another_series(root, tmp_path):
     np.save(root / "s04.npy", np.load(root / "s04.npy")[:7])
     with pytest.raises(UserError, match="s04.npy.* has another number of frames"):
         roster.hold(folder, _store(root), may_shrink=False)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[1]", "{}", "null", '{"series": 3, "skipped": []}', "[" * 10_000, "\udcff",
+     '{"series": [["a", "b"]], "skipped": []}', '{"series": [], "skipped": [[1, "x"]]}',
+     '{"series": [], "skipped": [[null, "x", "y"]]}'],
+)  # fmt: skip
+def test_a_list_that_was_damaged_is_named(root, tmp_path, content):
+    store = _store(root)
+    folder = _begun(tmp_path / "run", store)
+    (folder / roster.FILE).write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(UserError, match="is not the list of series that a run wrote"):
+        roster.hold(folder, store, may_shrink=True)
+
+
+class _Beside(Alone):
+    """One of two processes. The other one says `other`, or what this one says."""
+
+    def __init__(self, other=None):
+        self.other = other
+
+    def agree(self, value, combine=lambda values: None):
+        self.said = value
+        return combine([value, value if self.other is None else self.other])
+
+
+def test_processes_that_see_other_series_do_not_begin(root, tmp_path):
+    whole, alike = _store(root), _Beside()
+    less = whole.only(range(1, len(whole.series)))
+    assert roster.hold(tmp_path / "run", less, may_shrink=True, peers=alike) is less
+    with pytest.raises(UserError, match="processes of this run do not see the same series"):
+        roster.hold(tmp_path / "run", whole, may_shrink=True, peers=_Beside(alike.said))
 
 
 @pytest.fixture(scope="module")

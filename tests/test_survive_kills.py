@@ -14,6 +14,7 @@ from forkserver import Child, ForkServer
 
 SEED = 5
 SUBJECTS = 48
+PACK_PAUSE = 0.05  # seconds: all is not packed before a slow machine has come to kill four times
 PLAN = {"packing": 4, "start-up": 4, "save": 6, "step": 6}
 pytestmark = pytest.mark.timeout(3000)  # a machine may be busy; every wait has its own end
 
@@ -89,7 +90,8 @@ def test_twenty_kills_change_nothing(server, root, reference, tmp_path):
     phases = ["packing"] * PLAN["packing"] + phases  # what is packed is packed once
     folder, store, landed = tmp_path / "run", tmp_path / "store", []
     for phase in phases:
-        child = survival.start(server, root, folder, **{"data.store": store, "data.threads": 1})
+        slow, changes = {"pack_pause": PACK_PAUSE}, {"data.store": store, "data.threads": 1}
+        child = survival.start(server, root, folder, slow, **changes)
         where = _kill_in(phase, rng, child, folder, store)
         assert where, f"it ended before it was killed: {child.code} {child.said()}"
         landed.append(where)

@@ -22,6 +22,7 @@ from tvrl_jax.errors import UserError, verdict
 from tvrl_jax.peers import Alone, Star, end, name
 
 PATIENCE = 3.0  # seconds in which an error may turn out to be the echo of a lost process
+HELLO = 5.0  # seconds in which a process that connects says its name
 NOTE = 1024  # bytes of the note that tells where process 0 can be reached
 
 
@@ -193,16 +194,17 @@ def welcome(server: socket.socket, count: int, token: str, start: float):
         server.settimeout(max(deadline - time.monotonic(), 0.001))
         try:
             connection = server.accept()[0]
-            connection.settimeout(5)
-            hello = json.loads(_line(connection))
         except TimeoutError:
             missing = sorted(set(range(1, count)) - set(connections))
             raise UserError(
                 f"process {missing[0]} of {count} cannot reach process 0 ({name()}): let the "
                 "machines of a run reach each other at every port."
             ) from None
-        except (OSError, ValueError):
-            continue  # a stranger
+        try:
+            connection.settimeout(HELLO)
+            hello = json.loads(_line(connection))
+        except (OSError, ValueError):  # a stranger, one that says nothing too
+            continue
         if isinstance(hello, dict) and hello.get("token") == token:
             connection.settimeout(None)
             connections[hello["index"]], names[hello["index"]] = connection, hello["name"]

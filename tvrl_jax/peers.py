@@ -8,11 +8,13 @@ ends the process when another one has ended, whatever the main thread is waiting
 import contextlib
 import json
 import os
+import select
 import selectors
 import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -88,11 +90,12 @@ class Star(Alone):
         self._until = -1  # steps after which all stop; negative: not known yet
         self._parted: set[int] = set()
         self._ending = threading.Lock()  # taken once, by the first reason to end
-        self._sending = threading.Lock()
+        self._sending = {other: threading.Lock() for other in connections}
         self._heard = dict.fromkeys(connections, time.monotonic())
-        self._unread = dict.fromkeys(connections, b"")
+        self._unread = {other: bytearray() for other in connections}
         self._selector = selectors.DefaultSelector()
         for other, connection in connections.items():
+            connection.settimeout(timeout)  # one that takes nothing for so long is lost
             self._selector.register(connection, selectors.EVENT_READ, other)
         threading.Thread(target=self._listen, name="peers", daemon=True).start()
 
@@ -179,14 +182,29 @@ class Star(Alone):
         self._tell(until=self._until)
 
     def _listen(self) -> None:
+        try:
+            self._attend()
+        except Exception as error:  # without this thread the process would notice nothing any more
+            traceback.print_exc()
+            self.leave(1, f"{type(error).__name__}: {error}")
+
+    def _attend(self) -> None:
         beat = time.monotonic()
         while self._connections:
             for key, _ in self._selector.select(self._timeout / BEATS):
                 self._read(key.data)
             if time.monotonic() - beat >= self._timeout / BEATS:
                 beat = time.monotonic()
-                self._tell()
+                self._beat()
                 self._miss(beat)
+
+    def _beat(self) -> None:
+        """A sign of life. Waits for none that takes no more: the others would be forgotten."""
+        for other, connection in self._connections.items():
+            takes = select.poll()
+            takes.register(connection, select.POLLOUT)
+            if takes.poll(0) and not self._sending[other].locked():
+                self._send(other)
 
     def _read(self, other: int) -> None:
         try:
@@ -197,7 +215,10 @@ class Star(Alone):
             self._drop(other)
             return
         self._heard[other] = time.monotonic()
-        *lines, self._unread[other] = (self._unread[other] + content).split(b"\n")
+        self._unread[other] += content
+        if b"\n" not in content:
+            return
+        *lines, self._unread[other] = self._unread[other].split(b"\n")
         for line in lines:
             self._hear(other, json.loads(line))
 
@@ -242,16 +263,21 @@ class Star(Alone):
         if not self._ending.acquire(blocking=False):
             return
         os.write(2, f"error: {why}\n".encode())
-        self._tell(end=code, why=why)
+        rest = {i: c for i, c in self._connections.items() if i != other}
+        for one in rest:  # and not `other`, which may never take it
+            self._send(one, end=code, why=why)
         deadline = time.monotonic() + FAREWELL
-        for connection in [c for i, c in self._connections.items() if i != other]:
+        for connection in rest.values():
             _await_end(connection, deadline)
         end(code)
 
     def _send(self, other: int, **said: Any) -> None:
         try:
-            with self._sending:
+            with self._sending[other]:
                 self._connections[other].sendall(json.dumps(said).encode() + b"\n")
+        except TimeoutError:  # nothing can follow half a line
+            with contextlib.suppress(OSError, KeyError):
+                self._connections[other].shutdown(socket.SHUT_RDWR)
         except (OSError, KeyError):
             pass  # it is gone: the thread that listens finds out, and says so
 

@@ -112,17 +112,25 @@ def read(folder: Path) -> dict | None:
     if not run_folder.is_begun(folder):
         return None
     try:
-        found = json.loads((folder / FILE).read_text())
+        content = json.loads((folder / FILE).read_text())
+        _check(content["series"], (str, int))
+        _check(content["skipped"], (int, str, str))
+        _check([[patient] for patient in content.get("trained", ())], (str,))
+        return content
     except FileNotFoundError:
         return None
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise UserError(
             f"{folder / FILE} is not the list of series that a run wrote; remove it to go on with "
             "the series that are there now."
-        )
-    return found
+        ) from None
+
+
+def _check(rows: list[list], kinds: tuple[type, ...]) -> None:
+    """Raises ValueError or TypeError unless each row holds values of these kinds."""
+    for row in rows:
+        if any(type(value) is not kind for value, kind in zip(row, kinds, strict=True)):
+            raise ValueError(row)
 
 
 def _digest(store: Store) -> str:

@@ -1,5 +1,6 @@
 """The training state: one pytree of arrays, and nothing else."""
 
+import functools
 import zlib
 from typing import Any, NamedTuple
 
@@ -27,19 +28,25 @@ def stream(seed: int, name: str, step: jax.Array | int) -> jax.Array:
 
 def create(network: Network, tx: optax.GradientTransformation, seed: int, ema: float) -> State:
     """A fresh state, to be run under jit."""
-    params, extra = network.init(stream(seed, "init", 0))
+    return _begin(tx, ema, *network.init(stream(seed, "init", 0)))
+
+
+def _begin(tx: optax.GradientTransformation, ema: float, params, extra) -> State:
     copy = jax.tree.map(jnp.copy, params["encoder"]) if ema else {}
     return State(jnp.zeros((), jnp.int32), params, extra, tx.init(params), copy)
 
 
 def create_sharded(network, tx, *, seed: int, ema: float, mesh, kind: str) -> State:
-    """A fresh state that is never whole on one device when `kind` spreads it."""
+    """A fresh state, the same bit by bit for any mesh and `kind`.
 
-    def fresh() -> State:
-        return create(network, tx, seed, ema)
-
-    shardings = sharding.state_shardings(mesh, jax.eval_shape(fresh), kind)
-    return jax.jit(fresh, out_shardings=shardings)()
+    Parameters are drawn whole, as every step gathers them: drawn in parts, some would differ in
+    their last bit. What the optimiser keeps is never whole on one device when `kind` spreads it.
+    """
+    whole = sharding.replicated(mesh)
+    drawn = jax.jit(lambda: network.init(stream(seed, "init", 0)), out_shardings=whole)()
+    begin = functools.partial(_begin, tx, ema)
+    shardings = sharding.state_shardings(mesh, jax.eval_shape(begin, *drawn), kind)
+    return jax.jit(begin, out_shardings=shardings)(*drawn)
 
 
 def abstract(state: State) -> State:

@@ -18,6 +18,7 @@ MEMORY = 512 << 20  # bytes that an input (all are small files) may cost beyond 
 LENGTH = 1500  # characters of a sentence
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 CHANGING = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.chmod")
+PLACING = ("os.rename", "os.link", "os.symlink")  # at what is given second
 CHANGING += ("os.truncate", "os.chown", "os.utime")
 STARTING = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "pty.spawn")
 STARTING += ("pickle.find_class", "marshal.loads", "socket.connect", "webbrowser.open")
@@ -63,7 +64,8 @@ class Watch:
             elif event == "open":
                 self._see_open(*given)
             elif event in CHANGING:
-                self._see_path(event, given[0])
+                for path in given[: 1 + (event in PLACING)]:
+                    self._see_path(event, path)
         finally:
             self.busy = False
 

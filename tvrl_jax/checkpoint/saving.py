@@ -144,8 +144,10 @@ class Checkpoints:
 
         `abstract` gives shapes, dtypes and shardings; None if there is no good checkpoint.
 
-        Raises UserError for a checkpoint of other shapes, and leaves it alone.
+        Raises UserError for a checkpoint of other shapes, and leaves it alone; and where processes
+        do not see the same checkpoints.
         """
+        self._peers.agree(self.steps(), self._compare)
         for step in reversed(self.steps()):
             restored, fault = self._attempt(step, abstract)
             if not fault:
@@ -157,6 +159,16 @@ class Checkpoints:
                 self.folder, step, fault, aside,
             )  # fmt: skip
         return None
+
+    def _compare(self, steps: list[list[int]]) -> None:
+        """A host may remember what a shared folder held a minute ago."""
+        for index, found in enumerate(steps):
+            if found != steps[0]:
+                raise UserError(
+                    f"{self.folder}: process {index} does not see the checkpoints that process 0 "
+                    f"sees ({found}, not {steps[0]}): it must be one folder of all machines; if it "
+                    "is, start again in a minute."
+                )
 
     def _attempt(self, step: int, abstract) -> tuple[whole.Restored | None, str]:
         """A checkpoint, and what is wrong with it, on which all processes agree."""
