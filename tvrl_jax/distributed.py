@@ -201,8 +201,7 @@ def welcome(server: socket.socket, count: int, token: str, start: float):
                 "machines of a run reach each other at every port."
             ) from None
         try:
-            connection.settimeout(HELLO)
-            hello = json.loads(_line(connection))
+            hello = json.loads(_line(connection, time.monotonic() + HELLO))
         except (OSError, ValueError):  # a stranger, one that says nothing too
             continue
         if isinstance(hello, dict) and hello.get("token") == token:
@@ -211,10 +210,11 @@ def welcome(server: socket.socket, count: int, token: str, start: float):
     return connections, names
 
 
-def _line(connection: socket.socket) -> bytes:
+def _line(connection: socket.socket, deadline: float) -> bytes:
     """The first line, and nothing of what follows: a quick process has more to say by then."""
     line = b""
     while not line.endswith(b"\n") and len(line) < NOTE:
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
         line += connection.recv(1) or b"\n"
     return line
 

@@ -127,6 +127,7 @@ def _save(run: Run, state: states.State, done: int, counts: Tally) -> None:
     if _is_regular(config, done):
         counts.losses.clear()  # what is saved is what the run goes on with
     meta = {"config": settings.to_json(config), **counts.meta()}
+    run.log.sync()  # a checkpoint never outlives the rows of its steps
     run.checkpoints.save(done, state._asdict(), meta, {"loss": mean})
 
 

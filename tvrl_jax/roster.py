@@ -9,6 +9,7 @@ unless bad files are to be skipped (data.on_bad). Then the list is shortened, on
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -89,7 +90,10 @@ def write(folder: Path, store: Store) -> None:
         "trained": sorted(trained(folder) | now),
     }
     partial = folder / f".{FILE}.part"
-    partial.write_text(json.dumps(content, indent=0) + "\n")
+    with partial.open("w") as file:
+        file.write(json.dumps(content, indent=0) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(folder / FILE)
 
 

@@ -124,7 +124,10 @@ def prepare(workdir: str | Path, config: ConfigDict, name: str = CONFIG) -> Path
     make(folder)
     partial = folder / f".{name}.{os.getpid()}"
     try:
-        partial.write_text(settings.to_json(config) + "\n")
+        with partial.open("w") as file:
+            file.write(settings.to_json(config) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         partial.replace(folder / name)
     except OSError as error:
         partial.unlink(missing_ok=True)

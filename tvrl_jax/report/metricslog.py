@@ -27,7 +27,8 @@ class MetricsLog:
     A row's step is the number of the update that made it, counted from 0, so a run that resumes
     from the state after `resume_step` updates makes the rows from `resume_step` on again. Those are
     removed when the log is opened; a resumed run then leaves the file of an uninterrupted one.
-    Every row reaches the operating system at once: a killed process loses at most a part of one.
+    Every row reaches the operating system at once: a killed process loses at most a part of one,
+    and a machine that loses power none that was written before `sync`.
 
     A full disk raises UserError. With `on_full`="continue" it is said instead, rows wait in memory
     until there is room (UserError if there is none when the log is closed), and no more is written
@@ -62,6 +63,11 @@ class MetricsLog:
     def image(self, step: int, name: str, image_HWC: np.ndarray) -> None:
         """Adds a picture (uint8, or float in [0, 1]) to TensorBoard; nothing without it."""
         self._on_board(lambda board: board.image(step, name, image_HWC))
+
+    def sync(self) -> None:
+        """Returns when the rows lie on the disk; those that wait for room go on waiting."""
+        with suppress(OSError):  # a disk that is full says so to whoever writes next
+            os.fsync(self._file.fileno())
 
     def _append(self) -> None:
         """Writes what waits. Raises OSError, and leaves no part of a row, where there is no room"""
@@ -121,6 +127,8 @@ class NoLog:
     def write(self, step: int, metrics: Mapping[str, object]) -> None: ...
 
     def image(self, step: int, name: str, image_HWC: np.ndarray) -> None: ...
+
+    def sync(self) -> None: ...
 
     def __enter__(self) -> "NoLog":
         return self
