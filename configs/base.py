@@ -139,7 +139,8 @@ def get_config() -> ConfigDict:
     c.train.batchnorm = "exact"
     # Visits: encode only frames that are there, packed to the smallest of so many lengths that
     # holds a batch's (each is compiled once); 0 = padding is encoded too, of which cine has hardly
-    # any. VideoMAE encodes none in any case.
+    # any. Loss and gradients are the same, but for other draws of dropout. VideoMAE encodes no
+    # padding in any case.
     c.train.capacities = 0
     # With more embeddings than this (two a series), logits are computed in tiles of so many rows
     # and columns, and anew for the gradient: memory grows as the batch and not as its square; over
