@@ -14,6 +14,7 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(tempfile.gettemp
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
+import jax
 import pytest
 from absl import flags
 
@@ -40,6 +41,13 @@ def _folder(variable: str, default: Path, what: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"{what} not here: set ${variable} to the folder that holds them")
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_programs():
+    """What a module compiled is not kept for the others: by the end it would be gigabytes."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
