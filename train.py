@@ -41,10 +41,12 @@ def main() -> None:
 
 
 def _report(folder) -> None:
-    from tvrl_jax.report import html
+    from tvrl_jax.report import alarms, facts, html
 
     extras = html.Extras(base=base.get_config().to_dict())
     print(f"report: {html.build_report(folder, None, extras)}")
+    checks = html.all_checks(html.gather(folder, folder))
+    print(f"{alarms.summary(checks)}\n{facts.checked(checks)}")
 
 
 if __name__ == "__main__":
