@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from conftest import ROOT
 
-PATIENCE_S = 400  # of a test, for a machine that has much else to do
+PATIENCE_S = 1000  # of a test, for a machine that has much else to do
 
 
 class Ended(NamedTuple):
