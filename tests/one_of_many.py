@@ -119,6 +119,7 @@ def main() -> None:
     place = distributed.Place(given.coordinator, given.num_processes, given.process_id)
     with distributed.started(place, start=300, timeout=300) as peers:
         mesh = sharding.make_mesh()
+        sharding.connect(mesh)
         with jax.set_mesh(mesh):
             found = {
                 name: array

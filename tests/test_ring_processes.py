@@ -13,7 +13,7 @@ from test_tiles import difficult, pairs
 ROOT = Path(__file__).resolve().parent.parent
 PROCESSES, TIMEOUT = 2, 280  # seconds; a busy machine needs a tenth of it
 WORKER = """
-import sys
+import sys, time
 import jax, numpy as np
 from jax.experimental import multihost_utils
 from tvrl_jax import losses, sharding
@@ -23,6 +23,8 @@ jax.distributed.initialize(f"127.0.0.1:{port}", int(count), int(number))
 inputs = dict(np.load(f"{folder}/inputs.npz"))
 mine = {k: np.split(v, jax.process_count())[jax.process_index()] for k, v in inputs.items()}
 mesh = sharding.make_mesh()
+sharding.connect(mesh)
+time.sleep(35 * jax.process_index())  # it compiles: without `connect`, 30 s are too many
 
 def total(z_BVE, valid_B):
     each = losses.contrast_views(

@@ -25,6 +25,18 @@ def make_mesh() -> Mesh:
     return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
 
 
+def connect(mesh: Mesh) -> None:
+    """Joins the devices of all processes, each of which must call it at about the same time.
+
+    On CPU the first collective of a set of devices waits 30 seconds for all of them, and no longer.
+    Without this it is that of the first step, which one process may have compiled minutes earlier.
+    """
+    if jax.process_count() > 1:
+        ones = np.ones(jax.local_device_count(), np.float32)
+        spread = jax.make_array_from_process_local_data(over_batch(mesh), ones)
+        jax.block_until_ready(jax.jit(lambda x: x.sum(), out_shardings=replicated(mesh))(spread))
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P())
 

@@ -79,6 +79,8 @@ def _run(
     config, is_main = learner.config, sharding.is_main_process()
     peers = interruption.peers
     mesh = sharding.make_mesh()
+    peers.agree(None)
+    sharding.connect(mesh)
     state = states.create_sharded(
         learner.network,
         learner.tx,
