@@ -41,12 +41,9 @@ def main() -> None:
 
 
 def _report(folder) -> None:
-    from tvrl_jax.report import alarms, facts, html
+    from tvrl_jax.report import ending, html
 
-    extras = html.Extras(base=base.get_config().to_dict())
-    print(f"report: {html.build_report(folder, None, extras)}")
-    checks = html.all_checks(html.gather(folder, folder))
-    print(f"{alarms.summary(checks)}\n{facts.checked(checks)}")
+    ending.tell(folder, folder, html.Extras(base=base.get_config().to_dict()))
 
 
 if __name__ == "__main__":

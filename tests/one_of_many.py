@@ -34,7 +34,7 @@ sharding.MIN_SHARDED_SIZE = 2**8  # no array of pico has 2**14 numbers: all woul
 
 
 def configure(method, root: Path):
-    """The method, nano; TVRL's and the causal rule's second term counts from the start."""
+    """The method, pico; TVRL's and the causal rule's second term counts from the start."""
     config = tiny.shrink(method.get_config(), root)
     config.update_from_flattened_dict(
         {

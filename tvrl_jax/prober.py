@@ -15,7 +15,7 @@ from tvrl_jax.probing import check, leak, suite
 from tvrl_jax.probing.suite import Encoder
 from tvrl_jax.probing.temporal import suite as temporal
 from tvrl_jax.probing.temporal.pretext import Trained
-from tvrl_jax.report import alarms, facts, html, tables
+from tvrl_jax.report import alarms, ending, html, tables
 from tvrl_jax.report import temporal as about_time
 from tvrl_jax.trainer import find_objective, make_learner, make_network
 
@@ -164,6 +164,4 @@ def _write(folder: Path, checkpoint: Path, results: suite.Results, base: ConfigD
     time_rows = about_time.rows_of(results.rows)
     print(about_time.printed(time_rows) if time_rows else tables.comparison(results.rows))
     extras = html.Extras(notes=results.notes, base=base.to_dict())
-    print(f"report: {html.build_report(checkpoint, folder, extras)}")
-    checks = html.all_checks(html.gather(checkpoint, folder))
-    print(f"{alarms.summary(checks)}\n{facts.checked(checks)}")
+    ending.tell(checkpoint, folder, extras)

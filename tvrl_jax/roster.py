@@ -9,7 +9,6 @@ unless bad files are to be skipped (data.on_bad). Then the list is shortened, on
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,7 +39,7 @@ def hold(
     if began:
         store = _restrict(folder, store, dict(map(tuple, began["series"])), may_shrink)
         if not may_move:
-            _check_split(folder, store)
+            _check_split(folder, store, _trained(began))
     if not peers.agree(_digest(store), lambda found: len(set(found)) == 1):
         raise UserError(
             f"{store.where}: the processes of this run do not see the same series: some host "
@@ -68,8 +67,7 @@ def _restrict(folder: Path, store: Store, frames_of: dict[str, int], may_shrink:
     return store.only(kept) if more else store
 
 
-def _check_split(folder: Path, store: Store) -> None:
-    learnt = trained(folder)
+def _check_split(folder: Path, store: Store, learnt: set[str]) -> None:
     moved = [i for i in store.series if (i.split == "train") != (i.subject in learnt)]
     if learnt and moved:
         one = moved[0]
@@ -83,23 +81,19 @@ def _check_split(folder: Path, store: Store) -> None:
 
 def write(folder: Path, store: Store) -> None:
     """The list as the run goes on with it. Atomic."""
+    before = read(folder)
     now = {info.subject for info in store.series if info.split == "train"}
     content = {
         "series": [[info.id, info.frames] for info in store.series],
-        "skipped": [list(one) for one in _skipped(folder, store)],
-        "trained": sorted(trained(folder) | now),
+        "skipped": [list(one) for one in _skipped(before, store)],
+        "trained": sorted(_trained(before) | now),
     }
-    partial = folder / f".{FILE}.part"
-    with partial.open("w") as file:
-        file.write(json.dumps(content, indent=0) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / FILE)
+    text = json.dumps(content, indent=0) + "\n"
+    run_folder.place(folder / FILE, text, folder / f".{FILE}.part")
 
 
-def _skipped(folder: Path, store: Store) -> list[Sequence]:
+def _skipped(before: dict | None, store: Store) -> list[Sequence]:
     """Row, path and reason of all that was ever left out."""
-    before = read(folder)
     known = {tuple(one) for one in (before["skipped"] if before else ())}
     return sorted(known | {tuple(one) for one in store.skipped})
 
@@ -107,7 +101,10 @@ def _skipped(folder: Path, store: Store) -> list[Sequence]:
 def trained(folder: Path) -> set[str]:
     """The patients that the run learned from, whatever became of the table since; none where its
     list does not tell."""
-    before = read(folder)
+    return _trained(read(folder))
+
+
+def _trained(before: dict | None) -> set[str]:
     return set(before.get("trained", ())) if before else set()
 
 

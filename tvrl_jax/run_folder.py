@@ -118,17 +118,22 @@ def _lock(file: int, folder: Path) -> None:
         LOG.debug("%s: the file system knows no locks", folder)
 
 
+def place(path: Path, text: str, partial: Path) -> None:
+    """Writes a file in one piece, by way of `partial` beside it; returns when it is on the disk."""
+    with partial.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
 def prepare(workdir: str | Path, config: ConfigDict, name: str = CONFIG) -> Path:
     """Makes the folder and writes the configuration into it."""
     folder = Path(workdir)
     make(folder)
     partial = folder / f".{name}.{os.getpid()}"
     try:
-        with partial.open("w") as file:
-            file.write(settings.to_json(config) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(folder / name)
+        place(folder / name, settings.to_json(config) + "\n", partial)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise UserError(

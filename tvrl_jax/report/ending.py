@@ -1,0 +1,12 @@
+"""The end of a command's output: where its report lies, its alarms, and what was checked."""
+
+from pathlib import Path
+
+from tvrl_jax.report import alarms, facts, html
+
+
+def tell(run: Path, probe: Path, extras: html.Extras) -> None:
+    """Writes report.html into the probe folder, which may be the run's, and prints the rest."""
+    print(f"report: {html.build_report(run, probe, extras)}")
+    checks = html.all_checks(html.gather(run, probe))
+    print(f"{alarms.summary(checks)}\n{facts.checked(checks)}")
