@@ -105,8 +105,10 @@ def _compiled(method, root, **changes):
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: m.__name__.rpartition(".")[2])
 def test_only_gradients_statistics_and_embeddings_cross_devices(root, method):
-    """Of a gradient as many sums as the encoder has calls: one a view, which accelerators join."""
-    _check(*_compiled(method, root))
+    """A gradient crosses once for all views; twice where E_T works by two masks, as in `causal`."""
+    text, state, views = _compiled(method, root)
+    twice = state.params["encoder"]["temporal"] if method is causal else {}
+    _check(text, state, views, twice=twice)
 
 
 def test_spread_parameters_are_gathered_once_and_activations_stay_where_they_are(root):
@@ -119,11 +121,12 @@ def test_spread_parameters_are_gathered_once_and_activations_stay_where_they_are
     _check(text, state, views, gathered=1)
 
 
-def _check(text: str, state, views: int, gathered: int = 0) -> None:
+def _check(text: str, state, views: int, *, twice=(), gathered: int = 0) -> None:
     moved = collectives(text)
     assert moved, "eight devices that exchange nothing do not learn together"
-    gradients = _sizes(state.params, times=views + gathered)
-    statistics = _sizes(state.extra, times=4 * views)  # mean and variance, forward and back
+    gradients = _sizes(state.params, times=1 + gathered)
+    gradients += _sizes(twice, times=1)
+    statistics = _of_statistics(state.extra, views)
     rest = []
     for one in moved:
         known = next((sizes for sizes in (statistics, gradients) if sizes[one.size] > 0), None)
@@ -135,6 +138,12 @@ def _check(text: str, state, views: int, gathered: int = 0) -> None:
     # The features of the frames, the least of all activations, are larger than any of these.
     assert BATCH * FRAMES * 48 > 2 * BATCH * WIDTH
     assert max((one.size for one in rest), default=0) <= 2 * BATCH * WIDTH, rest
+
+
+def _of_statistics(extra, views: int) -> Counter:
+    """Of each BatchNorm and view mean and variance, forward and back, and the scale's gradient."""
+    leaves = jax.tree_util.tree_leaves_with_path(extra)
+    return Counter([views * leaf.size for path, leaf in leaves if path[-1].key == "mean"] * 5)
 
 
 def _sizes(tree, times: int) -> Counter:

@@ -101,6 +101,12 @@ def gathered(tree):
     return jax.lax.with_sharding_constraint(tree, P())
 
 
+def is_spread() -> bool:
+    """Whether the rows of a batch lie on several devices, those of `jax.set_mesh`."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return not mesh.empty and mesh.shape[AXIS] > 1
+
+
 def over_devices(function: Callable, *rows):
     """`function(*rows, axis=...)` on every device with its own rows, leading axis, of the batch.
 
@@ -108,8 +114,7 @@ def over_devices(function: Callable, *rows):
     `axis` is the name by which they reach each other. Which devices: those of `jax.set_mesh`;
     without a mesh there is one and `axis` is None. Not to be differentiated through.
     """
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or mesh.shape[AXIS] == 1:
+    if not is_spread():
         return function(*rows, axis=None)
     # Every result is spread, so there is no claim of equal copies that would have to be checked.
     return jax.shard_map(

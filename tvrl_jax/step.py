@@ -14,7 +14,7 @@ from tvrl_jax.augment import Source, apply, draw
 from tvrl_jax.models.build import Network
 from tvrl_jax.models.pieces import in_pieces
 from tvrl_jax.objectives import Objective
-from tvrl_jax.objectives.views import clip_of, packed
+from tvrl_jax.objectives.views import each, spatial_rows
 from tvrl_jax.state import State, stream
 
 IN_VIEWS = ("clip_BVTHWC", "time_BVT", "valid_BVT")
@@ -77,12 +77,12 @@ def _views(learner: Learner, batch: dict, step) -> dict:
 
 def averaged_features(network: Network, state: State, views: dict) -> jax.Array:
     """What the averaged encoder makes of each frame [B, V, T, D], by its running statistics."""
-    params, features = {"encoder": sharding.gathered(state.ema)}, []
-    for v in range(views["valid_BVT"].shape[1]):
-        arrays = (clip_of(views, v), views["valid_BVT"][:, v], packed(views, v))
-        feature, _ = network.spatial(params, state.extra, *arrays, train=False, key=None)
-        features.append(feature)
-    return jnp.stack(features, axis=1)
+    params = {"encoder": sharding.gathered(state.ema)}
+
+    def of_view(extra, rows, _):
+        return network.spatial(params, extra, *rows, train=False, key=None)
+
+    return each(of_view, state.extra, spatial_rows(views, views["valid_BVT"]))[0]
 
 
 def _outcome(learner: Learner, params, state: State, batch: dict):

@@ -98,6 +98,21 @@ def moved(kept: dict, used: dict) -> dict:
     return {"mean": mean, "var": var}
 
 
+def moved_in_turn(kept, moved_V):
+    """Running statistics moved by one batch after another, from those that each moved from `kept`.
+
+    Every leaf of moved_V has a leading axis for the batches, none of which may be empty.
+    """
+
+    def leaf(start, each):
+        now = each[0]
+        for other in each[1:]:
+            now = other + (1 - RATE) * (now - start)
+        return now
+
+    return jax.tree.map(leaf, kept, moved_V)
+
+
 def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     """Zeroes entries with probability `rate` (to 1/65536), scaling the rest up; no key, nothing.
 

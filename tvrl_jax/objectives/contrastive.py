@@ -35,19 +35,22 @@ def summarise(network: Network, params, feature_BVTD, batch, key) -> jax.Array:
 def compare(
     network: Network, params, extra, cls_BVD, batch, *, temperature: float, tile: int
 ) -> Outcome:
-    """Projects both views, one after the other as BatchNorm wants it, and compares them.
+    """Projects both views and compares them.
 
     With more than `tile` embeddings the logits are computed tile by tile; 0 = all at once.
     """
     valid_B = views.counted(batch)
-    first_BE, extra = network.project(params, extra, cls_BVD[:, 0], valid_B, train=True)
-    second_BE, extra = network.project(params, extra, cls_BVD[:, 1], valid_B, train=True)
-    embedding_BVE = jnp.stack([first_BE, second_BE], axis=1)
+
+    def project(extra, cls_BD, _):
+        return network.project(params, extra, cls_BD, valid_B, train=True)
+
+    embedding_BVE, extra = views.each(project, extra, cls_BVD)
     each = contrast_views(
         embedding_BVE, valid_B, temperature=temperature, tile=tile, spread=over_devices
     )
     valid_BV = jnp.broadcast_to(valid_B[:, None], each.loss.shape)
     value = masked_mean(each.loss, valid_BV)
+    first_BE, second_BE = embedding_BVE[:, 0], embedding_BVE[:, 1]
     logged = {
         "loss_contrastive": value,
         **metrics.retrieval(each.closer, each.tied, valid_BV),

@@ -28,9 +28,9 @@ def outcome(network: Network, params, extra, batch, noise_BN, keep: int, key) ->
     The target is the patches' values, each patch normalised by its own mean and variance. Tubelets
     with a padded frame do not count: nothing is to be learned from its zeros.
     """
-    valid_BT = batch["valid_BVT"][:, 0]
+    clip_BTHWC, valid_BT = views.of(0, (batch["clip_BVTHWC"], batch["valid_BVT"]))
     error_BN, removed_BN = network.reconstruction_error(
-        params, views.clip_of(batch, 0), valid_BT, noise_BN, keep=keep, train=True, key=key
+        params, clip_BTHWC, valid_BT, noise_BN, keep=keep, train=True, key=key
     )
     padded_BN = network.keys(~valid_BT)  # at least one frame of the tubelet
     counted_BN = removed_BN & ~padded_BN & views.counted(batch)[:, None]

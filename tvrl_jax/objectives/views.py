@@ -1,9 +1,13 @@
 """The encoder over the views of a batch."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
+from tvrl_jax import sharding
 from tvrl_jax.models.build import Network
+from tvrl_jax.models.layers import moved_in_turn
 
 
 def keys(key: jax.Array | None, count: int) -> list:
@@ -19,29 +23,56 @@ def counted(batch: dict) -> jax.Array:
 def frame_features(network: Network, params, extra, batch: dict, key):
     """E_S of every frame -> (feature_BVTD, extra), in training mode.
 
-    One call a view, as published: BatchNorm normalises each view by its own statistics, and its
-    running ones move once per view, in order. Rows that do not count have no say in them.
+    Rows that do not count have no say in BatchNorm's statistics.
     """
     seen_BVT = batch["valid_BVT"] & counted(batch)[:, None, None]
-    features = []
-    for v, key_v in enumerate(keys(key, seen_BVT.shape[1])):
-        arrays = (clip_of(batch, v), seen_BVT[:, v], packed(batch, v))
-        feature_BTD, extra = network.spatial(params, extra, *arrays, train=True, key=key_v)
-        features.append(feature_BTD)
-    return jnp.stack(features, axis=1), extra
+
+    def of_view(extra, rows, key):
+        return network.spatial(params, extra, *rows, train=True, key=key)
+
+    return each(of_view, extra, spatial_rows(batch, seen_BVT), key)
 
 
-def clip_of(batch: dict, view: int):
-    """The frames of a view, or what they are drawn from; views may share one window."""
-    return jax.tree.map(lambda x: x[:, min(view, x.shape[1] - 1)], batch["clip_BVTHWC"])
+def spatial_rows(batch: dict, seen_BVT) -> tuple:
+    """What E_S is given besides its parameters, each with axes [B, V, ...] (`packed_GVC`: [G, V,
+    ...]; None = not packed). Views may share one window: V is then 1."""
+    return batch["clip_BVTHWC"], seen_BVT, batch.get("packed_GVC")
 
 
-def packed(batch: dict, view: int) -> jax.Array | None:
-    """Where the real frames of a view are, when the batch says; views may share one window."""
-    if "packed_GVC" not in batch:
-        return None
-    packed_GVC = batch["packed_GVC"]
-    return packed_GVC[:, min(view, packed_GVC.shape[1] - 1)]
+def each(function: Callable, extra, rows, key=None):
+    """function(extra, rows of a view, key of the view) -> (out, extra), over all views.
+
+    -> (out [B, V, ...], extra). BatchNorm normalises each view by its own statistics, and its
+    running ones move once per view, in order. On several devices the views are computed side by
+    side, so that the gradients of what they share cross the devices once; on one, one after
+    another, which is 1.07 (32 pixels) to 1.2 times (64) as fast on a CPU.
+
+    Args:
+      rows: a pytree whose leaves have the views as their second axis, or a single one for all.
+    """
+    views = max(leaf.shape[1] for leaf in jax.tree.leaves(rows))
+    key_V = keys(key, views)
+    if views > 1 and sharding.is_spread():
+        return _side_by_side(function, extra, rows, key_V)
+    outs = []
+    for v in range(views):
+        out, extra = function(extra, of(v, rows), key_V[v])
+        outs.append(out)
+    return jnp.stack(outs, axis=1), extra
+
+
+def of(v: int, rows):
+    """The arrays of one view; those with a single one serve every view."""
+    return jax.tree.map(lambda x: x[:, v % x.shape[1]], rows)
+
+
+def _side_by_side(function, extra, rows, key_V):
+    axes = jax.tree.map(lambda x: None if x.shape[1] == 1 else 1, rows)
+    rows = jax.tree.map(lambda x: x[:, 0] if x.shape[1] == 1 else x, rows)
+    key_V = None if key_V[0] is None else jnp.stack(key_V)
+    in_axes = (None, axes, None if key_V is None else 0)
+    out, extra_V = jax.vmap(function, in_axes, (1, 0))(extra, rows, key_V)
+    return out, moved_in_turn(extra, extra_V)
 
 
 def embed_time(network: Network, params, feature_BVTD, time_BVT) -> jax.Array:
