@@ -18,6 +18,7 @@ PATIENCE_S = 1000  # of a test, for a machine that has much else to do
 class Ended(NamedTuple):
     code: int
     said: str
+    at: float  # time.monotonic
 
 
 def free_port() -> int:
@@ -82,14 +83,18 @@ def bash(lines: str):
 def wait(processes: list[subprocess.Popen], folder: Path) -> list[Ended]:
     """How each ended and what it said. After PATIENCE_S fails with where each of them stands."""
     deadline = time.monotonic() + PATIENCE_S
-    while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
+    at: dict[int, float] = {}
+    while len(at) < len(processes) and time.monotonic() < deadline:
         time.sleep(0.05)
+        ended = [i for i, process in enumerate(processes) if process.poll() is not None]
+        at |= {i: time.monotonic() for i in ended if i not in at}
     hanging = [index for index, process in enumerate(processes) if process.poll() is None]
     for index in hanging:
         processes[index].send_signal(signal.SIGABRT)  # faulthandler writes every thread's stack
     codes = [process.wait() for process in processes]
     said = [(folder / f"said.{i}").read_text() for i in range(len(processes))]
-    ended = [Ended(code, text) for code, text in zip(codes, said, strict=True)]
+    now = time.monotonic()
+    ended = [Ended(*how, at.get(i, now)) for i, how in enumerate(zip(codes, said, strict=True))]
     report = "\n\n".join(f"== {i}: exit code {e.code}\n{e.said}" for i, e in enumerate(ended))
     assert not hanging, f"{hanging} did not end within {PATIENCE_S} s\n{report}"
     return ended

@@ -2,9 +2,9 @@
 
     TVRL_SCRIPT=WHAT:PROCESS:STEP python tests/scripted_train.py FLAGS
 
-WHAT is term (it is sent SIGTERM), kill (SIGKILL) or raise; it happens while the process waits for
-the batch of that step. The ids of the series that a process reads are added, a line a step, to
-order.PROCESS in the run folder's parent.
+WHAT is term (it is sent SIGTERM), kill (SIGKILL) or raise, while the process waits for the batch of
+that step; or nan: the times of its rows of that batch are no numbers. The ids of the series that a
+process reads are added, a line a step, to order.PROCESS in the run folder's parent.
 """
 
 import os
@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import jax
+import numpy as np
 from absl import flags
 
 from tvrl_jax import sharding, trainer
@@ -43,9 +44,12 @@ class Scripted:
         return self
 
     def __next__(self):
-        if self._at == self._step:
+        now = self._at == self._step
+        if now and self._what != "nan":
             _happen(self._what)
         batch = next(self._inner)
+        if now and self._what == "nan":
+            batch = batch | {"time_BVT": np.full_like(batch["time_BVT"], np.nan)}
         print(self._at, jax.process_count(), *batch["series_B"], file=self._order, flush=True)
         self._at += 1
         return batch

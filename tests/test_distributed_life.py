@@ -20,6 +20,7 @@ from tvrl_jax.peers import LOST
 
 pytestmark = pytest.mark.timeout(2400)  # a busy machine is no failure
 STEPS = 8
+ENDED_S = 5  # after a kill, as docs/scaling.md promises
 CONFIG = """
 from pathlib import Path
 import tiny
@@ -91,8 +92,10 @@ def test_one_life_on_many_machines_equals_an_undisturbed_one(folder, live):
     assert 4 <= stopped <= 5  # the other one may have begun the next step
 
     four = live(life, 4, 1, "kill:2:6")
-    assert four.pop(2).code == -signal.SIGKILL
+    killed = four.pop(2)
+    assert killed.code == -signal.SIGKILL
     for ended in four:
+        assert ended.at - killed.at <= ENDED_S, ended.said
         assert ended.code == 1 and ended.said.count("error: ") == 1, ended.said
         assert "error: process 2 of 4 (" in ended.said and LOST in ended.said
     assert _saved(life) >= stopped

@@ -9,7 +9,7 @@ import tiny
 from benchmarks import endurance
 
 STEPS, EVERY = 1000, 5
-GROWTH = 16.0  # MiB of resident memory over the second half, 100 checkpoints
+GROWTH = 16.0  # MiB of memory of its own over the second half, 100 checkpoints
 # More than before half-time: those of a save that is under way; batches of the worker's; stacks of
 # threads and arenas of the allocator.
 SPARE = {"threads": 3, "files": 3, "shm": 3, "maps": 40}
