@@ -65,6 +65,7 @@ def get_config(cohort: str = "own") -> ConfigDict:
 
     if cohort == "phantom_retina":
         c.probe.fractions = (0.1, 0.3, 1.0)  # a hundredth leaves no patient of a rare class
+        c.probes = ("linear", "cox")  # what is asked of visits is when something will happen
     return c
 
 
