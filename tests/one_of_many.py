@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import optax
+import pico
 import tiny
 from absl import flags
 
@@ -23,13 +24,11 @@ from tvrl_jax.checkpoint.whole import named
 from tvrl_jax.data import opening
 from tvrl_jax.data.pipeline import train_batches
 from tvrl_jax.learner import find_objective, make_learner
-from tvrl_jax.models.sizes import SIZES, Size
 
 METHODS = (cvrl, ltn, videomae, csimclr, csimclr_te, tvrl, causal, supervised)
 DRAWN = (cvrl, videomae, tvrl)  # two windows, one view, two views: the others draw as these do
 NORMED = (tvrl, supervised)  # the stem by BatchNorm; linear patches compile sooner
 STEPS = 2
-SIZES["pico"] = Size(width=24, depth=1, heads=2)  # compiling is all that this costs
 sharding.MIN_SHARDED_SIZE = 2**8  # no array of pico has 2**14 numbers: all would stay whole
 
 
@@ -39,7 +38,7 @@ def configure(method, root: Path):
     config.update_from_flattened_dict(
         {
             "train.sharding": "full" if method is tvrl else "data",
-            "model.arch": "pico",
+            "model.arch": pico.ARCH,
             "model.temporal_heads": 2,
             "model.dropout": 0.1,
         }

@@ -15,7 +15,8 @@ from tvrl_jax.learner import make_network
 from tvrl_jax.models.sizes import SIZES, Size
 from tvrl_jax.objectives import OBJECTIVES, supervised
 
-SIZES["pico"] = Size(width=24, depth=1, heads=2)
+ARCH = "pico"  # compiling is all that it costs
+SIZES[ARCH] = Size(width=24, depth=1, heads=2)
 FRAMES, STORED, SIDE = 4, 20, 16
 WITH_BATCHNORM = ("tvrl",)  # the others with linear patches, which compile sooner
 
@@ -25,7 +26,7 @@ def config_of(method, **changes):
     config.update_from_flattened_dict(
         {
             "clips.frames": FRAMES,
-            "model.arch": "pico",
+            "model.arch": ARCH,
             "model.image_size": SIDE,
             "model.temporal_depth": 1,
             "model.temporal_heads": 2,
