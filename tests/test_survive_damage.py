@@ -45,27 +45,47 @@ def _files(folder):
     return sorted(files, key=lambda path: -path.stat().st_size)
 
 
-def _largest(folder):
-    return _files(folder)[0]
+def _hurts(folder):
+    """Whether a parameter is damaged: the probe reads nothing else of the state, nor needs it."""
+    try:
+        restore_for_reading(folder.parent, ("params",), folder.name)
+    except UserError:
+        return True
+    return False
 
 
-def _flip(folder):
-    """One bit of a parameter: the probe reads nothing else of the state, nor needs it."""
+def _harm(folder, forms):
+    """The first of the `forms` of a file's content that takes a parameter with it, if any."""
     for path in _files(folder):
         whole = path.read_bytes()
-        for place in range(0, len(whole), len(whole) // 20 + 1):
-            path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
-            try:
-                restore_for_reading(folder.parent, ("params",), folder.name)
-            except UserError:
+        for content in forms(whole):
+            path.write_bytes(content)
+            if _hurts(folder):
                 return
         path.write_bytes(whole)
     raise AssertionError(f"no parameter lies in {folder}")
 
 
+def _flip(folder):
+    def forms(whole):
+        for place in range(0, len(whole), len(whole) // 20 + 1):
+            yield whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :]
+
+    _harm(folder, forms)
+
+
 def _cut(folder):
-    path = _largest(folder)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    _harm(folder, lambda whole: (whole[: len(whole) // part] for part in (2, 8, 32)))
+
+
+def _lose(folder):
+    for path in _files(folder):
+        whole = path.read_bytes()
+        path.unlink()
+        if _hurts(folder):
+            return
+        path.write_bytes(whole)
+    raise AssertionError(f"no parameter lies in {folder}")
 
 
 def _empty(folder):
@@ -76,7 +96,7 @@ def _empty(folder):
 DAMAGES = {
     "flipped bit": _flip,
     "truncated file": _cut,
-    "missing file": lambda folder: _largest(folder).unlink(),
+    "missing file": _lose,
     "empty folder": _empty,
 }
 
