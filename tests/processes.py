@@ -13,6 +13,7 @@ from typing import NamedTuple
 from conftest import ROOT
 
 PATIENCE_S = 1000  # of a test, for a machine that has much else to do
+ENDED_S = 5  # of the others' lives after a kill, as docs/scaling.md promises
 
 
 class Ended(NamedTuple):

@@ -10,7 +10,7 @@ from conftest import ROOT
 OURS = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_")  # of this suite
 
 
-def _train(*flags: str) -> str:
+def _train(*flags: str) -> None:
     """train.py as its user starts it: without a cache but that of its configuration."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(OURS)}
     command = [sys.executable, "train.py", *flags]
@@ -18,7 +18,6 @@ def _train(*flags: str) -> str:
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
     )
     assert made.returncode == 0, made.stderr
-    return made.stderr
 
 
 def test_a_second_run_takes_its_programs_from_the_cache(tmp_path):

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 import tiny
-from processes import free_port, run, started, wait
+from processes import ENDED_S, free_port, run, started, wait
 
 from configs import tvrl
 from tvrl_jax import replay
@@ -14,7 +14,6 @@ from tvrl_jax.checkpoint import restore_for_reading
 from tvrl_jax.peers import LOST
 
 pytestmark = pytest.mark.timeout(2400)  # a busy machine is no failure
-ENDED_S = 5  # after a kill, as docs/scaling.md promises
 WAITING = """
 import os, signal, sys
 from tvrl_jax import distributed, sharding

@@ -13,14 +13,13 @@ import numpy as np
 import pytest
 import tiny
 from conftest import ROOT
-from processes import PATIENCE_S, bash, free_port, run, started, wait
+from processes import ENDED_S, PATIENCE_S, bash, free_port, run, started, wait
 
 from tvrl_jax.checkpoint import restore_for_reading
 from tvrl_jax.peers import LOST
 
 pytestmark = pytest.mark.timeout(2400)  # a busy machine is no failure
 STEPS = 8
-ENDED_S = 5  # after a kill, as docs/scaling.md promises
 CONFIG = """
 from pathlib import Path
 import tiny
