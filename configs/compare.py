@@ -54,6 +54,9 @@ def get_config(cohort: str = "own") -> ConfigDict:
     c.probe = ConfigDict()  # keys of configs/probe_base.py, for every method and kind
     c.probe.fractions = (0.01, 0.1, 1.0)  # shares of the labelled training patients, nested
     c.probe.seeds = 5  # draws of patients and initial heads
+    c.probe.data = ConfigDict()  # another table for the probes, such as one with new test patients
+    c.probe.data.root = ""  # folder that the table's paths are relative to; "" = as in pretraining
+    c.probe.data.csv = ""  # the table, relative to that folder; "" = as in pretraining
     c.probe.features = ConfigDict()
     c.probe.features.every = 1  # frames between the starts of two windows; 1 = every start
     c.probe.features.batch_size = 256  # frames, or windows, at once

@@ -203,6 +203,24 @@ def test_a_finished_comparison_runs_nothing_and_a_new_pretraining_is_probed_anew
     assert run(changed)[1].count("done before") == 3
 
 
+def test_a_comparison_that_was_moved_is_done_and_one_that_is_probed_elsewhere_is_not(
+    known, tmp_path
+):
+    config = presets.get_config("phantom_cardiac")
+    config.methods = ("tvrl",)
+    planned = small_plan(config, tmp_path / "here", known)
+    for cell in planned.cells:
+        cell.folder.mkdir(parents=True)
+        record.write(cell, Record(cell.arguments, 0, "", 1.0, 0.0))
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = small_plan(config, tmp_path / "there", known)
+    assert [record.is_done(moved, cell) for cell in moved.cells] == [True, True]
+    config.probe.data.csv = "external.csv"
+    abroad = small_plan(config, tmp_path / "there", known)
+    assert [record.is_done(abroad, cell) for cell in abroad.cells] == [True, False]
+    assert "--config.data.csv=external.csv" in abroad.cells[1].arguments
+
+
 def test_a_killed_process_and_a_crash_are_named_as_what_they_are(tmp_path):
     killed = "os.kill(os.getpid(), signal.SIGKILL)"
     planned = scripted(tmp_path, {"a": (killed, ""), "b": ("raise ValueError('seven')", "")})

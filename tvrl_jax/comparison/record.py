@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from tvrl_jax.comparison.plan import TRAIN, Cell, Plan
 
+PLACES = ("--workdir=", "--checkpoint=")  # change when the folder of a comparison is moved
+
 
 class Record(NamedTuple):
     arguments: tuple[str, ...]
@@ -46,12 +48,21 @@ def write(cell: Cell, record: Record) -> None:
 def is_done(plan: Plan, cell: Cell) -> bool:
     """Whether the cell was finished with this command, and after what it rests on."""
     record = read(cell)
-    if record is None or record.code or record.arguments != cell.arguments:
+    if record is None or record.code or not same(record, cell):
         return False
     if cell.kind == TRAIN:
         return True
     trained = plan.pretrained(cell)
     return is_done(plan, trained) and read(trained).ended <= record.ended
+
+
+def same(record: Record, cell: Cell) -> bool:
+    """Whether the record is of the cell's command; the comparison may have been moved or copied."""
+    before, now = (
+        [a for a in arguments if not a.startswith(PLACES)]
+        for arguments in (record.arguments, cell.arguments)
+    )
+    return before == now
 
 
 def reason(log: Path, code: int) -> str:

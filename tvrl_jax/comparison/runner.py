@@ -56,7 +56,7 @@ def run_cell(cell: Cell, board: Board, interruption: Interruption, resume: bool)
     """Runs one cell to its end and records it; a pretraining continues where it stopped."""
     before = record.read(cell)
     # What an earlier attempt at the same pretraining took, belongs to its cost.
-    spent = before.seconds if before and before.arguments == cell.arguments else 0.0
+    spent = before.seconds if before and record.same(before, cell) else 0.0
     if cell.kind != TRAIN:
         spent = 0.0
         shutil.rmtree(cell.folder, ignore_errors=True)  # a probe has nothing to continue from
