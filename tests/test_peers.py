@@ -145,6 +145,16 @@ time.sleep(100)
         assert said.endswith("): there is no file x.\n") and said.count("\n") == 1
 
 
+def test_processes_that_fail_together_each_give_one_reason(tmp_path):
+    body = """
+p.agree(None)
+p.leave(2, "there is no file x.", lambda: os.write(2, b"error: there is no file x.\\n"))
+"""
+    for code, said in _run(tmp_path, body):
+        assert code == 2 and said.count("error: ") == 1, said
+        assert said.endswith("there is no file x.\n"), said
+
+
 def test_a_process_that_falls_silent_is_lost(tmp_path):
     body = """
 if index == 2:

@@ -242,8 +242,12 @@ def _leave(peers: Star, error: BaseException) -> None:
     code, sentence = verdict(error)
     if code == 1:
         time.sleep(PATIENCE)  # where it is an echo, the thread of `peers` ends us with the cause
-        traceback.print_exception(error, file=sys.stderr)
-    else:
-        print(f"error: {sentence}" if code == 2 else sentence, file=sys.stderr)
-    peers.leave(code, sentence)
+
+    def say() -> None:
+        if code == 1:
+            traceback.print_exception(error, file=sys.stderr)
+        else:
+            print(f"error: {sentence}" if code == 2 else sentence, file=sys.stderr)
+
+    peers.leave(code, sentence, say)
     end(code)

@@ -50,8 +50,11 @@ class Alone:
         """
         return number
 
-    def leave(self, code: int, sentence: str) -> None:
-        """Ends the others for the reason of this process, then this one."""
+    def leave(self, code: int, sentence: str, say: Callable[[], None] = lambda: None) -> None:
+        """Ends the others for the reason of this process, then this one.
+
+        `say` tells the user; not where another process was the reason before: it has been told.
+        """
 
     def part(self) -> None:
         """The run is over for all: from now on they may end one by one. Waits for all of them."""
@@ -142,8 +145,9 @@ class Star(Alone):
             self._next = done + 1
         return 0
 
-    def leave(self, code: int, sentence: str) -> None:
+    def leave(self, code: int, sentence: str, say: Callable[[], None] = lambda: None) -> None:
         self._ending.acquire()  # never to return where another process is the reason to end
+        say()
         self._tell(end=code, why=f"process {self.index} of {self.count} ({name()}): {sentence}")
         deadline = time.monotonic() + FAREWELL
         while self._connections and time.monotonic() < deadline:
