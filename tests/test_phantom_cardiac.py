@@ -4,12 +4,14 @@ import hashlib
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
 
+from tvrl_jax import whole_file
 from tvrl_jax.data import phantom
 from tvrl_jax.data.phantom import cardiac
 from tvrl_jax.data.phantom.cardiac import anatomy, beats, cycle, design, heart, scanner
@@ -308,15 +310,15 @@ def test_an_interrupted_writing_goes_on_and_ends_equal(tmp_path, monkeypatch):
     phantom.write(whole, **SMALL, progress=False, processes=1)
     written = []
 
-    def fail_at_the_sixth(path, content, real=cardiac.replace):
+    def fail_at_the_sixth(path, content, real=whole_file.write, **how):
         if len(written) == 5:
-            path.with_name(f".{path.name}.tmp").write_bytes(content[:10])
+            path.with_name(f".{path.name}.part").write_bytes(content[:10])
             raise KeyboardInterrupt
         written.append(path)
-        real(path, content)
+        real(path, content, **how)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(cardiac, "replace", fail_at_the_sixth)
+        patch.setattr(cardiac, "whole_file", SimpleNamespace(write=fail_at_the_sixth))
         phantom.write(cut, **SMALL, progress=False, processes=1)
     assert not (cut / "phantom.json").exists() and not (cut / "cohort.csv").exists()
     with pytest.raises(UserError, match="seed is 3 there and 4 here"):

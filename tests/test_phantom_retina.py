@@ -4,6 +4,7 @@ import csv
 import hashlib
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import retina_baseline as baseline
 from configs import tvrl
+from tvrl_jax import whole_file
 from tvrl_jax.data import opening, phantom
 from tvrl_jax.data.phantom import retina
 from tvrl_jax.data.phantom.retina import disease as law
@@ -519,15 +521,15 @@ def test_an_interrupted_writing_goes_on_and_ends_equal(tmp_path, monkeypatch):
     phantom.write(whole, **SMALL, progress=False, processes=1)
     written = []
 
-    def fail_at_the_third(path, content, real=retina.replace):
+    def fail_at_the_third(path, content, real=whole_file.write, **how):
         if len(written) == 2:
-            path.with_name(f".{path.name}.tmp").write_bytes(content[:10])
+            path.with_name(f".{path.name}.part").write_bytes(content[:10])
             raise KeyboardInterrupt
         written.append(path)
-        real(path, content)
+        real(path, content, **how)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(retina, "replace", fail_at_the_third)
+        patch.setattr(retina, "whole_file", SimpleNamespace(write=fail_at_the_third))
         phantom.write(broken, **SMALL, progress=False, processes=1)
     assert not (broken / "phantom.json").exists() and not (broken / "cohort.csv").exists()
     phantom.write(broken, **SMALL, progress=False, processes=1)

@@ -92,7 +92,7 @@ def test_a_resumed_run_leaves_the_file_of_an_uninterrupted_one(tmp_path):
     _log(tmp_path / "killed", range(4, 9), resume_step=4)
     straight, killed = ((tmp_path / name / FILE).read_bytes() for name in ("straight", "killed"))
     assert straight == killed
-    assert not list((tmp_path / "killed").glob("*.tmp"))
+    assert not list((tmp_path / "killed").glob(".*.part"))
 
 
 def test_tensorboard_gets_scalars_and_images(tmp_path):

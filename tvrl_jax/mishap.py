@@ -1,13 +1,12 @@
 """A step whose loss is not finite: told in words, and its batch kept so that it can be replayed."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from tvrl_jax import artefacts, sharding
+from tvrl_jax import artefacts, sharding, whole_file
 from tvrl_jax.data.store import Store
 
 FOLDER = "nan"
@@ -50,12 +49,8 @@ def keep(folder: Path, number: int, batch: Mapping[str, np.ndarray], store: Stor
     """Writes the batch, and the ids of its series, in one piece. Raises OSError."""
     path = file_of(folder, number)
     path.parent.mkdir(exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    with partial.open("wb") as file:
+    with whole_file.writing(path, binary=True) as file:
         np.savez_compressed(file, step=number, id_B=np.array(ids(store, batch)), **batch)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
     return path
 
 

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from tvrl_jax import run_folder
+from tvrl_jax import run_folder, whole_file
 from tvrl_jax.data.store import Store
 from tvrl_jax.errors import UserError
 from tvrl_jax.peers import ALONE, Alone
@@ -89,7 +89,7 @@ def write(folder: Path, store: Store) -> None:
         "trained": sorted(_trained(before) | now),
     }
     text = json.dumps(content, indent=0) + "\n"
-    run_folder.place(folder / FILE, text, folder / f".{FILE}.part")
+    whole_file.write(folder / FILE, text)
 
 
 def _skipped(before: dict | None, store: Store) -> list[Sequence]:

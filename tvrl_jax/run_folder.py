@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from tvrl_jax import settings
+from tvrl_jax import settings, whole_file
 from tvrl_jax.errors import UserError
 
 LOG = logging.getLogger("tvrl_jax")
@@ -118,24 +118,13 @@ def _lock(file: int, folder: Path) -> None:
         LOG.debug("%s: the file system knows no locks", folder)
 
 
-def place(path: Path, text: str, partial: Path) -> None:
-    """Writes a file in one piece, by way of `partial` beside it; returns when it is on the disk."""
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
 def prepare(workdir: str | Path, config: ConfigDict, name: str = CONFIG) -> Path:
     """Makes the folder and writes the configuration into it."""
     folder = Path(workdir)
     make(folder)
-    partial = folder / f".{name}.{os.getpid()}"
     try:
-        place(folder / name, settings.to_json(config) + "\n", partial)
+        whole_file.write(folder / name, settings.to_json(config) + "\n")
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise UserError(
             f"--workdir={workdir}: cannot write {name} there ({error.strerror})."
         ) from error

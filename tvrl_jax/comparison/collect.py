@@ -1,13 +1,13 @@
 """From the predictions that the probes kept to the rows of results.csv."""
 
 import csv
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from tvrl_jax import whole_file
 from tvrl_jax.comparison import record
 from tvrl_jax.comparison.plan import TRAIN, Plan
 from tvrl_jax.probing import paired, rows
@@ -142,12 +142,10 @@ def holm(p_N: np.ndarray) -> np.ndarray:
 
 def write(path: Path, made: Sequence[dict]) -> None:
     """results.csv: the columns of a probe's, then the seed of the pretraining and the spread."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with whole_file.writing(path) as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows({k: _text(row[k]) for k in COLUMNS} for row in made)
-    partial.replace(path)
 
 
 def _text(value: object) -> object:

@@ -1,12 +1,11 @@
 """From a configuration to the table: plan, run the cells, collect, write."""
 
 import logging
-import os
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from tvrl_jax import run_folder, settings
+from tvrl_jax import run_folder, settings, whole_file
 from tvrl_jax.comparison import collect, machine, markdown, page, plan, runner, summary
 from tvrl_jax.comparison.board import Board
 from tvrl_jax.comparison.plan import Cell, Plan, Presets
@@ -56,7 +55,5 @@ def write(planned: Plan, command: str) -> None:
     facts = machine.pairs(planned, command)
     results = summary.gather(rows)
     text = markdown.text(planned, results, facts)
-    partial = planned.folder / f".table.md.{os.getpid()}"
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(planned.folder / "table.md")
+    whole_file.write(planned.folder / "table.md", text)
     page.write(planned.folder / "report.html", planned, results, facts)

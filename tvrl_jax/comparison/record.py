@@ -1,12 +1,12 @@
 """What became of a cell: written beside its folder when its process has ended."""
 
 import json
-import os
 import re
 import signal
 from pathlib import Path
 from typing import NamedTuple
 
+from tvrl_jax import whole_file
 from tvrl_jax.comparison.plan import TRAIN, Cell, Plan
 
 PLACES = ("--workdir=", "--checkpoint=")  # change when the folder of a comparison is moved
@@ -39,10 +39,7 @@ def read(cell: Cell) -> Record | None:
 
 
 def write(cell: Cell, record: Record) -> None:
-    path = place(cell)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(record._asdict(), indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    whole_file.write(place(cell), json.dumps(record._asdict(), indent=1) + "\n")
 
 
 def is_done(plan: Plan, cell: Cell) -> bool:

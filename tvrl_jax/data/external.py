@@ -8,7 +8,6 @@ Paths are rewritten to be relative to the new table; no image is copied. Columns
 the tables has are left out, and named.
 """
 
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 from absl import app, flags
 
-from tvrl_jax import run_folder
+from tvrl_jax import whole_file
 from tvrl_jax.data import table as tables
 from tvrl_jax.data.split import SPLITS
 from tvrl_jax.errors import UserError, verdict
@@ -90,11 +89,10 @@ def write(table: pd.DataFrame, out: str) -> None:
     place = Path(out)
     if place.exists():
         raise UserError(f"--out={out} exists: name a new file, or remove this one.")
-    text = io.StringIO()
-    table.to_csv(text, index=False)
+    text = table.to_csv(index=False)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        run_folder.place(place, text.getvalue(), place.with_name(f".{place.name}.{os.getpid()}"))
+        whole_file.write(place, text)
     except OSError as error:
         raise UserError(f"--out={out}: cannot write there ({error.strerror}).") from error
 

@@ -7,9 +7,10 @@ modified moments before it was looked at is never remembered: it might change ag
 import hashlib
 import json
 import os
-import tempfile
 import time
 from contextlib import suppress
+
+from tvrl_jax import whole_file
 
 SETTLED = 2.0  # seconds; coarser than the clock of any file system in use
 
@@ -30,10 +31,7 @@ def save(path: str, ledger: Ledger) -> None:
     """Atomic; of two processes the later one wins. It only saves time, so failing is no error."""
     with suppress(OSError):
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=os.path.dirname(path), suffix=".part")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(ledger, file)
-        os.replace(name, path)
+        whole_file.write(path, json.dumps(ledger), sync=False, shared=True)
 
 
 def signature(path: str) -> list:

@@ -11,15 +11,14 @@ import json
 import mmap
 import os
 import struct
-import tempfile
 import time
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import BinaryIO, NamedTuple
+from contextlib import suppress
+from typing import NamedTuple
 
 import numpy as np
 
+from tvrl_jax import whole_file
 from tvrl_jax.errors import UserError
 
 MAGIC = b"tvrl-u8\n"
@@ -56,35 +55,19 @@ def write(path: str, series: list[tuple[Entry, np.ndarray]]) -> None:
     head += b"\0" * (-len(head) % PAGE)
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with _beside(path) as (file, name):
+        with whole_file.writing(path, binary=True, shared=True) as file:
             file.write(head)
             for _, frame_THWC in series:
                 file.write(frame_THWC.data)
-            file.flush()
-            os.fsync(file.fileno())
-            os.chmod(name, 0o644)
-            os.replace(name, path)
     except OSError as error:
         raise UserError(
             f"cannot write {path} ({error.strerror}): make room or set another data.store."
         ) from None
 
 
-@contextmanager
-def _beside(path: str) -> Iterator[tuple[BinaryIO, str]]:
-    """A file in the same folder that is gone at the end of the block unless it was renamed."""
-    descriptor, name = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".", suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file, name
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(name)
-
-
 def sweep(folder: str) -> None:
     """Removes what writers left behind that were killed: parts that nobody touched for a day."""
-    for path in glob.glob(os.path.join(glob.escape(folder), "*", ".*.part")):
+    for path in glob.glob(os.path.join(glob.escape(folder), "*", f".*{whole_file.PART}")):
         with suppress(OSError):
             if time.time() - os.stat(path).st_mtime > 86400:
                 os.unlink(path)

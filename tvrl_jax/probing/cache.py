@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from tvrl_jax import artefacts
+from tvrl_jax import artefacts, whole_file
 from tvrl_jax.checkpoint import checksums
 
 
@@ -65,12 +64,5 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """One .npz file, there in whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file.writing(path, binary=True, shared=True) as file:
+        np.savez(file, **arrays)

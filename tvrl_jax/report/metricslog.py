@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tvrl_jax import whole_file
 from tvrl_jax.errors import UserError, reading
 from tvrl_jax.report.board import Board
 from tvrl_jax.report.progress import Progress
@@ -150,12 +151,7 @@ def truncate(path: str | Path, step: int) -> None:
     if not path.exists():
         return
     kept = [line for line in _whole_lines(path) if json.loads(line)["step"] < step]
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.writelines(line + "\n" for line in kept)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    whole_file.write(path, "".join(line + "\n" for line in kept))
 
 
 def _whole_lines(path: Path) -> list[str]:

@@ -2,11 +2,11 @@
 
 import base64
 import html
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tvrl_jax import whole_file
 from tvrl_jax.report.page_style import CSS
 
 CSS_PIXELS = 0.64  # of a page per pixel of a plot: its letters come out as large as the captions
@@ -75,9 +75,7 @@ def write_report(path: str | Path, sections: Sequence[Section], *, title: str) -
     """Writes the page in one move. Every text is escaped; no part can bring markup of its own."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(page(sections, title=title), encoding="utf-8")
-    os.replace(temporary, path)
+    whole_file.write(path, page(sections, title=title))
 
 
 def page(sections: Sequence[Section], *, title: str) -> str:

@@ -2,11 +2,11 @@
 
 import csv
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from tvrl_jax import whole_file
 from tvrl_jax.errors import UserError, nearest, reading
 from tvrl_jax.report import compare, wording
 
@@ -74,14 +74,10 @@ def write_results(path: str | Path, rows: Iterable[Mapping]) -> None:
     """Writes exactly `rows` (dicts with the keys COLUMNS), replacing the file in one move."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    with whole_file.writing(path) as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: _cell(row[name]) for name in COLUMNS} for row in rows)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def _cell(value: object) -> object:

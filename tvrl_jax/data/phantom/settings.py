@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from tvrl_jax.data.phantom.files import replace
+from tvrl_jax import whole_file
 from tvrl_jax.data.phantom.kind import Kind
 from tvrl_jax.errors import UserError, nearest
 
@@ -47,7 +47,7 @@ def claim(root: Path, settings: dict) -> bool:
             f"{root}: holds files that are not a phantom of ours; give an empty or a new folder."
         )
     root.mkdir(parents=True, exist_ok=True)
-    replace(root / CLAIMED, _text(settings))
+    whole_file.write(root / CLAIMED, _text(settings), sync=False)
     return True
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
+from tvrl_jax import whole_file
 from tvrl_jax.data.phantom import cardiac, retina, settings, workers
-from tvrl_jax.data.phantom.files import replace
 
 KINDS = {"cardiac": cardiac.KIND, "retina": retina.KIND}
 
@@ -51,5 +51,5 @@ def write(
             bar.update()
     # Objects: a whole number stays one in a column that has gaps.
     table = pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n")
-    replace(root / "cohort.csv", table.encode())
+    whole_file.write(root / "cohort.csv", table.encode(), sync=False)
     settings.seal(root)

@@ -6,10 +6,10 @@ per subject, in images/ and masks/.
 
 from pathlib import Path
 
+from tvrl_jax import whole_file
 from tvrl_jax.data.phantom.cardiac.appearance import STRENGTHS
 from tvrl_jax.data.phantom.cardiac.nifti import encode
 from tvrl_jax.data.phantom.cardiac.subject import draw, pictures, row
-from tvrl_jax.data.phantom.files import replace
 from tvrl_jax.data.phantom.kind import Kind
 
 
@@ -21,7 +21,7 @@ def write_subject(root: Path, seed: int, size: int, nuisance: str, index: int) -
         frames, mask = pictures(subject, size, seed, index)
         for column, array in (("path", frames), ("mask", mask)):
             content = encode(array, subject.look.spacing, subject.interval)
-            replace(root / line[column], content)
+            whole_file.write(root / line[column], content, sync=False)
     return [line]
 
 

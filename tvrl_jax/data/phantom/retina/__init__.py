@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tvrl_jax.data.phantom.files import replace
+from tvrl_jax import whole_file
 from tvrl_jax.data.phantom.kind import Kind
 from tvrl_jax.data.phantom.retina.appearance import STRENGTHS
 from tvrl_jax.data.phantom.retina.subject import draw, pictures, rows
@@ -22,7 +22,7 @@ def write_subject(root: Path, seed: int, size: int, nuisance: str, index: int) -
     if not all((root / line["path"]).exists() for line in lines):
         images = [i for s in patient.series for i in pictures(patient, s, size, seed)]
         for line, image_HW in zip(lines, images, strict=True):
-            replace(root / line["path"], encode(image_HW))
+            whole_file.write(root / line["path"], encode(image_HW), sync=False)
     return lines
 
 
