@@ -507,7 +507,7 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report") / "run"
     rows = _write_run(folder, EVIL)
     extras = html.Extras(device="cpu", base={"seed": 0}, alarms=(f"Mind {EVIL}",))
-    return html.build_report(folder, None, extras).read_text(), rows
+    return html.write(html.gather(folder, folder), extras).read_text(), rows
 
 
 def test_the_report_needs_nothing_from_anywhere(report):
@@ -528,7 +528,7 @@ def test_the_report_holds_the_numbers_alarms_and_settings(report):
 
 
 def test_what_is_missing_is_said_and_nothing_fails(tmp_path):
-    text = html.build_report(tmp_path, None, html.Extras(device="cpu")).read_text()
+    text = html.write(html.gather(tmp_path, tmp_path), html.Extras(device="cpu")).read_text()
     for name in ("config.json", FILE, "results.csv", "predictions_PROBE.npz", "samples.npz"):
         assert name in text
     assert "Missing when" in text and "<img" not in text
@@ -574,6 +574,6 @@ def test_a_probe_folder_gets_its_own_report(tmp_path):
     run, probe = tmp_path / "run", tmp_path / "probe"
     _log(run, range(3))
     tables.write_results(probe / "results.csv", [_row()])
-    path = html.build_report(run, probe, html.Extras(device="cpu"))
+    path = html.write(html.gather(run, probe), html.Extras(device="cpu"))
     assert path == probe / "report.html" and "0.50 [0.40, 0.60]" in path.read_text()
     assert "Training curves" in path.read_text()

@@ -7,6 +7,7 @@ from tvrl_jax.report import alarms, facts, html
 
 def tell(run: Path, probe: Path, extras: html.Extras) -> None:
     """Writes report.html into the probe folder, which may be the run's, and prints the rest."""
-    print(f"report: {html.build_report(run, probe, extras)}")
-    checks = html.all_checks(html.gather(run, probe))
+    material = html.gather(run, probe)
+    print(f"report: {html.write(material, extras)}")
+    checks = html.all_checks(material)
     print(f"{alarms.summary(checks)}\n{facts.checked(checks)}")

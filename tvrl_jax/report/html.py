@@ -1,6 +1,6 @@
 """report.html: what a run and its probe left behind, gathered into one page.
 
-`build_report` reads, and says so where one is missing:
+`gather` reads, and says so where one is missing:
 
   config.json, metrics.jsonl   of the run folder
   samples.npz                  of the run folder: `augmented` [N, V, T, H, W, C] (or without V),
@@ -26,8 +26,6 @@ from tvrl_jax.report import alarms, evidence, facts, temporal, verdict
 from tvrl_jax.report.metricslog import FILE, read_metrics
 from tvrl_jax.report.page import Alarm, Section, Text, write_report
 from tvrl_jax.report.tables import read_results
-
-__all__ = ["Extras", "Material", "all_checks", "build_report", "gather", "write_report"]
 
 PREDICTIONS = "predictions_{}.npz"
 
@@ -59,12 +57,8 @@ class Material(NamedTuple):
     missing: list[str]
 
 
-def build_report(
-    run_dir: str | Path, probe_dir: str | Path | None = None, extras: Extras | None = None
-) -> Path:
-    """Writes report.html into the probe folder (without one: the run folder); returns its path."""
-    extras = extras or Extras()
-    material = gather(Path(run_dir), Path(probe_dir or run_dir))
+def write(material: Material, extras: Extras) -> Path:
+    """Writes report.html into the probe folder; returns its path."""
     path = material.probe / "report.html"
     title = extras.title or _title(material)
     write_report(path, sections(material, extras), title=title)
