@@ -77,10 +77,11 @@ def complete(place: Place, environment: Mapping[str, str]) -> Place | None:
     if place.coordinator is None:
         raise UserError("--num_processes and --process_id need --coordinator=HOST:PORT.")
     host, colon, port = place.coordinator.rpartition(":")
-    if not (host and colon and port.isdecimal() and 0 < int(port) < 2**16):
+    bare = ":" in host and not (host.startswith("[") and host.endswith("]"))  # IPv6
+    if bare or not (host and colon and port.isdecimal() and 0 < int(port) < 2**16):
         raise UserError(
-            f"--coordinator={place.coordinator}: say HOST:PORT, an address of the machine of "
-            "process 0 and a port that is free there."
+            f"--coordinator={place.coordinator}: say HOST:PORT, or [ADDRESS]:PORT in IPv6: an "
+            "address of the machine of process 0 and a port that is free there."
         )
     if (place.num_processes is None or place.process_id is None) and count < 2:
         raise UserError("--coordinator needs --num_processes and --process_id besides.")
@@ -158,7 +159,7 @@ def _give_up(place: Place, start: float) -> None:
 def _meet(coordinator: str | None, start: float, timeout: float) -> Star:
     index, count = jax.process_index(), jax.process_count()
     if index == 0:
-        with socket.create_server(("", 0), backlog=count) as server:
+        with _listening(count) as server:
             token = secrets.token_hex(8)
             port, at = server.getsockname()[1], _addresses(coordinator)
             _broadcast({"at": at, "port": port, "token": token, "name": name()})
@@ -171,12 +172,22 @@ def _meet(coordinator: str | None, start: float, timeout: float) -> Star:
     return Star(index, count, connections, names, timeout)
 
 
+def _listening(count: int) -> socket.socket:
+    """A server at a free port of every address, of IPv6, too, where the machine has it."""
+    if socket.has_dualstack_ipv6():
+        both = dict(family=socket.AF_INET6, dualstack_ipv6=True)
+        with contextlib.suppress(OSError):  # switched off in the kernel
+            return socket.create_server(("", 0), backlog=count, **both)
+    return socket.create_server(("", 0), backlog=count)
+
+
 def _addresses(coordinator: str | None) -> list[str]:
     """Under which other machines may reach this one, the likeliest first."""
-    found = [coordinator.rpartition(":")[0]] if coordinator else []
-    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))  # sends nothing; tells the address of the way out
-        found.append(probe.getsockname()[0])
+    found = [coordinator.rpartition(":")[0].strip("[]")] if coordinator else []
+    for family, far in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((far, 9))  # sends nothing; tells the address of the way out
+            found.append(probe.getsockname()[0])
     return list(dict.fromkeys([*found, socket.gethostname()]))
 
 
