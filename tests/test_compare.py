@@ -215,6 +215,7 @@ def test_a_comparison_that_was_moved_is_done_and_one_that_is_probed_elsewhere_is
     (tmp_path / "here").rename(tmp_path / "there")
     moved = small_plan(config, tmp_path / "there", known)
     assert [record.is_done(moved, cell) for cell in moved.cells] == [True, True]
+    assert summary.failures(moved) == []
     config.probe.data.csv = "external.csv"
     abroad = small_plan(config, tmp_path / "there", known)
     assert [record.is_done(abroad, cell) for cell in abroad.cells] == [True, False]

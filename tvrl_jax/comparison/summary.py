@@ -202,7 +202,7 @@ def failures(plan: Plan) -> list[str]:
     found = []
     for cell in plan.cells:
         made = record.read(cell)
-        if made is None or made.arguments != cell.arguments:
+        if made is None or not record.same(made, cell):
             found.append(f"{cell.name}: not run yet")
         elif made.code:
             found.append(f"{cell.name}: {made.reason.rstrip('.')} ({record.log_of(cell)})")
