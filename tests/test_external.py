@@ -63,6 +63,8 @@ def test_the_new_table_names_the_same_files(tables, tmp_path):
         (HOME, ABROAD, {"paths": ("path", "mask")}, ["--path", "mask"]),
         (HOME, ABROAD, {"split": "part"}, ["--split", "part"]),
         (HOME, "subject,path\n", {}, ["no rows"]),
+        (HOME, "subject,path\n,x.npy\n", {}, ["row 2", "subject is empty"]),
+        (HOME + "1,d.npy,val,40,64\n", ABROAD, {}, ['patient "1" is in two splits']),
     ],
 )
 def test_mistakes_are_one_sentence(tables, tmp_path, home, abroad, changes, words):
@@ -86,3 +88,14 @@ def test_the_command_writes_the_table_once(tables):
     assert pd.read_csv(tables[2], dtype=str).equals(combine(tables, prefix="external-")[0])
     assert second.returncode == 2 and second.stderr.count("error: ") == 1
     assert "--out" in second.stderr and len(second.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [(["--cohrt=a"], "cohrt"), (["a.csv"], '"a.csv" is not a flag'), ([], "--cohort is missing")],
+)
+def test_wrong_flags_are_one_sentence(flags, words):
+    command = [sys.executable, "-m", "tvrl_jax.data.external", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert done.returncode == 2 and done.stderr.startswith("error: "), done.stderr
+    assert words in done.stderr and "Traceback" not in done.stderr

@@ -123,7 +123,7 @@ def prepare(workdir: str | Path, config: ConfigDict, name: str = CONFIG) -> Path
     folder = Path(workdir)
     make(folder)
     try:
-        whole_file.write(folder / name, settings.to_json(config) + "\n")
+        whole_file.write(folder / name, settings.to_json(config) + "\n", shared=True)
     except OSError as error:
         raise UserError(
             f"--workdir={workdir}: cannot write {name} there ({error.strerror})."

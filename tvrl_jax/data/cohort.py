@@ -69,7 +69,7 @@ def load_cohort(
     if on_bad not in ("stop", "skip"):
         raise UserError(f'data.on_bad is "{on_bad}": it takes stop or skip.')
     table, where = _read(root, csv, subject_csv, mapping)
-    subject_R = _subjects(table, where, mapping)
+    subject_R = subjects(table, where, mapping)
     split_R = _splits(table, where, mapping, subject_R, split_fractions, split_seed)
     _check_outcomes(table, where, mapping)
     parsed = parse_targets(targets, table, where)
@@ -98,7 +98,8 @@ def _read(root: str, csv: str, subject_csv: str, mapping: Mapping[str, str]):
     return table, where
 
 
-def _subjects(table: pd.DataFrame, where: str, mapping: Mapping[str, str]) -> pd.Series:
+def subjects(table: pd.DataFrame, where: str, mapping: Mapping[str, str]) -> pd.Series:
+    """The patient of every row. UserError where one is empty."""
     subject_R = column(table, where, mapping, "subject")
     for row, subject in subject_R.items():
         if subject in tables.MISSING:
@@ -120,10 +121,14 @@ def _series(table: pd.DataFrame, where: str, mapping: Mapping[str, str]) -> pd.S
 
 def _splits(table, where, mapping, subject_R, fractions, seed) -> pd.Series:
     fractions = splits.check_fractions(fractions)
-    split_R = column(table, where, mapping, "split")
-    if split_R is None:
+    if not mapping["split"]:
         return subject_R.map(splits.seeded_split(subject_R, fractions, seed))
-    split_R = split_R.str.lower()
+    return named_splits(table, where, mapping, subject_R)
+
+
+def named_splits(table, where: str, mapping: Mapping[str, str], subject_R) -> pd.Series:
+    """The split of every row, from its column. UserError: it is none, or a patient is in two."""
+    split_R = column(table, where, mapping, "split").str.lower()
     first: dict[str, tuple[int, str]] = {}
     for row, subject, name in zip(table.index, subject_R, split_R, strict=True):
         if name not in splits.SPLITS:

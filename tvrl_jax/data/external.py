@@ -11,13 +11,16 @@ the tables has are left out, and named.
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import pandas as pd
 from absl import app, flags
 
-from tvrl_jax import whole_file
+from tvrl_jax import plain_flags, whole_file
 from tvrl_jax.data import table as tables
+from tvrl_jax.data.cohort import named_splits, subjects
 from tvrl_jax.data.split import SPLITS
 from tvrl_jax.errors import UserError, verdict
 
@@ -33,17 +36,20 @@ def combine(
       subject, paths, split: names of columns. The second table needs no split.
 
     Raises:
-      UserError: a table that cannot be read, a column that is absent, a split that is none, no
-        patient to learn from, or a patient of both.
+      UserError: a table that cannot be read, a column that is absent, a patient without a name, a
+        split that is none, no patient to learn from, or a patient of both.
     """
     learnt, tested = (tables.read_table(".", name) for name in (cohort, test))
+    mapping = {"subject": subject, "split": split}
     for table, where in ((learnt, cohort), (tested, test)):
         tables.check_column(table, subject, where, "--subject")
         for name in paths:
             tables.check_column(table, name, where, "--path")
     tables.check_column(learnt, split, cohort, "--split")
-    learnt = learnt[_kept(learnt[split], cohort, split)]
-    tested = tested.assign(**{split: "test", subject: prefix + tested[subject]})
+    split_R = named_splits(learnt, cohort, mapping, subjects(learnt, cohort, mapping))
+    learnt = learnt[_kept(split_R, cohort, split)]
+    named_R = prefix + subjects(tested, test, mapping)
+    tested = tested.assign(**{split: "test", subject: named_R})
     both = set(learnt[subject]) & set(tested[subject])
     if both:
         raise UserError(
@@ -58,18 +64,13 @@ def combine(
 
 def _kept(split_R: pd.Series, where: str, column: str) -> pd.Series:
     """Bool [rows]: training and validation."""
-    named_R = split_R.str.lower()
-    for row, name in named_R[~named_R.isin(SPLITS)].items():
-        raise UserError(
-            f'{where}, row {row}, column "{column}": "{name}" is no split; use train, val or test.'
-        )
     for name in SPLITS[:2]:
-        if not (named_R == name).any():
+        if not (split_R == name).any():
             raise UserError(
                 f'{where}: no row of column "{column}" says {name}; a probe needs patients to '
                 "learn from and others to choose by."
             )
-    return named_R != "test"
+    return split_R != "test"
 
 
 def _moved(table: pd.DataFrame, columns: Sequence[str], where: str, out: str) -> pd.DataFrame:
@@ -97,26 +98,28 @@ def write(table: pd.DataFrame, out: str) -> None:
         raise UserError(f"--out={out}: cannot write there ({error.strerror}).") from error
 
 
-def main(argv: list[str]) -> None:
+def main(_) -> None:
     f = flags.FLAGS
     columns = dict(subject=f.subject, paths=f.path, split=f.split)
+    for name in ("cohort", "test", "out"):
+        if not f[name].value:
+            _stop(f"--{name} is missing; see --help.")
     try:
-        if len(argv) > 1:
-            raise UserError(f'"{argv[1]}" is not a flag; settings are given as --name=value.')
-        for name in ("cohort", "test", "out"):
-            if not f[name].value:
-                raise UserError(f"--{name} is missing; see --help.")
         made, alone = combine(f.cohort, f.test, f.out, **columns, prefix=f.prefix)
         write(made, f.out)
     except (UserError, KeyboardInterrupt) as error:
         code, sentence = verdict(error)
-        print(f"error: {sentence}", file=sys.stderr)
-        sys.exit(code)
+        _stop(sentence, code)
     if alone:
         print(f"left out, since only one of the tables has it: {', '.join(alone)}")
     for name in SPLITS:
         own = made[made[f.split].str.lower() == name]
         print(f"{name}: {own[f.subject].nunique()} patients, {len(own)} rows")
+
+
+def _stop(sentence: str, code: int = 2) -> NoReturn:
+    print(f"error: {sentence}", file=sys.stderr)
+    sys.exit(code)
 
 
 def _define() -> None:
@@ -131,4 +134,4 @@ def _define() -> None:
 
 if __name__ == "__main__":
     _define()
-    app.run(main)
+    app.run(main, flags_parser=partial(plain_flags.parse, stop=_stop))

@@ -5,9 +5,12 @@ Exit codes: 0 written (or there already), 2 something to mend, in one sentence;
 """
 
 import sys
+from functools import partial
+from typing import NoReturn
 
 from absl import app, flags
 
+from tvrl_jax import plain_flags
 from tvrl_jax.data.phantom.writing import write
 from tvrl_jax.errors import UserError
 
@@ -19,24 +22,13 @@ flags.DEFINE_integer("size", 96, "side of the pictures, pixels, a multiple of 4"
 flags.DEFINE_string("nuisance", "mild", "differences between subjects: none, mild or strong")
 
 
-def _stop(message: str) -> None:
+def _stop(message: str) -> NoReturn:
     print(message, file=sys.stderr)
     sys.exit(2)
 
 
-def _parse(argv: list[str]) -> list[str]:
-    try:
-        if any(a.startswith("--help") for a in argv):
-            return app.parse_flags_with_usage(argv)
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        return _stop(str(error))
-
-
-def main(argv: list[str]) -> None:
+def main(_) -> None:
     f = flags.FLAGS
-    if len(argv) > 1:
-        _stop(f'"{argv[1]}" is not a flag; settings are given as --name=value.')
     if not f.out:
         _stop("--out: name the folder to write.")
     try:
@@ -56,4 +48,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=_parse)
+    app.run(main, flags_parser=partial(plain_flags.parse, stop=_stop))
