@@ -3,8 +3,9 @@
     python -m benchmarks.retina_baseline --subjects=3000 --pictures=800
 
 AUROC of conversion within 3 years, by logistic regression on squares and products, cross-validated
-over patients. First from the true heights of the drusen: of the last visit, of all visits with
-their times, and of all visits in order without times. Then the same from heights that a ridge
+over patients. First from the truth, also for each kind of conversion. Then from the true heights of
+the drusen: of the last visit, of all visits with their times, and of all visits in order without
+times. Then the same from heights that a ridge
 regression reads off a few statistics of each picture, at its own size and at half of it.
 """
 
@@ -19,7 +20,12 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-from tvrl_jax.data.phantom.retina.disease import Disease, cumulative_hazard, height_at
+from tvrl_jax.data.phantom.retina.disease import (
+    Disease,
+    cumulative_hazard,
+    height_at,
+    neovascular_share,
+)
 from tvrl_jax.data.phantom.retina.subject import HORIZON, draw, pictures, prognosis
 
 FOLDS = GroupKFold(5)
@@ -106,13 +112,33 @@ def prognoses(series: list[One], heights: list[np.ndarray]) -> dict[str, float]:
 
 def truths(series: list[One]) -> dict[str, float]:
     """AUROC of conversion within 3 years from what the simulator knows."""
-    label_N, known = column(series, "convert_3y"), ~np.isnan(column(series, "convert_3y"))
     last = (
         ("height", [s.disease.height for s in series]),
         ("rate", [s.disease.rate for s in series]),
     )
     best = ("rate and height", [risk(s.disease) for s in series])
-    return {n: float(roc_auc_score(label_N[known], np.array(v)[known])) for n, v in (best, *last)}
+    return {name: auroc_of(series, "convert_3y", value) for name, value in (best, *last)}
+
+
+def truths_of_kinds(series: list[One]) -> dict[str, float]:
+    """The same of conversion to each kind: from rate and height, with the trait that decides
+    between the kinds and without it."""
+    risk_N = np.array([risk(s.disease) for s in series])
+    share_N = neovascular_share(np.array([s.disease.trait for s in series]))
+    shares = {"atrophy": 1 - share_N, "neovascular": share_N}
+    known = [
+        (kind, name, value)
+        for kind, own_N in shares.items()
+        for name, value in ((kind, risk_N * own_N), (f"{kind} without the trait", risk_N))
+    ]
+    return {name: auroc_of(series, f"convert_3y_{kind}", value) for kind, name, value in known}
+
+
+def auroc_of(series: list[One], label: str, value) -> float:
+    """Of a number that needs no learning, among the series whose label is known."""
+    label_N = column(series, label)
+    known = ~np.isnan(label_N)
+    return float(roc_auc_score(label_N[known], np.asarray(value)[known]))
 
 
 def clock(series: list[One]) -> np.ndarray:
@@ -187,6 +213,7 @@ def main() -> None:
     a = parser.parse_args()
     series = cohort(a.subjects, seed=a.seed, nuisance=a.nuisance)
     show("truth", truths(series))
+    show("truth, by kind", truths_of_kinds(series))
     show("true heights", prognoses(series, [s.height_V for s in series]))
     dates = auroc(
         clock(series), column(series, "convert_3y"), np.array([s.patient for s in series])

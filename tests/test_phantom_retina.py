@@ -255,6 +255,13 @@ def test_an_oracle_of_rate_and_state_beats_one_of_the_last_state(series):
     assert truth["rate and height"] - truth["rate"] > 0.04  # the state counts as well
 
 
+def test_the_trait_tells_between_the_kinds_of_conversion(series):
+    """Measured at 3,000 patients: 0.86 with it and 0.81 (atrophy), 0.82 (neovascular) without."""
+    truth = baseline.truths_of_kinds(series)
+    for kind in ("atrophy", "neovascular"):
+        assert truth[kind] - truth[f"{kind} without the trait"] > 0.015
+
+
 def test_prognosis_needs_more_than_the_last_image_and_needs_the_intervals(series):
     """With true heights in place of images: 0.84 with times, 0.77 in order, 0.70 from the last."""
     known = baseline.prognoses(series, [s.height_V for s in series])

@@ -68,7 +68,7 @@ def clock(rows: Sequence[Mapping]) -> Check:
     finding = f"top-1 with blank images {top1:.3f}, chance {chance:.3f}"
     bad = top1 > chance + SURE * error and top1 > WELL_ABOVE * chance
     alarm = (
-        f"The clock, not the heart, is being learned: {finding}. The timestamps of a series tell "
+        f"The clock, not the images, is being learned: {finding}. The timestamps of a series tell "
         "it apart; raise augment.time_shift, time_scale, interval_scale, time_jitter or clips.drop."
     )
     return Check("blank images", alarm if bad else "", finding)
