@@ -1,6 +1,6 @@
 """Two steps of every objective, for whatever devices and processes there are: what came out.
 
-    python tests/one_of_many.py FOLDER OUT [--coordinator= --num_processes= --process_id=]
+    python tests/one_of_many.py FOLDER OUT [--wide] [--nudged] [--coordinator= ...]
 
 Writes OUT.PROCESS_ID.npz: of each objective and step the loss, the metrics, the gradients, the
 statistics, and this process's rows as they were read and as they were augmented.
@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pico
@@ -54,8 +55,9 @@ def configure(method, root: Path):
 DESCENT = optax.chain(optax.trace(0.0), optax.scale(-1e-3))
 
 
-def steps_of(method, root: Path, mesh, peers):
-    """(name, array) of all that is to be compared, as far as this process has it."""
+def steps_of(method, root: Path, mesh, peers, change=None):
+    """(name, array) of all that is to be compared, as far as this process has it; `change` is made
+    to every parameter before the first step."""
     config = configure(method, root)
     store = peers.first(lambda: opening.open_cohort(config.data))
     learner = make_learner(config, find_objective(config), store)._replace(tx=DESCENT)
@@ -63,6 +65,10 @@ def steps_of(method, root: Path, mesh, peers):
         learner.network, DESCENT, seed=0, ema=0.0, mesh=mesh, kind=config.train.sharding
     )
     state = jax.jit(_widened, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, state))(state)
+    if change:
+        spread = jax.tree.map(lambda leaf: leaf.sharding, state.params)
+        params = jax.jit(partial(jax.tree.map, change), out_shardings=spread)(state.params)
+        state = state._replace(params=params)
     if config.train.sharding == "full" and mesh.size > 1:
         assert sum(not leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state)) > 20
     batches = train_batches(
@@ -86,6 +92,12 @@ def steps_of(method, root: Path, mesh, peers):
             kind, _, rest = key.partition("/")
             yield f"{kind}/{config.method}/{number}/{rest}", leaf
     batches.close()
+
+
+def nudged(x):
+    """Every number moved to its neighbour, upwards and downwards in turn."""
+    up = (jnp.arange(x.size) % 2 == 0).reshape(x.shape)
+    return jnp.nextafter(x, jnp.where(up, jnp.inf, -jnp.inf).astype(x.dtype))
 
 
 def _widened(tree):
@@ -112,6 +124,7 @@ def main() -> None:
     flags.DEFINE_integer("num_processes", None, "")
     flags.DEFINE_integer("process_id", None, "")
     flags.DEFINE_bool("wide", False, "In float64, in which many devices differ by no rounding.")
+    flags.DEFINE_bool("nudged", False, "With parameters that differ in their last bit.")
     given = flags.FLAGS
     _, folder, out = given(sys.argv)
     jax.config.update("jax_enable_x64", given.wide)
@@ -123,7 +136,9 @@ def main() -> None:
             found = {
                 name: array
                 for method in METHODS
-                for name, array in steps_of(method, Path(folder), mesh, peers)
+                for name, array in steps_of(
+                    method, Path(folder), mesh, peers, nudged if given.nudged else None
+                )
             }
         np.savez(f"{out}.{peers.index}.npz", **found)
 

@@ -10,10 +10,12 @@ pytestmark = pytest.mark.timeout(2400)  # a busy machine is no failure
 TOPOLOGIES = {"1 x 1": (1, 1), "1 x 8": (1, 8), "2 x 4": (2, 4), "4 x 1": (4, 1)}
 # Relative to an array's length. In float64 nothing is left of the order of sums; measured: 8e-14.
 EQUAL = 1e-10
-# In float32 there is: a temperature of 0.1 and BatchNorm over few rows amplify it in gradients, and
-# after an update a ReLU may fall on the other side. Measured on 1, 8, 2 x 4 and 4 x 1 devices: up
-# to 1.3e-5 in gradients.
-ROUNDING = {"loss": 2e-6, "extra": 5e-6, "grads": 5e-5, "logged": 2e-4}
+# In float32 there is. Loss and statistics are the same to this:
+FLOAT32 = 1e-6
+# Gradients need not be: a temperature of 0.1 and BatchNorm over few rows amplify any rounding, that
+# of the parameters, too. So what is allowed is what moving every parameter to its neighbouring
+# float32 changes on one device, times this. Measured: 0.2 to 1.4 times.
+NEIGHBOURS = 3.0
 METHODS = ("cvrl", "ltn", "videomae", "csimclr", "csimclr_te", "tvrl", "causal", "supervised")
 
 
@@ -44,18 +46,17 @@ def learnt(folder):
 
 
 def _gaps(many: dict, one: dict):
-    """(kind, step, name, distance relative to its length) of each array that every process has."""
+    """(name, distance relative to its length) of each array that every process has."""
     assert set(many) == set(one)
     for name in one:
         kind, method, number, *_ = name.split("/")
         if kind in ("rows", "drawn"):
             continue
-        kind = "loss" if name.endswith("/loss") else kind
         # A leaf whose true gradient is 0 holds nothing but rounding: it is measured by all.
         scale = np.linalg.norm(one[name])
         if kind == "grads":
             scale = max(scale, 1e-2 * float(one[f"logged/{method}/{number}/gradient_norm"]))
-        yield kind, int(number), name, np.linalg.norm(many[name] - one[name]) / max(scale, 1e-6)
+        yield name, np.linalg.norm(many[name] - one[name]) / max(scale, 1e-6)
 
 
 @pytest.mark.parametrize("topology", ["1 x 8", "2 x 4", "4 x 1"])
@@ -64,15 +65,34 @@ def test_many_devices_and_processes_compute_what_one_computes(learnt, topology):
     (one,) = learnt("1 x 1", "--wide")
     assert one["logged/tvrl/0/loss"].dtype == one["grads/tvrl/0/token/norm/bias"].dtype == float
     for many in learnt(topology, "--wide"):
-        for _, _, name, gap in _gaps(many, one):
+        for name, gap in _gaps(many, one):
             assert gap <= EQUAL, (name, gap)
 
 
-def test_in_float32_many_devices_differ_by_rounding(learnt):
-    (one,), (many,) = learnt("1 x 1"), learnt("1 x 8")
-    for kind, number, name, gap in _gaps(many, one):
-        if number == 0 or kind in ("loss", "extra"):
-            assert gap <= ROUNDING[kind] * (1 if number == 0 else 10), (name, gap)
+def test_in_float32_many_devices_differ_as_little_as_neighbouring_parameters(learnt):
+    """First step of every objective: the gradient as a whole, loss and BatchNorm statistics."""
+    (one,), (nudged,), (many,) = learnt("1 x 1"), learnt("1 x 1", "--nudged"), learnt("1 x 8")
+    for method in METHODS:
+        here, there, beside = (_first(found, method) for found in (one, many, nudged))
+        assert _far(there["loss"], here["loss"]) <= FLOAT32, method
+        assert _far(there["extra"], here["extra"]) <= FLOAT32, method
+        allowed = NEIGHBOURS * _far(beside["grads"], here["grads"])
+        assert _far(there["grads"], here["grads"]) <= max(allowed, FLOAT32), method
+
+
+def _first(found: dict, method: str) -> dict:
+    """Loss, all statistics and all gradients of the first step, each as one vector."""
+    kinds = {"loss": f"logged/{method}/0/loss", "extra": f"extra/{method}/0/"}
+    kinds["grads"] = f"grads/{method}/0/"
+    return {
+        kind: np.concatenate([np.zeros(0), *(np.ravel(found[n]) for n in found if n.startswith(p))])
+        for kind, p in kinds.items()
+    }
+
+
+def _far(there: np.ndarray, here: np.ndarray) -> float:
+    """Distance relative to the length; 0 of nothing."""
+    return float(np.linalg.norm(there - here) / max(np.linalg.norm(here), 1e-12))
 
 
 @pytest.mark.parametrize("topology", ["1 x 8", "2 x 4", "4 x 1"])
