@@ -170,15 +170,15 @@ def test_times_count_from_the_window_or_from_the_series():
         np.array([[1, 1, 1, 0], [1, 1, 0, 0]]) > 0,
     )
     near = dict(atol=1e-6)
-    time_VT, start_V = clips.clip_times(time_S, index_VT, valid_VT, relative=True)
+    time_VT, newest_V = clips.clip_times(time_S, index_VT, valid_VT, relative=True)
     np.testing.assert_allclose(time_VT, [[0, 0.05, 0.07, 0], [0, 0.09, 0, 0]], **near)
-    np.testing.assert_allclose(start_V, [0.04, 0.09], **near)
-    absolute_VT, same_start_V = clips.clip_times(time_S, index_VT, valid_VT, relative=False)
+    np.testing.assert_allclose(newest_V, [0.11, 0.18], **near)
+    absolute_VT, same_newest_V = clips.clip_times(time_S, index_VT, valid_VT, relative=False)
     np.testing.assert_allclose(
-        absolute_VT, np.where(valid_VT, time_VT + start_V[:, None], 0), **near
+        absolute_VT, np.where(valid_VT, time_VT + np.array([[0.04], [0.09]]), 0), **near
     )
-    np.testing.assert_array_equal(start_V, same_start_V)
-    assert time_VT.dtype == start_V.dtype == np.float32
+    np.testing.assert_array_equal(newest_V, same_newest_V)
+    assert time_VT.dtype == newest_V.dtype == np.float32
 
 
 def test_visit_times_meet_the_recording(recording):

@@ -18,7 +18,7 @@ from tvrl_jax.models.build import build
 from tvrl_jax.objectives import OBJECTIVES, causal, contrastive, latent, supervised, tvrl, views
 
 ROWS, FRAMES, SIDE = 4, 4, 16
-IN_VIEWS = ("clip_BVTHWC", "time_BVT", "valid_BVT", "start_BV")
+IN_VIEWS = ("clip_BVTHWC", "time_BVT", "valid_BVT", "newest_BV")
 LATENT = dict(temperature=0.1, distance="cosine", target_norm="none")
 TVRL = dict(LATENT, masked_contrast=True)
 # One of each rule; cvrl and csimclr share theirs with csimclr_te.
@@ -87,7 +87,7 @@ def batch_of(views_=2, seed=0):
         "clip_BVTHWC": clip * valid[..., None, None, None],
         "time_BVT": time * valid,
         "valid_BVT": valid,
-        "start_BV": rng.random((ROWS, views_)).astype(np.float32),
+        "newest_BV": rng.random((ROWS, views_)).astype(np.float32),
         "subject_B": np.arange(ROWS, dtype=np.int32),
         "weight_B": np.ones(ROWS, np.float32),
         "target_BK": np.array([[1, 0], [2, np.nan], [np.nan, 2], [4, 1]], np.float32),
@@ -232,10 +232,10 @@ def test_time_is_seen_by_a_rule_with_time_embedding():
 
 def test_latent_time_navigation_moves_view_1_by_the_time_between():
     batch = batch_of()
-    start = batch["start_BV"]
-    still = run("ltn", batch | {"start_BV": 0 * start})[1].embedding_BVE
-    moved = run("ltn", batch | {"start_BV": start})[1].embedding_BVE
-    back = run("ltn", batch | {"start_BV": start[:, ::-1].copy()})[1].embedding_BVE
+    newest = batch["newest_BV"]
+    still = run("ltn", batch | {"newest_BV": 0 * newest})[1].embedding_BVE
+    moved = run("ltn", batch | {"newest_BV": newest})[1].embedding_BVE
+    back = run("ltn", batch | {"newest_BV": newest[:, ::-1].copy()})[1].embedding_BVE
     np.testing.assert_array_equal(still[:, 0], moved[:, 0])
     assert np.abs(still[:, 1] - moved[:, 1]).max() > 1e-4
     np.testing.assert_array_equal(moved, back)  # |dt|: only how far apart, not which is first

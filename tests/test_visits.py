@@ -11,6 +11,7 @@ from PIL import Image
 from configs import base, ltn, tvrl
 from tvrl_jax import trainer
 from tvrl_jax.data import opening
+from tvrl_jax.data.clips import clip_times, draw_clip
 from tvrl_jax.data.pipeline import train_batches
 from tvrl_jax.errors import UserError
 
@@ -118,11 +119,11 @@ def test_a_window_ends_with_the_newest_visit_and_counts_from_its_own_first(root)
     assert time[row["b/OD"]].tolist() == [0, 2]
     assert valid[row["a/OS"]].tolist() == [True, False]  # one visit: the rest is padding
     assert batch["clip_BVTHWC"][row["a/OS"], 0, 1].max() == 0
-    assert batch["start_BV"][row["a/OD"], 0] == 390  # since the first visit of the series
+    assert batch["newest_BV"][row["a/OD"], 0] == 430  # since the first visit of the series
 
 
 def test_random_windows_take_older_visits_too(root):
-    starts = set()
+    ends = set()
     for seed in range(12):
         store = opening.open_cohort(settings(root))
         cut = dict(
@@ -136,10 +137,27 @@ def test_random_windows_take_older_visits_too(root):
         batch = next(batches)
         batches.close()
         row = [store.series[i].id for i in batch["series_B"]].index("a/OD")
-        first, second = batch["start_BV"][row]
+        first, second = batch["newest_BV"][row]
         assert first != second
-        starts |= {float(first), float(second)}
-    assert starts == {0.0, 390.0}
+        ends |= {float(first), float(second)}
+    assert ends == {390.0, 430.0}
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.6])
+def test_windows_that_all_reach_back_to_the_first_visit_are_as_far_apart_as_their_ends(drop):
+    """What latent time navigation is told; between first frames it would be 0, or chance."""
+    rng = np.random.default_rng(0)
+    year_S = np.cumsum(rng.uniform(0.2, 2, 6))
+    cut = dict(frames=8, stride=1, sampling="newest", windows=2, interval="constant")
+    gaps = set()
+    for _ in range(200):
+        index_VT, valid_VT = draw_clip(rng, 6, **cut, views=2, drop=drop)
+        _, newest_V = clip_times(year_S, index_VT, valid_VT, relative=True)
+        last_V = [index_T[valid_T][-1] for index_T, valid_T in zip(index_VT, valid_VT, strict=True)]
+        assert last_V[0] == 5 and last_V[1] < 5
+        np.testing.assert_allclose(newest_V, year_S[last_V] - year_S[0], rtol=1e-6)
+        gaps.add(float(newest_V[0] - newest_V[1]))
+    assert min(gaps) > 0 and len(gaps) > 2
 
 
 def test_a_missing_visit_is_named_or_left_out_and_counted(root):

@@ -2,14 +2,14 @@
 
 A batch is a dict of numpy arrays:
 
-    clip_BVTHWC uint8   time_BVT float32 (data.time_unit)   valid_BVT bool   start_BV float32
+    clip_BVTHWC uint8   time_BVT float32 (data.time_unit)   valid_BVT bool   newest_BV float32
     subject_B, series_B int32 (into store.subjects, store.series)   weight_B float32
     target_BK float32, NaN where unknown, when targets are given
 
 and, when frames are packed, packed_GVC int32 (data/packing.py), G devices of this process
 
 V is clips.windows, or the objective's views where clips.drop leaves each its own frames. Padding
-(right): image 0, time 0, valid False. `start_BV` is the time of a window's first frame since the
+(right): image 0, time 0, valid False. `newest_BV` is the time of a window's newest frame since the
 first frame of its series.
 """
 
@@ -51,7 +51,7 @@ def read_batch(
         "clip_BVTHWC": _read_clips(store, plans),
         "time_BVT": np.stack([time for time, _ in times]),
         "valid_BVT": np.stack([plan.valid_VT for plan in plans]),
-        "start_BV": np.stack([start for _, start in times]),
+        "newest_BV": np.stack([newest for _, newest in times]),
         "subject_B": np.asarray(store.subject_index)[series_B].astype(np.int32),
         "series_B": series_B,
         "weight_B": (np.arange(len(plans)) < real).astype(np.float32),

@@ -194,13 +194,13 @@ def drop_frames(
 def clip_times(
     time_S: np.ndarray, index_VT: np.ndarray, valid_VT: np.ndarray, *, relative: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Times of a clip's frames and of its windows' first frames -> time_VT, start_V float32.
+    """Times of a clip's frames and of its windows' newest frames -> time_VT, newest_V float32.
 
-    In the unit of time_S, the times of the whole series. `start_V` counts from the first frame of
+    In the unit of time_S, the times of the whole series. `newest_V` counts from the first frame of
     the series; so do the times, or from the first frame of their window when `relative`. They are
     subtracted before they become float32: a date in seconds would not survive it.
     """
     time_VT = np.asarray(time_S, np.float64)[index_VT] - time_S[0]
-    start_V = time_VT[:, 0]
-    shown_VT = time_VT - start_V[:, None] if relative else time_VT
-    return np.where(valid_VT, shown_VT, 0).astype(np.float32), start_V.astype(np.float32)
+    newest_V = np.where(valid_VT, time_VT, -np.inf).max(axis=1)
+    shown_VT = time_VT - time_VT[:, :1] if relative else time_VT
+    return np.where(valid_VT, shown_VT, 0).astype(np.float32), newest_V.astype(np.float32)
