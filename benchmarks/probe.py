@@ -132,7 +132,8 @@ def main() -> None:
     for kind in args.kinds.split(","):
         lines.append(measure(kind, one, store, args.cache))
         show(cells(lines[-1]))
-    print(f"{sum(line.fitting_s + line.scoring_s for line in lines):.1f} s in all")
+    seconds = sum(line.fitting_s + line.scoring_s for line in lines)
+    print(f"{sum(line.draws * line.grid for line in lines)} fits, {seconds:.1f} s in all")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,6 @@ def get_config():
     c = probe_base.get_config()
     c.kind = "supervised"
     c.baselines = ("constant",)
-    c.seeds = 1
+    c.seeds = 1  # each trains a whole network, for every task and fraction; published: 5
     c.finetune.learning_rates = (3e-4,)
     return c

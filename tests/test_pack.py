@@ -91,9 +91,6 @@ def test_what_a_store_says(data):
     assert store.table["score"].dtype == np.float64 and len(store.table) == 3
     with pytest.raises(UserError, match='"score"'):
         store.targets(("scor",))
-    with pytest.raises(UserError, match='val split holds only "a"'):
-        store.require_classes("kind", ("train", "val"))
-    store.require_classes("kind", ("train",))
 
 
 def test_outcomes_of_a_store(data):

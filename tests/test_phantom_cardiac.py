@@ -371,6 +371,7 @@ def test_command_line(tmp_path):
         ([*base, "--subject=3"], 2, "subjects"),
         ([*base, "here"], 2, '"here" is not a flag'),
         (base, 2, "--out"),
+        ([*base, f"--out={tmp_path / 'x' / 'cohort.csv' / 'y'}"], 2, "cannot write there"),
     ):
         done = subprocess.run(arguments, capture_output=True, text=True)
         assert done.returncode == code and says in done.stderr

@@ -12,7 +12,6 @@ from tvrl_jax import settings
 
 KEY = re.compile(r"^\s*c\.([\w.]+) = [^#]*?(?:  # (.*))?$")
 COMMENT = re.compile(r"^\s*# (.*)$")
-SECTION = re.compile(r"^\s*c\.[\w.]+ = ConfigDict\(\)")
 WIDTH = 44  # of `--config.key=value`
 PAGE = 120
 

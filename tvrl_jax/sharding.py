@@ -1,4 +1,4 @@
-"""How arrays lie on devices. The only module that knows about meshes and process indices."""
+"""How arrays lie on devices: meshes, shardings, and which rows a process has."""
 
 import functools
 from collections.abc import Callable

@@ -111,6 +111,8 @@ def _run(
         if start >= config.train.steps:
             LOG.info("%s: all %d steps are done already.", folder, start)
             return
+        if is_main:
+            LOG.info("training on %d x %s", mesh.size, mesh.devices.flat[0].device_kind)
         clips = config.train.batch_size * learner.objective.views
         progress = Progress(config.train.steps, clips, start, silent=not is_main)
         with _log(config, folder, start) if is_main else NoLog() as log:

@@ -16,10 +16,10 @@ from tvrl_jax.report.curves import SMOOTH_FROM, running_mean
 from tvrl_jax.report.metricslog import FILE, read_metrics
 from tvrl_jax.report.scalars import is_number
 from tvrl_jax.report.style import COLOURS, GREY, MARKERS, STYLE, png
+from tvrl_jax.report.verdict import NO_SKILL
 
 COLUMNS = 4
 WIDTH = 9.6  # inches, of a figure
-NO_SKILL = {"r2": 0.0, "auroc": 0.5, "c_index": 0.5}
 CUT = 0.35  # of the span above no skill: how far below it a panel reaches
 CURVES = (
     ("loss", "loss"),

@@ -10,7 +10,6 @@ import pandas as pd
 
 from tvrl_jax.data import packed
 from tvrl_jax.data.sources import Skipped
-from tvrl_jax.data.split import SPLITS
 from tvrl_jax.data.table import MISSING, cells, check_column
 from tvrl_jax.data.targets import Target, class_codes, class_names, numbers, outcomes
 from tvrl_jax.errors import UserError
@@ -171,17 +170,4 @@ class Store:
                     f'{self.where}, row {info.row}: all {info.frames} frames of series "{info.id}" '
                     f"have the time {info.time_T[0]:g} and the method uses times; correct them, or "
                     'set data.on_equal_times="keep".'
-                )
-
-    def require_classes(self, column: str, names: Sequence[str] = SPLITS) -> None:
-        """UserError unless each of these splits holds at least two classes of the column."""
-        known, code_N = self.classes(column), self._target(column)
-        for name in names:
-            found = np.unique(code_N[self.split(name)])
-            found = found[~np.isnan(found)]
-            if len(found) < 2:
-                held = f'only "{known[int(found[0])]}"' if len(found) else "nothing"
-                raise UserError(
-                    f'{self.where}, column "{column}": the {name} split holds {held}; '
-                    "each split needs two classes."
                 )

@@ -4,8 +4,6 @@ import os
 import time
 from pathlib import Path
 
-import numpy as np
-
 FLUSH_S = 60.0  # seconds between two moments at which the disk is up to date
 
 
@@ -34,11 +32,6 @@ class Board:
         if time.monotonic() - self._flushed >= FLUSH_S:
             self._writer.flush()
             self._flushed = time.monotonic()
-
-    def image(self, step: int, name: str, image_HWC: np.ndarray) -> None:
-        from tensorboardX.summary import image
-
-        self._add(step, image(name, image_HWC, dataformats="HWC"))
 
     def _add(self, step: int, summary) -> None:
         self._write(self._event(step=step, wall_time=time.time(), summary=summary))

@@ -10,14 +10,13 @@ from tvrl_jax.report.page import Fold, Gallery, Picture, Section, Table, Text
 from tvrl_jax.report.scalars import is_number
 
 
-def sections(material, cine: bytes) -> list[Section]:
+def sections(material) -> list[Section]:
     """`material` as from `html.gather`."""
     return [
         predictions(material.predictions, material.results),
         embedding(material.predictions.values()),
         training(material.metrics),
         augmented(material.augmented),
-        synthetic(cine),
     ]
 
 
@@ -182,10 +181,3 @@ def augmented(clips: np.ndarray | None) -> Section:
     frames = clips.reshape(*clips.shape[:-3], -1)
     caption += " A black frame is padding." if (frames == 0).all(-1).any() else ""
     return Section(title, [Picture(pictures.sheet(clips), caption, caption, plot=False)])
-
-
-def synthetic(cine: bytes) -> Section:
-    if not cine:
-        return Section("", [])
-    alt = "Frames of a cine above its volume curve"
-    return Section("The synthetic cohort", [Picture(cine, alt, alt + ".", plot=False)])

@@ -33,12 +33,10 @@ PREDICTIONS = "predictions_{}.npz"
 class Extras(NamedTuple):
     """What only the caller knows; all of it may be left out."""
 
-    title: str = ""
     device: str = ""  # kind and number of the devices, "" = those that JAX finds here
     base: Mapping | None = None  # the base configuration, to tell what differs from it
     alarms: Sequence[str] = ()  # further ones
     notes: Sequence[str] = ()  # further ones: skipped files, small test sets
-    cine: bytes = b""  # a PNG of a cine and its volume curve
 
 
 class Material(NamedTuple):
@@ -60,7 +58,7 @@ class Material(NamedTuple):
 def write(material: Material, extras: Extras) -> Path:
     """Writes report.html into the probe folder; returns its path."""
     path = material.probe / "report.html"
-    title = extras.title or _title(material)
+    title = _title(material)
     write_report(path, sections(material, extras), title=title)
     return path
 
@@ -130,7 +128,7 @@ def sections(material: Material, extras: Extras) -> list[Section]:
         Section("", head),
         *([verdict.section(scored.results)] if scored.results or not about_time else []),
         *temporal.sections(about_time, material.temporal),
-        *evidence.sections(scored, extras.cine),
+        *evidence.sections(scored),
         facts.configuration(material, extras.base),
         facts.notes(material, extras.notes),
     ]

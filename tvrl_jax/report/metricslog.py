@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-
 from tvrl_jax import whole_file
 from tvrl_jax.errors import UserError, reading
 from tvrl_jax.report.board import Board
@@ -60,10 +58,6 @@ class MetricsLog:
             self._full(self.path, error, "its rows are kept until there is room")
         numbers = {k: v for k, v in row.items() if k != "step" and is_number(v)}
         self._on_board(lambda board: board.scalars(step, numbers))
-
-    def image(self, step: int, name: str, image_HWC: np.ndarray) -> None:
-        """Adds a picture (uint8, or float in [0, 1]) to TensorBoard; nothing without it."""
-        self._on_board(lambda board: board.image(step, name, image_HWC))
 
     def sync(self) -> None:
         """Returns when the rows lie on the disk; those that wait for room go on waiting."""
@@ -126,8 +120,6 @@ class NoLog:
     """What a process keeps whose neighbour writes the log."""
 
     def write(self, step: int, metrics: Mapping[str, object]) -> None: ...
-
-    def image(self, step: int, name: str, image_HWC: np.ndarray) -> None: ...
 
     def sync(self) -> None: ...
 

@@ -113,16 +113,6 @@ def principal_axes(feature_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return position, share
 
 
-def neighbour_map(feature_ND: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """t-SNE (van der Maaten and Hinton 2008) of the standardised features, [N, 2]."""
-    from sklearn.manifold import TSNE  # a second to import, and only for those who want it
-
-    spread = feature_ND.std(0)
-    scaled = (feature_ND - feature_ND.mean(0)) / np.where(spread > 0, spread, 1.0)
-    perplexity = min(30.0, max((len(feature_ND) - 1) / 3, 1.0))
-    return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(scaled)
-
-
 @rc_context(STYLE)
 def embedding_map(
     feature_ND: np.ndarray,
@@ -131,17 +121,13 @@ def embedding_map(
     *,
     unit: str = "",
     classes: Sequence[str] = (),
-    method: str = "pca",
 ) -> bytes:
-    """A point per case in the plane of "pca" or "tsne"; `classes` make the target categorical.
+    """A point per case in the plane of `principal_axes`; `classes` make the target categorical.
 
     Cases without a target (NaN) are drawn in grey.
     """
-    if method == "pca":
-        position_N2, share = principal_axes(feature_ND)
-        labels = [f"axis {i + 1} ({100 * share[i]:.0f} % of variance)" for i in range(2)]
-    else:
-        position_N2, labels = neighbour_map(feature_ND), ["t-SNE 1", "t-SNE 2"]
+    position_N2, share = principal_axes(feature_ND)
+    labels = [f"axis {i + 1} ({100 * share[i]:.0f} % of variance)" for i in range(2)]
     figure = Figure(figsize=(SIDE * 1.2, SIDE))
     axis = figure.subplots()
     known = np.isfinite(target_N)

@@ -12,7 +12,7 @@ from absl import app, flags
 
 from tvrl_jax import plain_flags
 from tvrl_jax.data.phantom.writing import write
-from tvrl_jax.errors import UserError
+from tvrl_jax.errors import UserError, verdict
 
 flags.DEFINE_string("kind", "cardiac", "which phantom: cardiac or retina")
 flags.DEFINE_string("out", "", "folder to write, new or empty or a phantom of these settings")
@@ -22,9 +22,9 @@ flags.DEFINE_integer("size", 96, "side of the pictures, pixels, a multiple of 4"
 flags.DEFINE_string("nuisance", "mild", "differences between subjects: none, mild or strong")
 
 
-def _stop(message: str) -> NoReturn:
-    print(message, file=sys.stderr)
-    sys.exit(2)
+def _stop(sentence: str, code: int = 2) -> NoReturn:
+    print(f"error: {sentence}", file=sys.stderr)
+    sys.exit(code)
 
 
 def main(_) -> None:
@@ -40,11 +40,11 @@ def main(_) -> None:
             size=f.size,
             nuisance=f.nuisance,
         )
-    except UserError as error:
-        _stop(str(error))
-    except KeyboardInterrupt:
-        print("\nInterrupted; the same command goes on from here.", file=sys.stderr)
-        sys.exit(130)
+    except (UserError, OSError, KeyboardInterrupt) as error:
+        code, sentence = verdict(error)
+        if code == 1:
+            raise
+        _stop(sentence, code)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tvrl_jax import whole_file
 from tvrl_jax.data.phantom.kind import Kind
-from tvrl_jax.errors import UserError, nearest
+from tvrl_jax.errors import UserError, nearest, no_room
 
 SEALED, CLAIMED = "phantom.json", "phantom.unfinished.json"
 
@@ -36,8 +36,20 @@ def checked(
 def claim(root: Path, settings: dict) -> bool:
     """True if there is something left to write into `root`, False if it is all there.
 
-    Raises UserError rather than mix two cohorts, or a cohort with files of another origin.
+    Raises UserError rather than mix two cohorts, or a cohort with files of another origin, and
+    where nothing can be written.
     """
+    try:
+        return _claimed(root, settings)
+    except OSError as error:
+        if no_room(error):
+            raise
+        raise UserError(
+            f"{root}: cannot write there ({error.strerror}); name a folder that can be made."
+        ) from error
+
+
+def _claimed(root: Path, settings: dict) -> bool:
     for name in (SEALED, CLAIMED):
         if (root / name).exists():
             _same(root / name, settings)
