@@ -54,6 +54,14 @@ def test_a_useless_target_is_refused_in_words(changes, spec, words):
     assert all(word in str(error.value) for word in words)
 
 
+def test_targets_of_pretraining_may_be_taken_away():
+    theirs = ("EF:regression",)
+    assert tasks.asked((), theirs) == theirs and tasks.asked(("AF:classification",), ()) != theirs
+    assert tasks.asked(("none",), theirs) == ()
+    with pytest.raises(UserError, match="No targets"):
+        tasks.load(_store(), tasks.asked(("none",), theirs))
+
+
 def _class_task(code_N):
     return tasks.Task("AF", "classification", ("no", "yes"), np.asarray(code_N, np.float32))
 

@@ -179,6 +179,29 @@ def test_a_missing_file_or_method_is_named(tmp_path):
         paired.load(tmp_path, "linear", method="untrianed")
 
 
+@pytest.mark.parametrize(
+    "name, change, words",
+    [
+        ("method", lambda a: None, "KeyError"),
+        ("label/AF", lambda a: None, "label/AF"),
+        ("label/AF", lambda a: a[:5], "5 labels of AF"),
+        ("output/tvrl/AF", lambda a: a[:, :5], "predictions of AF are"),
+        ("output/tvrl/AF", lambda a: np.concatenate([a, a], axis=2), "predictions of AF are"),
+        ("output/tvrl/LVEF", lambda a: a * np.nan, "not finite"),
+        ("fraction/tvrl/AF", lambda a: np.array(["some"] * len(a)), "ValueError"),
+        ("seed/tvrl/AF", lambda a: a[:1], "ValueError"),
+    ],
+)
+def test_a_file_that_no_probe_wrote_is_one_sentence(tmp_path, name, change, words):
+    _write(tmp_path)
+    place = predictions.place(tmp_path, "linear")
+    arrays = dict(np.load(place))
+    changed = change(arrays.pop(name))
+    cache.write(place, arrays if changed is None else arrays | {name: changed})
+    with pytest.raises(UserError, match=f"predictions_linear.npz does not hold.*{words}"):
+        paired.load(tmp_path, "linear")
+
+
 def test_labels_of_several_numbers_need_no_other_code(tmp_path, monkeypatch):
     """A kind of task with a label of two numbers, one of which may be missing."""
 

@@ -231,6 +231,7 @@ def test_the_probes_that_learn_in_steps_run_and_leave_the_encoder_alone(
     ("changes", "words"),
     [
         ({"restarts": 0}, ["config.restarts", "at least 1"]),
+        ({"survival.grid": 10**9}, ["config.survival.grid", "more than 100000"]),
         ({"kind": "lineer"}, ['"lineer"', '"linear"']),
         ({"baselines": ("untrianed",)}, ['"untrained"']),
         ({"fractions": (0.01,)}, ["smallest usable fraction"]),

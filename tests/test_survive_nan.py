@@ -115,3 +115,6 @@ def test_a_learning_rate_that_blows_up_is_stopped_and_its_batch_replayed(train, 
     assert "augmented clips and times: finite" in lines and "loss: nan" in lines
     assert "update: params/" in said
     assert server.run("tvrl_jax/replay.py", f"--batch={tmp_path / 'config.json'}")[0] == 2
+    np.savez(path.with_name("step_3.npz"), step=3, id_B=["s01"])
+    code, said = server.run("tvrl_jax/replay.py", f"--batch={path.with_name('step_3.npz')}")
+    assert code == 2 and "no batch that a run kept" in said

@@ -9,6 +9,8 @@ import numpy as np
 from tvrl_jax import artefacts, sharding, whole_file
 from tvrl_jax.data.store import Store
 
+# what every step computes from, of what a batch holds
+NEEDED = ("clip_BVTHWC", "time_BVT", "valid_BVT", "newest_BV", "subject_B", "series_B", "weight_B")
 FOLDER = "nan"
 NAMED = 16  # series that a sentence names; the file of the batch names all
 
@@ -65,4 +67,7 @@ class Kept(NamedTuple):
 def read(path: str | Path) -> Kept:
     """Raises UserError, TypeError, ValueError or KeyError for a file that `keep` did not write."""
     arrays = artefacts.read_arrays(path)
+    absent = [name for name in NEEDED if name not in arrays]
+    if absent:
+        raise KeyError(absent[0])
     return Kept(int(arrays.pop("step")), arrays.pop("id_B").tolist(), arrays)

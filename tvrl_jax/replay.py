@@ -62,8 +62,8 @@ def _read(path: Path):
     from tvrl_jax import mishap
 
     stem = path.stem.partition("-of-process-")[0]
-    several = sorted(path.parent.glob(f"{stem}-of-process-*.npz"), key=_process)
     try:
+        several = sorted(path.parent.glob(f"{stem}-of-process-*.npz"), key=_process)
         parts = [mishap.read(each) for each in several or [path]]
         whole = {k: np.concatenate([p.batch[k] for p in parts]) for k in parts[0].batch}
     except (UserError, TypeError, ValueError, KeyError) as error:

@@ -20,6 +20,16 @@ KINDS = (
 BASELINES = ("untrained", "constant")
 FEATURES = ("cls", "token")
 SAME = ("time_unit", "channels", "image_size")
+# far beyond what anybody needs, and short of what fills a machine before a word is said
+LARGEST = {
+    "seeds": 10_000,
+    "restarts": 10_000,
+    "bootstrap.samples": 1_000_000,
+    "survival.grid": 100_000,
+    "hazard.bins": 10_000,
+    "attentive.evaluations": 10_000,
+    "cls.evaluations": 10_000,
+}
 UNCACHED = ("finetune", "supervised")  # kinds that keep no features
 
 
@@ -37,6 +47,11 @@ def config(c) -> None:
     for key, value in _whole(c):
         if value < 1:
             raise UserError(f"config.{key} = {value} must be at least 1.")
+    for key, most in LARGEST.items():
+        section, _, name = key.rpartition(".")
+        value = c[section][name] if section else c[name]
+        if value > most:
+            raise UserError(f"config.{key} = {value} is more than {most}; it would not end.")
     for key, value in _not_negative(c):
         if value < 0:
             raise UserError(f"config.{key} = {value} must be 0 or more.")

@@ -34,9 +34,21 @@ def load(folder: str | Path, probe: str, *, method: str = "") -> Measured:
     """Reads what the `probe` kind left in `folder`, of its encoder or of the named baseline.
 
     Raises:
-      UserError: no predictions of this kind, or no such method in them.
+      UserError: no predictions of this kind, no such method in them, or a file that no probe wrote.
     """
     arrays = predictions.read(folder, probe)
+    try:
+        found = _measured(arrays, folder, probe, method)
+        _check(found)
+        return found
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{predictions.place(folder, probe)} does not hold what a probe keeps "
+            f"({type(error).__name__}: {error}); run that probe again."
+        ) from error
+
+
+def _measured(arrays, folder: str | Path, probe: str, method: str) -> Measured:
     method = method or str(arrays["method"])
     known = sorted({name.split("/")[1] for name in arrays if name.startswith("output/")})
     if method not in known:
@@ -46,6 +58,23 @@ def load(folder: str | Path, probe: str, *, method: str = "") -> Measured:
     made = [p for name, task in tasks.items() for p in _predictions(arrays, method, name, task)]
     names = (str(arrays["cohort"]), str(arrays["probe"]), arrays["series"], arrays["patient"])
     return Measured(method, str(folder), *names, tasks, made)
+
+
+def _check(found: Measured) -> None:
+    """ValueError for arrays that do not fit each other."""
+    series = len(found.series_N)
+    if len(found.patient_N) != series:
+        raise ValueError(f"{series} series and {len(found.patient_N)} patients")
+    for task in found.tasks.values():
+        if len(task.value_N) != series:
+            raise ValueError(f"{len(task.value_N)} labels of {task.column} for {series} series")
+    for p in found.predictions:
+        task, shape = p.draw.task, p.test_NK.shape
+        of_class = p.test_NK.shape[1:] == (len(task.classes),)
+        if len(shape) != 2 or len(p.test_NK) != series or (task.classes and not of_class):
+            raise ValueError(f"predictions of {task.column} are {shape}")
+        if not np.isfinite(p.test_NK).all():
+            raise ValueError(f"a prediction of {task.column} is not finite")
 
 
 def _under(arrays, prefix: str) -> list[str]:

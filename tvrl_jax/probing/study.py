@@ -45,7 +45,7 @@ def _tasks(encoder: Encoder, store, config) -> tuple[Task, ...]:
     """Times to an event for the kinds that are made for them, data.targets for the others."""
     if config.kind in check.SURVIVAL:
         return tasks.load_survival(store, **config.survival)
-    return tasks.load(store, config.data.targets or encoder.config.data.targets)
+    return tasks.load(store, tasks.asked(config.data.targets, encoder.config.data.targets))
 
 
 def _others(store, test, draws, config) -> list[paired.Measured]:

@@ -22,6 +22,11 @@ class Task(NamedTuple):
     clock: survival.Clock | None = None  # of survival alone
 
 
+def asked(probe: Sequence[str], pretraining: Sequence[str]) -> Sequence[str]:
+    """Targets of a probe from its data.targets: () = those of pretraining, ("none",) = none."""
+    return () if tuple(probe) == ("none",) else probe or pretraining
+
+
 def load(store, specs: Sequence[str]) -> tuple[Task, ...]:
     """The tasks of a store. UserError: no targets, a column that is absent, a useless split."""
     if not specs:

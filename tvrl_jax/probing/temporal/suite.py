@@ -57,7 +57,7 @@ def plan(encoder: Encoder, store, config, say) -> Study:
     check.config(config)
     check.cache(config)
     check.cohort(store, encoder.config)
-    wanted = config.data.targets or encoder.config.data.targets
+    wanted = tasks.asked(config.data.targets, encoder.config.data.targets)
     asked = tasks.load(store, wanted) if wanted else ()
     series = {split: np.asarray(store.split(split)) for split in tasks.SPLITS}
     _check_splits(series)
