@@ -10,6 +10,7 @@ from conftest import ROOT
 from configs import base
 from tvrl_jax.data import external
 from tvrl_jax.data.cohort import load_cohort
+from tvrl_jax.data.table import find_file, read_table
 from tvrl_jax.errors import UserError
 
 COLUMNS = dict(subject="subject", paths=("path",), split="split")
@@ -56,7 +57,17 @@ def test_the_new_table_names_the_same_files(tables, tmp_path):
 @pytest.mark.parametrize(
     ("home", "abroad", "changes", "words"),
     [
-        (HOME, ABROAD, {"prefix": ""}, ['patient "1"', "--prefix"]),
+        (HOME.replace("\n1,", "\next-1,"), ABROAD, {}, ['patient "ext-1"', "--prefix"]),
+        (HOME, ABROAD, {"prefix": ""}, ["--prefix", "empty"]),
+        (HOME, ABROAD, {"prefix": "  "}, ["--prefix", "empty"]),
+        (HOME, ABROAD, {"prefix": "b "}, ["--prefix", "blanks", '"b"']),
+        (HOME, ABROAD, {"prefix": "b\udcff"}, ["--prefix", "UTF-8"]),
+        (HOME, ABROAD, {"paths": ()}, ["--path", "at least one column of files"]),
+        (HOME, ABROAD, {"paths": ("path", "")}, ["--path", "at least one column of files"]),
+        (HOME, ABROAD, {"paths": ("path", "subject")}, ["--path", '"subject"', "--subject"]),
+        (HOME, ABROAD, {"paths": ("split",)}, ["--path", '"split"', "--split"]),
+        (HOME, ABROAD, {"subject": "split"}, ["--subject", "--split"]),
+        (HOME, ABROAD, {"split": ""}, ["--split", "names no column"]),
         (HOME.replace("train", "dev"), ABROAD, {}, ["row 2", '"dev"']),
         (HOME.replace("val", "train"), ABROAD, {}, ["says val"]),
         (HOME, ABROAD, {"subject": "patient"}, ["--subject", "patient"]),
@@ -74,6 +85,89 @@ def test_mistakes_are_one_sentence(tables, tmp_path, home, abroad, changes, word
         combine(tables, **changes)
     for word in words:
         assert word in str(error.value), error.value
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "words"),
+    [
+        (1, "abroad/*.csv", ["--test=", "pattern", "table file"]),
+        (0, "home/?.npy", ["--cohort=", "pattern", "table file"]),
+        (0, "home/lost.csv", ["--cohort=", "does not exist", "learn from"]),
+        (1, "abroad/lost.csv", ["--test=", "does not exist", "tested on"]),
+        (1, "abroad", ["--test=", "is no file", "tested on"]),
+        (1, "home/sub/../list.csv", ["--test=", "the same patients"]),
+    ],
+)
+def test_a_wrong_table_is_named_by_its_flag(tables, tmp_path, place, name, words):
+    changed = list(tables)
+    changed[place] = str(tmp_path / name)
+    with pytest.raises(UserError) as error:
+        combine(changed)
+    for word in words:
+        assert word in str(error.value), error.value
+    assert "data.csv" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("new/" + "n" * 300 + ".csv", "too long"),
+        ("n" * 253, "too long"),  # the unfinished file's name is longer
+        ("new/", "is a folder"),
+        ("home", "is a folder"),
+        ("dangling.csv", "is a link"),
+        ("new/*.csv", "pattern"),
+        ("home/list.csv/list.csv", "cannot write"),
+    ],
+)
+def test_a_wrong_place_is_one_sentence_and_nothing_is_written(tables, tmp_path, name, words):
+    (tmp_path / "dangling.csv").symlink_to(tmp_path / "nowhere")
+    made, _ = combine(tables)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match="--out=.*" + words):
+        external.write(made, f"{tmp_path}/{name}")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_that_is_not_text_is_refused(tables, tmp_path):
+    folder = f"{tmp_path}/a\udcff"
+    (tmp_path / "abroad").rename(folder)
+    with pytest.raises(UserError, match="not UTF-8"):
+        combine((tables[0], f"{folder}/list.csv", tables[2]))
+
+
+def test_paths_from_home_stay_and_flags_may_name_it(tables, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    text = "subject,path\n1,~/home/a.npy\n2,x.npy\n3,./~/z.npy\n4,~nobody-here/z.npy\n"
+    (tmp_path / "abroad" / "list.csv").write_text(text)
+    made, _ = combine(("~/home/list.csv", "~/abroad/list.csv", "~/abroad/both.csv"))
+    external.write(made, "~/abroad/both.csv")
+    read = read_table(str(tmp_path / "abroad"), "both.csv").path
+    found = [find_file(str(tmp_path / "abroad"), name) for name in read[2:]]
+    names = ("home/a.npy", "abroad/x.npy", "abroad/./~/z.npy", "abroad/./~nobody-here/z.npy")
+    assert found == [str(tmp_path) + "/" + name for name in names]
+
+
+@pytest.mark.parametrize("name", ["both.csv", "both.tsv", "both.TAB"])
+@pytest.mark.parametrize("note", ["a\rb", "a,b", "a\tb", 'a"b', "a\nb", "a\r\nb"])
+def test_the_reader_takes_back_every_cell(tables, tmp_path, name, note):
+    made, _ = combine(tables)
+    made["no\rte"] = [note, "", "n", "n", "n"]
+    made["note"] = [note, "", "n", "n", "n"]
+    for number, table in enumerate((made, made.drop(columns="no\rte"))):
+        external.write(table, str(tmp_path / f"{number}" / name))
+        read = read_table(str(tmp_path / f"{number}"), name)
+        assert list(read.columns) == list(table.columns)
+        assert read.to_numpy().tolist() == table.to_numpy().tolist()
+
+
+@pytest.mark.parametrize("old", ["path", "subject", "split"])
+def test_a_column_may_be_called_self(tables, tmp_path, old):
+    for folder, text in (("home", HOME), ("abroad", ABROAD)):
+        (tmp_path / folder / "list.csv").write_text(text.replace(old, "self", 1))
+    key, value = ("paths", ("self",)) if old == "path" else (old, "self")
+    made, _ = combine(tables, **{key: value})
+    assert "self" in made.columns and len(made) == 5
 
 
 def test_the_command_writes_the_table_once(tables):
@@ -99,3 +193,11 @@ def test_wrong_flags_are_one_sentence(flags, words):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
     assert done.returncode == 2 and done.stderr.startswith("error: "), done.stderr
     assert words in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h", "--helpshort", "--helpfull"])
+@pytest.mark.parametrize("module", ["external", "phantom"])
+def test_help_is_no_failure(module, flag):
+    command = [sys.executable, "-m", f"tvrl_jax.data.{module}", flag]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert done.returncode == 0 and "--out: " in done.stdout and not done.stderr, done.stderr

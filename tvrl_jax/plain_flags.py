@@ -1,19 +1,23 @@
 """Flags of a command that has no configuration."""
 
+import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from absl import app, flags
+from absl import flags
 
 
 def parse(argv: list[str], stop: Callable[[str], NoReturn]) -> list[str]:
-    """Parses as `app.run` does; what is wrong with the flags goes to `stop`, in one sentence."""
+    """Parses as `app.run` does; what is wrong with the flags goes to `stop`, in one sentence.
+
+    Help, which -h asks for as well, ends with exit code 0."""
+    argv = [argv[0], *("--help" if a == "-h" else a for a in argv[1:])]
     try:
-        if any(a.startswith("--help") for a in argv):
-            return app.parse_flags_with_usage(argv)
         rest = flags.FLAGS(argv)
     except flags.Error as error:
-        return stop(str(error))
+        return stop(" ".join(str(error).split()))
+    except SystemExit:  # the flags of help have printed it; absl's exit code is that of a failure
+        sys.exit(0)
     if len(rest) > 1:
         stop(f'"{rest[1]}" is not a flag; settings are given as --name=value.')
     return rest

@@ -8,9 +8,11 @@ Paths are rewritten to be relative to the new table; no image is copied. Columns
 the tables has are left out, and named.
 """
 
+import csv
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -22,7 +24,10 @@ from tvrl_jax import plain_flags, whole_file
 from tvrl_jax.data import table as tables
 from tvrl_jax.data.cohort import named_splits, subjects
 from tvrl_jax.data.split import SPLITS
-from tvrl_jax.errors import UserError, verdict
+from tvrl_jax.errors import UserError, shorten, verdict
+
+WHO = {"cohort": "to learn from", "test": "to be tested on"}
+PATTERN = "*?"  # in the name of a table, these list files instead
 
 
 def combine(
@@ -36,10 +41,14 @@ def combine(
       subject, paths, split: names of columns. The second table needs no split.
 
     Raises:
-      UserError: a table that cannot be read, a column that is absent, a patient without a name, a
-        split that is none, no patient to learn from, or a patient of both.
+      UserError: a table that cannot be read, the same table twice, a column that is absent or has
+        two meanings, a prefix that would not be read back, a patient without a name, a split that
+        is none, no patient to learn from, or a patient of both.
     """
-    learnt, tested = (tables.read_table(".", name) for name in (cohort, test))
+    cohort, test, out = map(os.path.expanduser, (cohort, test, out))
+    _check_columns(subject, paths, split)
+    _check_prefix(prefix)
+    learnt, tested = _read_both(cohort, test)
     mapping = {"subject": subject, "split": split}
     for table, where in ((learnt, cohort), (tested, test)):
         tables.check_column(table, subject, where, "--subject")
@@ -49,7 +58,7 @@ def combine(
     split_R = named_splits(learnt, cohort, mapping, subjects(learnt, cohort, mapping))
     learnt = learnt[_kept(split_R, cohort, split)]
     named_R = prefix + subjects(tested, test, mapping)
-    tested = tested.assign(**{split: "test", subject: named_R})
+    tested = _changed(tested, {split: "test", subject: named_R})
     both = set(learnt[subject]) & set(tested[subject])
     if both:
         raise UserError(
@@ -60,6 +69,79 @@ def combine(
     alone = [name for name in (*learnt.columns, *tested.columns) if name not in shared]
     parts = [_moved(learnt, paths, cohort, out), _moved(tested, paths, test, out)]
     return pd.concat([part[shared] for part in parts], ignore_index=True), alone
+
+
+def _check_columns(subject: str, paths: Sequence[str], split: str) -> None:
+    """UserError where a column is not named, or named for two things of which one would be lost."""
+    if not paths or not all(paths):
+        raise UserError(
+            f"--path={','.join(paths)} leaves a column unnamed: name at least one column of files, "
+            "with one comma between two."
+        )
+    for name, flag in ((subject, "--subject"), (split, "--split")):
+        if not name:
+            raise UserError(f"{flag}= names no column: leave it out, or name one.")
+        if name in paths:
+            raise UserError(
+                f'--path: column "{name}" is that of {flag}; name columns of files alone.'
+            )
+    if subject == split:
+        raise UserError(f'--subject and --split are both "{split}": name one column for each.')
+
+
+def _check_prefix(prefix: str) -> None:
+    """UserError for one that is lost when the table is read, or that text cannot hold."""
+    if not prefix.strip():
+        raise UserError(f'--prefix="{prefix}" is empty: name letters or digits, such as "b-".')
+    if prefix != prefix.strip():
+        raise UserError(
+            f'--prefix="{prefix}" has blanks at an end, and names are read without them: '
+            f'use "{prefix.strip()}".'
+        )
+    if not _is_text(prefix):
+        raise UserError(f'--prefix="{prefix}" is not UTF-8 text: use letters and digits.')
+
+
+def _is_text(name: str) -> bool:
+    """Whether UTF-8 can hold it: what the system hands over may be any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _read_both(cohort: str, test: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both tables. UserError, with the flag's name, where one is no file or both are the same."""
+    _check_table("cohort", cohort)
+    _check_table("test", test)
+    if os.path.samefile(cohort, test):
+        raise UserError(
+            f"--test={test} is the file of --cohort: the same patients would be learned from and "
+            "tested on; name a table of other patients."
+        )
+    return tables.read_table(".", cohort), tables.read_table(".", test)
+
+
+def _check_table(flag: str, name: str) -> None:
+    if any(mark in name for mark in PATTERN):
+        raise UserError(
+            f"--{flag}={shorten(name)} is a pattern: this command needs a table file, with no * "
+            "or ? in its name."
+        )
+    if not os.path.isfile(name):
+        wrong = "is no file" if os.path.exists(name) else "does not exist"
+        raise UserError(
+            f"--{flag}={shorten(name)} {wrong}; name the table of the patients {WHO[flag]}."
+        )
+
+
+def _changed(table: pd.DataFrame, columns: Mapping[str, object]) -> pd.DataFrame:
+    """A copy with these columns."""
+    table = table.copy()  # `assign` takes names as keywords, and a column may be called "self"
+    for name, cells in columns.items():
+        table[name] = cells
+    return table
 
 
 def _kept(split_R: pd.Series, where: str, column: str) -> pd.Series:
@@ -74,28 +156,69 @@ def _kept(split_R: pd.Series, where: str, column: str) -> pd.Series:
 
 
 def _moved(table: pd.DataFrame, columns: Sequence[str], where: str, out: str) -> pd.DataFrame:
-    """Paths relative to the folder of `out`; an absolute one stays."""
+    """Paths relative to the folder of `out`; an absolute one stays, as does one below ~."""
     source, target = (os.path.abspath(os.path.dirname(name)) for name in (where, out))
 
     def moved(name: str) -> str:
-        if name in tables.MISSING or os.path.isabs(name):
+        if name in tables.MISSING or os.path.isabs(os.path.expanduser(name)):
             return name
-        return os.path.relpath(os.path.join(source, name), target)
+        path = os.path.relpath(os.path.join(source, name), target)
+        if not _is_text(path):
+            raise UserError(
+                f'{where}: "{path}", its path from the new table, is not UTF-8 text; rename the '
+                "folder, or write the new table into it."
+            )
+        return _as_path(path)
 
-    return table.assign(**{column: table[column].map(moved) for column in columns})
+    return _changed(table, {column: table[column].map(moved) for column in columns})
+
+
+def _as_path(path: str) -> str:
+    """Written so that the reader does not strip it, expand it or take it to be missing."""
+    if path in tables.MISSING or path.startswith("~") or path != path.lstrip():
+        return os.path.join(os.curdir, path)
+    return path
 
 
 def write(table: pd.DataFrame, out: str) -> None:
     """Writes the table in one piece. UserError where there is a file already, or no room for it."""
-    place = Path(out)
-    if place.exists():
-        raise UserError(f"--out={out} exists: name a new file, or remove this one.")
-    text = table.to_csv(index=False)
+    out = os.path.expanduser(out)
+    _check_new(out)
+    place, text = Path(out), _text(table, out)
+    made = [folder for folder in place.parents if not os.path.lexists(folder)]  # deepest first
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         whole_file.write(place, text)
     except OSError as error:
+        for folder in made:
+            with suppress(OSError):  # not made yet, or used by somebody else by now
+                folder.rmdir()
         raise UserError(f"--out={out}: cannot write there ({error.strerror}).") from error
+
+
+def _check_new(out: str) -> None:
+    """UserError where `out` cannot be the name of a new table."""
+    last = os.path.basename(out)
+    if last in ("", os.curdir, os.pardir) or os.path.isdir(out):
+        raise UserError(f"--out={out} is a folder: name a new file in it, such as list.csv.")
+    if any(mark in last for mark in PATTERN):
+        raise UserError(f"--out={out} would be read as a pattern: name a file without * or ?.")
+    if os.path.exists(out):
+        raise UserError(f"--out={out} exists: name a new file, or remove this one.")
+    if os.path.lexists(out):  # false, not an error, for a name that is too long
+        raise UserError(
+            f"--out={out} is a link to what does not exist: name a new file, or remove the link."
+        )
+
+
+def _text(table: pd.DataFrame, out: str) -> str:
+    """The table as the reader takes a file of this name."""
+    separator = "\t" if out.lower().endswith((".tsv", ".tab")) else ","  # as in tables.read_table
+    cells = (cell for name in table.columns for cell in (name, *table[name]))
+    # A carriage return alone is not quoted by itself, and the reader refuses it unquoted.
+    bare = any("\r" in cell for cell in cells)
+    quoting = csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL
+    return table.to_csv(index=False, sep=separator, quoting=quoting, lineterminator="\n")
 
 
 def main(_) -> None:
