@@ -117,6 +117,13 @@ def test_untrained_is_measured_once_for_each_architecture(known, tmp_path):
         (lambda c: c.update(methods=("cvrl", "cvrl")), ["twice"]),
         (lambda c: c.update(seeds=()), ["config.seeds", "empty"]),
         (lambda c: c.update(seeds=(-1,)), ["config.seeds", "-1"]),
+        (lambda c: c.update(seeds=(0, 99999999999)), ["config.seeds", "99999999999", "2^32"]),
+        (lambda c: c.update(seeds=(0, True)), ["config.seeds", "True"]),
+        (lambda c: c.update(baselines=("constant",) * 2), ["config.baselines", "twice"]),
+        (lambda c: c.update(claimed=("tvrl",) * 2), ["config.claimed", "twice"]),
+        (lambda c: c.bootstrap.update(samples=0), ["config.bootstrap.samples = 0", "at least 1"]),
+        (lambda c: c.bootstrap.update(samples=10**12), ["config.bootstrap.samples", "1000000"]),
+        (lambda c: c.bootstrap.update(seed=-1), ["config.bootstrap.seed = -1", "0 or more"]),
         (lambda c: c.update(probes=("liner",)), ["config.probes", "liner", "linear"]),
         (lambda c: c.update(baselines=("chance",)), ["config.baselines", "chance"]),
         (lambda c: c.only.update({"tvlr": {}}), ["config.only", "tvlr", "tvrl"]),
@@ -201,6 +208,32 @@ def test_a_finished_comparison_runs_nothing_and_a_new_pretraining_is_probed_anew
     other = planned.cells[3]._replace(arguments=(*planned.cells[3].arguments, "--more"))
     changed = planned._replace(cells=(*planned.cells[:3], other))
     assert run(changed)[1].count("done before") == 3
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"ended": "x"},
+        {"seconds": "x"},
+        {"seconds": float("nan")},
+        {"seconds": 10**400},
+        {"arguments": [1, 2]},
+        {"arguments": "ab"},
+        {"code": "0"},
+        {"reason": 3},
+        {"ended": None},
+    ],
+)
+def test_a_record_of_other_types_is_as_good_as_none(wrong, tmp_path):
+    planned = scripted(tmp_path, {"a": ("make()", "make()")})
+    assert run(planned)[0] == []
+    assert all(record.is_done(planned, cell) for cell in planned.cells)
+    for cell in planned.cells:
+        held = json.loads(record.place(cell).read_text())
+        record.place(cell).write_text(json.dumps(held | wrong))
+        assert record.read(cell) is None
+    assert len(summary.failures(planned)) == 2 and not summary.cost(planned).rows
+    assert run(planned)[0] == [] and ran(planned) == [2, 1]
 
 
 def test_a_comparison_that_was_moved_is_done_and_one_that_is_probed_elsewhere_is_not(
@@ -525,6 +558,67 @@ def test_another_comparison_is_not_mixed_in_but_methods_seeds_and_probes_may_be_
     config.shared.optim.lr = 1.0
     with pytest.raises(UserError, match="holds a run with optim.lr"):
         refuse(resume=False)
+
+
+def never_run(monkeypatch) -> None:
+    def run(*_, **__):
+        raise AssertionError("a cell was run")
+
+    monkeypatch.setattr(runner, "run", run)
+
+
+@pytest.mark.parametrize("left", ["probe_knn.json", "config.json", "checkpoints/1", "results.csv"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_the_results_of_another_command_are_left_alone(left, resume, known, tmp_path, monkeypatch):
+    never_run(monkeypatch)
+    (tmp_path / left).parent.mkdir(exist_ok=True)
+    (tmp_path / left).write_text("{}")
+    before = sorted(tmp_path.rglob("*"))
+    config = presets.get_config("phantom_cardiac")
+    with pytest.raises(UserError, match=f"holds {left}, the results of another command; name a"):
+        comparer.compare(config, str(tmp_path), presets=known, command="", resume=resume)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("shared.data.csv", "absent.csv"),
+        ("shared.data.root", "/absent"),
+        ("probe.data.csv", "absent.csv"),
+        ("probe.data.root", "/absent"),
+    ],
+)
+def test_a_table_that_is_missing_is_found_before_the_first_cell(
+    key, value, known, tmp_path, monkeypatch
+):
+    never_run(monkeypatch)
+    tiny.write_cohort(tmp_path / "data", subjects=4)
+    config = presets.get_config("own")
+    tiny.shrink(config.shared, tmp_path / "data")
+    config.methods = ("csimclr",)
+    with pytest.raises(AssertionError, match="a cell was run"):
+        comparer.compare(config, str(tmp_path / "good"), presets=known, command="")
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(UserError) as caught:
+        comparer.compare(config, str(tmp_path / "bad"), presets=known, command="")
+    assert str(caught.value).startswith(f"config.{key.rpartition('.')[0]}: ")
+    assert "absent" in str(caught.value) and "does not exist" in str(caught.value)
+    assert not (tmp_path / "bad").exists()
+
+
+def test_a_table_is_not_missed_where_all_is_done_or_it_is_written_first(known, tmp_path):
+    config = presets.get_config("phantom_cardiac")
+    config.shared.data.root = str(tmp_path / "absent")
+    comparer.check_tables(small_plan(config, tmp_path / "new", known), known)
+    config.probe.data.root, config.probe.data.csv = str(tmp_path / "gone"), "cohort.csv"
+    planned = small_plan(config, tmp_path / "done", known)
+    with pytest.raises(UserError, match="config.probe.data: "):
+        comparer.check_tables(planned, known)
+    for cell in planned.cells:
+        cell.folder.mkdir(parents=True)
+        record.write(cell, Record(cell.arguments, 0, "", 1.0, 0.0))
+    comparer.check_tables(planned, known)
 
 
 @pytest.mark.parametrize(

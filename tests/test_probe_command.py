@@ -159,6 +159,15 @@ def test_a_folder_holds_the_probes_of_one_checkpoint_and_cohort(given, words, tm
         assert words in str(error.value) and "name another --workdir" in str(error.value)
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_the_folder_of_a_comparison_is_no_place_for_a_probe(resume, tmp_path):
+    (tmp_path / run_folder.COMPARISON).write_text("{}")
+    kinds = dict(step="newest", resume=resume, base=base.get_config())
+    with pytest.raises(UserError, match="holds comparison.json, the results of another command"):
+        prober.probe(probe_knn.get_config(), "runs/a", str(tmp_path), **kinds)
+    assert [path.name for path in tmp_path.iterdir()] == [run_folder.COMPARISON]
+
+
 def test_a_folder_takes_every_kind_of_probe_of_one_cohort(tmp_path):
     data = base.get_config().data
     run_folder.prepare(str(tmp_path), _record("knn"), "probe_knn.json")

@@ -5,14 +5,21 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from tvrl_jax import run_folder, settings, whole_file
-from tvrl_jax.comparison import collect, machine, markdown, page, plan, runner, summary
+from tvrl_jax import prober, run_folder, settings, whole_file
+from tvrl_jax.comparison import collect, machine, markdown, page, plan, record, runner, summary
 from tvrl_jax.comparison.board import Board
-from tvrl_jax.comparison.plan import Cell, Plan, Presets
+from tvrl_jax.comparison.plan import TRAIN, Cell, Plan, Presets
+from tvrl_jax.data import table
+from tvrl_jax.errors import UserError
 
 LOG = logging.getLogger("tvrl_jax")
 
-CONFIG = "comparison.json"
+CONFIG = run_folder.COMPARISON
+# What other commands leave in a folder; a comparison's own lies below cells/, or beside CONFIG.
+FOREIGN = (
+    *("probe_*.json", "config.json", "checkpoints/*", "[0-9]*/state"),
+    *("results.csv", "table.md", "report.html"),
+)
 
 
 def compare(
@@ -27,9 +34,11 @@ def compare(
       SystemExit: 128 + n after signal n.
     """
     planned = plan.make(config, Path(workdir), presets)
-    record = identity(config)
-    run_folder.refuse_other(workdir, record, resume=resume, name=CONFIG)
-    folder = run_folder.prepare(workdir, record, CONFIG)
+    same = identity(config)
+    run_folder.refuse_other(workdir, same, resume=resume, name=CONFIG)
+    refuse_foreign(planned.folder)
+    check_tables(planned, presets)
+    folder = run_folder.prepare(workdir, same, CONFIG)
     with runner.lock(folder):
         board = Board(planned.cells)
         failed = runner.run(planned, board, resume=resume)
@@ -46,6 +55,41 @@ def identity(config: ConfigDict) -> ConfigDict:
     shared = settings.from_json(settings.to_json(config.shared)).to_dict()
     rest = {key: config[key] for key in ("cohort", "inherent", "only", "probe")}
     return ConfigDict(shared | rest)
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raises UserError where another command's results would be replaced, also with --resume."""
+    if (folder / CONFIG).exists():
+        return
+    for pattern in FOREIGN:
+        for path in folder.glob(pattern):
+            raise UserError(
+                f"{folder} holds {path.relative_to(folder)}, the results of another command; "
+                "name a new folder with --workdir."
+            )
+
+
+def check_tables(planned: Plan, presets: Presets) -> None:
+    """Raises UserError for a table of patients that is missing, of what is not done yet.
+
+    Else a probe's is missed only after every pretraining. What is done needs no table any more.
+    """
+    found = set()
+    for cell in planned.cells:
+        if record.is_done(planned, cell):
+            continue
+        data, where = planned.pretraining[cell.method].data, "config.shared.data"
+        if cell.kind != TRAIN:
+            own = plan.probing(planned.config, cell.kind, presets).data
+            data = prober.merge_data(data, own)
+            where = "config.probe.data" if own.root or own.csv else where
+        if not data.phantom.kind:  # else its first reader writes it
+            found.add((where, data.root, data.csv))
+    for where, root, csv in sorted(found):
+        try:
+            table.read_table(root, csv)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from error
 
 
 def write(planned: Plan, command: str) -> None:

@@ -61,6 +61,7 @@ def make(config: ConfigDict, folder: Path, presets: Presets) -> Plan:
     for kind in config.probes:
         probes.config(probing(config, kind, presets))
         _check_asked(config, kind)
+    _check_bootstrap(config, presets)
     cells = []
     for seed in config.seeds:
         for method in config.methods:
@@ -78,11 +79,14 @@ def check(config: ConfigDict, presets: Presets) -> None:
     for key in ("methods", "seeds", "probes"):
         if not config[key]:
             raise UserError(f"config.{key} is empty: name at least one.")
+    for key in ("methods", "seeds", "probes", "baselines", "claimed", "against"):
         if len(set(config[key])) < len(config[key]):
             raise UserError(f"config.{key} = {tuple(config[key])} names one of them twice.")
     for seed in config.seeds:
-        if not isinstance(seed, int) or seed < 0:
-            raise UserError(f"config.seeds has {seed!r}; whole numbers from 0 are right.")
+        if type(seed) is not int or not 0 <= seed < 2**32:
+            raise UserError(
+                f"config.seeds has {seed!r}; whole numbers from 0, and below 2^32, are right."
+            )
     for key in ("methods", "claimed", "against"):
         _known(f"config.{key}", config[key], presets.methods)
     _known("config.probes", config.probes, presets.probes)
@@ -111,6 +115,13 @@ def probing(config: ConfigDict, kind: str, presets: Presets) -> ConfigDict:
     made = presets.probe(kind)
     apply(made, dict(settings.leaves(config.probe)), "config.probe")
     return made
+
+
+def _check_bootstrap(config: ConfigDict, presets: Presets) -> None:
+    """Raises UserError for resamples of the comparison that a probe would not draw, either."""
+    made = presets.probe(config.probes[0])
+    apply(made, dict(settings.leaves(config.bootstrap, "bootstrap.")), "config")
+    probes.config(made)
 
 
 def _check_asked(config: ConfigDict, kind: str) -> None:

@@ -1,6 +1,7 @@
 """What became of a cell: written beside its folder when its process has ended."""
 
 import json
+import math
 import re
 import signal
 from pathlib import Path
@@ -29,13 +30,25 @@ def place(cell: Cell) -> Path:
 
 
 def read(cell: Cell) -> Record | None:
-    """None where the cell has not been run, or its folder is gone."""
+    """None where the cell has not been run, its folder is gone or its record is damaged."""
     try:
-        held = json.loads(place(cell).read_text(encoding="utf-8"))
-        record = Record(**held | {"arguments": tuple(held["arguments"])})
-    except (OSError, ValueError, TypeError, KeyError):
+        record = _checked(json.loads(place(cell).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
     return record if record.code or cell.folder.is_dir() else None
+
+
+def _checked(held: dict) -> Record:
+    """TypeError or ValueError for what `write` would not have written."""
+    record = Record(**held | {"arguments": tuple(held["arguments"])})
+    texts, numbers = (*held["arguments"], record.reason), (record.seconds, record.ended)
+    if not isinstance(held["arguments"], list) or not all(isinstance(t, str) for t in texts):
+        raise TypeError("arguments and reason are text")
+    if type(record.code) is not int or not all(type(n) in (int, float) for n in numbers):
+        raise TypeError("code, seconds and ended are numbers")
+    if not all(math.isfinite(number) for number in numbers):
+        raise ValueError("seconds and ended are finite")
+    return record
 
 
 def write(cell: Cell, record: Record) -> None:
