@@ -16,6 +16,9 @@ FLOAT32 = 1e-6
 # of the parameters, too. So what is allowed is what moving every parameter to its neighbouring
 # float32 changes on one device, times this. Measured: 0.2 to 1.4 times.
 NEIGHBOURS = 3.0
+# Single arrays of it, whose part in the whole may be small; the second step's loss and statistics
+# to ten times as much, since after an update a ReLU may fall on the other side.
+ROUNDING = {"loss": 2e-6, "extra": 5e-6, "grads": 5e-5, "logged": 2e-4}
 METHODS = ("cvrl", "ltn", "videomae", "csimclr", "csimclr_te", "tvrl", "causal", "supervised")
 
 
@@ -46,17 +49,18 @@ def learnt(folder):
 
 
 def _gaps(many: dict, one: dict):
-    """(name, distance relative to its length) of each array that every process has."""
+    """(kind, step, name, distance relative to its length) of each array that every process has."""
     assert set(many) == set(one)
     for name in one:
         kind, method, number, *_ = name.split("/")
         if kind in ("rows", "drawn"):
             continue
+        kind = "loss" if name.endswith("/loss") else kind
         # A leaf whose true gradient is 0 holds nothing but rounding: it is measured by all.
         scale = np.linalg.norm(one[name])
         if kind == "grads":
             scale = max(scale, 1e-2 * float(one[f"logged/{method}/{number}/gradient_norm"]))
-        yield name, np.linalg.norm(many[name] - one[name]) / max(scale, 1e-6)
+        yield kind, int(number), name, np.linalg.norm(many[name] - one[name]) / max(scale, 1e-6)
 
 
 @pytest.mark.parametrize("topology", ["1 x 8", "2 x 4", "4 x 1"])
@@ -65,8 +69,15 @@ def test_many_devices_and_processes_compute_what_one_computes(learnt, topology):
     (one,) = learnt("1 x 1", "--wide")
     assert one["logged/tvrl/0/loss"].dtype == one["grads/tvrl/0/token/norm/bias"].dtype == float
     for many in learnt(topology, "--wide"):
-        for name, gap in _gaps(many, one):
+        for _, _, name, gap in _gaps(many, one):
             assert gap <= EQUAL, (name, gap)
+
+
+def test_in_float32_many_devices_differ_by_rounding(learnt):
+    (one,), (many,) = learnt("1 x 1"), learnt("1 x 8")
+    for kind, number, name, gap in _gaps(many, one):
+        if number == 0 or kind in ("loss", "extra"):
+            assert gap <= ROUNDING[kind] * (1 if number == 0 else 10), (name, gap)
 
 
 def test_in_float32_many_devices_differ_as_little_as_neighbouring_parameters(learnt):

@@ -10,7 +10,7 @@ import tiny
 from benchmarks import endurance
 
 STEPS, EVERY = 1000, 5
-GROWTH = 36.0  # MiB of memory of its own over the second half, 100 checkpoints
+GROWTH = 24.0  # MiB of memory of its own over the second half, 100 checkpoints
 # More than before half-time, of what is held most of the time: a save that is under way holds more,
 # and batches of the worker's, stacks of threads and arenas of the allocator come and go.
 SPARE = {"threads": 3, "files": 3, "shm": 3, "maps": 40}

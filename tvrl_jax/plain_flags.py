@@ -1,14 +1,19 @@
 """Flags of a command that has no configuration."""
 
 import sys
-from collections.abc import Callable
 from typing import NoReturn
 
 from absl import flags
 
 
-def parse(argv: list[str], stop: Callable[[str], NoReturn]) -> list[str]:
-    """Parses as `app.run` does; what is wrong with the flags goes to `stop`, in one sentence.
+def stop(sentence: str, code: int = 2) -> NoReturn:
+    """Ends the command with what the user can mend."""
+    print(f"error: {sentence}", file=sys.stderr)
+    sys.exit(code)
+
+
+def parse(argv: list[str]) -> list[str]:
+    """Parses as `app.run` does; what is wrong with the flags ends the command, in one sentence.
 
     Help, which -h asks for as well, ends with exit code 0."""
     argv = [argv[0], *("--help" if a == "-h" else a for a in argv[1:])]

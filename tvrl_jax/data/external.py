@@ -10,12 +10,9 @@ the tables has are left out, and named.
 
 import csv
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
 import pandas as pd
 from absl import app, flags
@@ -226,23 +223,18 @@ def main(_) -> None:
     columns = dict(subject=f.subject, paths=f.path, split=f.split)
     for name in ("cohort", "test", "out"):
         if not f[name].value:
-            _stop(f"--{name} is missing; see --help.")
+            plain_flags.stop(f"--{name} is missing; see --help.")
     try:
         made, alone = combine(f.cohort, f.test, f.out, **columns, prefix=f.prefix)
         write(made, f.out)
     except (UserError, KeyboardInterrupt) as error:
         code, sentence = verdict(error)
-        _stop(sentence, code)
+        plain_flags.stop(sentence, code)
     if alone:
         print(f"left out, since only one of the tables has it: {', '.join(alone)}")
     for name in SPLITS:
         own = made[made[f.split].str.lower() == name]
         print(f"{name}: {own[f.subject].nunique()} patients, {len(own)} rows")
-
-
-def _stop(sentence: str, code: int = 2) -> NoReturn:
-    print(f"error: {sentence}", file=sys.stderr)
-    sys.exit(code)
 
 
 def _define() -> None:
@@ -257,4 +249,4 @@ def _define() -> None:
 
 if __name__ == "__main__":
     _define()
-    app.run(main, flags_parser=partial(plain_flags.parse, stop=_stop))
+    app.run(main, flags_parser=plain_flags.parse)

@@ -47,11 +47,10 @@ def config(c) -> None:
     for key, value in _whole(c):
         if value < 1:
             raise UserError(f"config.{key} = {value} must be at least 1.")
-    for key, most in LARGEST.items():
-        section, _, name = key.rpartition(".")
-        value = c[section][name] if section else c[name]
-        if value > most:
-            raise UserError(f"config.{key} = {value} is more than {most}; it would not end.")
+        if value > LARGEST.get(key, value):
+            raise UserError(
+                f"config.{key} = {value} is more than {LARGEST[key]}; it would not end."
+            )
     for key, value in _not_negative(c):
         if value < 0:
             raise UserError(f"config.{key} = {value} must be 0 or more.")

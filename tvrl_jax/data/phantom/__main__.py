@@ -4,15 +4,11 @@ Exit codes: 0 written (or there already), 2 something to mend, in one sentence;
 130 interrupted, the same command goes on.
 """
 
-import sys
-from functools import partial
-from typing import NoReturn
-
 from absl import app, flags
 
 from tvrl_jax import plain_flags
 from tvrl_jax.data.phantom.writing import write
-from tvrl_jax.errors import UserError, verdict
+from tvrl_jax.errors import INTERRUPTED, UserError, verdict
 
 flags.DEFINE_string("kind", "cardiac", "which phantom: cardiac or retina")
 flags.DEFINE_string("out", "", "folder to write, new or empty or a phantom of these settings")
@@ -22,15 +18,10 @@ flags.DEFINE_integer("size", 96, "side of the pictures, pixels, a multiple of 4"
 flags.DEFINE_string("nuisance", "mild", "differences between subjects: none, mild or strong")
 
 
-def _stop(sentence: str, code: int = 2) -> NoReturn:
-    print(f"error: {sentence}", file=sys.stderr)
-    sys.exit(code)
-
-
 def main(_) -> None:
     f = flags.FLAGS
     if not f.out:
-        _stop("--out: name the folder to write.")
+        plain_flags.stop("--out: name the folder to write.")
     try:
         write(
             f.out,
@@ -40,12 +31,14 @@ def main(_) -> None:
             size=f.size,
             nuisance=f.nuisance,
         )
-    except (UserError, OSError, KeyboardInterrupt) as error:
+    except KeyboardInterrupt:
+        plain_flags.stop("interrupted; the same command goes on from here.", INTERRUPTED)
+    except (UserError, OSError) as error:
         code, sentence = verdict(error)
         if code == 1:
             raise
-        _stop(sentence, code)
+        plain_flags.stop(sentence, code)
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=partial(plain_flags.parse, stop=_stop))
+    app.run(main, flags_parser=plain_flags.parse)
