@@ -108,6 +108,7 @@ def _videomae(shared: ConfigDict) -> ConfigDict:
     model = shared.model
     own = ConfigDict({"model": {"patch_size": model.patch_size}})
     own.model.decoder_width, own.model.decoder_depth = model.decoder_width, model.decoder_depth
+    own.clips = {"drop": shared.clips.drop}  # 0.0: what it would take by itself, having no clock
     if model.image_size <= 64:
         own.model.patch_size = 8
     if model.arch == "micro":

@@ -152,7 +152,6 @@ def get_config() -> ConfigDict:
     c.augment.time_shift = 0.0  # added to a clip's times: uniform in -+ this, data.time_unit
     c.augment.time_scale = 0.0  # a clip's times x uniform in 1 -+ this
     c.augment.time_jitter = 0.0  # normal noise on each time: standard deviation, data.time_unit
-    c.augment.time_origin = "window"  # what times count from: window (its first frame) or newest
     c.augment.interval_scale = 0.0  # each interval between frames x uniform in 1 -+ this
 
     c.bootstrap = ConfigDict()

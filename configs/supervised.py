@@ -15,7 +15,10 @@ def get_config(cohort: str = "own") -> ConfigDict:
     c.method = "supervised"
     c.clips.windows = 1
     c.augment.update(rotation=0.0, crop=(0.9, 1.0), hflip=0.3, vflip=0.0)
-    c.augment.update(brightness=0.2, contrast=0.2, blur_probability=0.0, time_jitter=0.0)
+    c.augment.update(brightness=0.2, contrast=0.2, blur_probability=0.0)
+    # A clock, or all visits, give no label away: what hides them from views is of no use here.
+    c.augment.update(time_shift=0.0, time_scale=0.0, time_jitter=0.0, interval_scale=0.0)
+    c.clips.drop = 0.0
     c.model.time_embedding = True
     # Filled in when the cohort is opened: per target, from the training split alone.
     c.objective.classes = ()  # 0 = a regression, else the number of classes

@@ -43,9 +43,10 @@ def test_ninety_percent_are_removed(tokens, kept):
 
 
 def test_random_masking_is_uniform_over_tokens():
-    noise, kept = masking.token_noise(
+    noise, count, kept = masking.token_noise(
         KEY, jnp.ones((8000, 20), bool), frames=4, ratio=0.9, kind="random"
     )
+    assert (count == kept).all()
     chosen = np.asarray(jnp.argsort(noise, axis=1)[:, :kept])
     share = np.bincount(chosen.ravel(), minlength=20) / chosen.size
     assert kept == 2
@@ -53,9 +54,10 @@ def test_random_masking_is_uniform_over_tokens():
 
 
 def test_tubes_keep_the_same_positions_in_every_frame():
-    noise, kept = masking.token_noise(
+    noise, count, kept = masking.token_noise(
         KEY, jnp.ones((16, 4 * 20), bool), frames=4, ratio=0.9, kind="tube"
     )
+    assert (count == kept).all()
     chosen = np.sort(np.asarray(jnp.argsort(noise, axis=1)[:, :kept]), axis=1).reshape(16, 4, 2)
     assert kept == 8
     np.testing.assert_array_equal(chosen, chosen[:, :1] + 20 * np.arange(4)[None, :, None])
@@ -64,8 +66,15 @@ def test_tubes_keep_the_same_positions_in_every_frame():
 @pytest.mark.parametrize("kind", ["random", "tube"])
 def test_padding_is_removed_first(kind):
     valid = jnp.repeat(jnp.array([[True, True, False, False]]), 20, axis=1)
-    noise, kept = masking.token_noise(KEY, valid, frames=4, ratio=0.9, kind=kind)
+    noise, _, kept = masking.token_noise(KEY, valid, frames=4, ratio=0.9, kind=kind)
     assert jnp.take_along_axis(valid, jnp.argsort(noise, axis=1)[:, :kept], axis=1).all()
+
+
+@pytest.mark.parametrize("kind", ["random", "tube"])
+def test_nine_tenths_are_removed_of_what_is_real(kind):
+    valid = jnp.repeat(jnp.arange(8)[None] < jnp.arange(1, 9)[:, None], 20, axis=1)
+    _, count, kept = masking.token_noise(KEY, valid, frames=8, ratio=0.9, kind=kind)
+    assert count.tolist() == [2, 4, 6, 8, 10, 12, 14, 16] and kept == 16
 
 
 def test_another_kind_of_masking_is_refused():

@@ -267,12 +267,50 @@ def test_videomae_neither_shows_nor_counts_padding():
     noise = np.random.default_rng(0).uniform(size=(3, 8))
     run = quick(functools.partial(net.reconstruct, keep=2, train=False, key=None))
     dark = np.where(VALID[..., None, None, None], clips(), 7.0)[1:2]
-    prediction, target, counted = run(params, clips()[1:2], VALID[1:2], noise[1:2])
-    other, _, _ = run(params, dark, VALID[1:2], noise[1:2])
+    given = VALID[1:2], noise[1:2], np.array([2])
+    prediction, target, counted = run(params, clips()[1:2], *given)
+    other, _, _ = run(params, dark, *given)
     assert prediction.shape == target.shape == (1, 8, 2 * 16 * 16)
-    assert counted[0].tolist().count(True) == 2 and not counted[0, 4:].any()
+    assert counted.all(-1)[0].tolist().count(True) == 2 and not counted[0, 4:].any()
     np.testing.assert_allclose(prediction[:, :4], other[:, :4], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(target.std(-1, ddof=1), 1, rtol=1e-3)
+    np.testing.assert_allclose(target[:, :4].std(-1, ddof=1), 1, rtol=1e-3)
+
+
+def test_videomae_learns_of_the_newest_visit_when_visits_are_odd_in_number():
+    """Three frames in tubelets of two: the half tubelet is a target, and its padding nothing."""
+    net, params, _ = started(parts=("mae",), stem="patch", tubelet=2)
+    noise = np.arange(8.0)[None]  # the first token is seen, and the first of those that may be
+    run = quick(functools.partial(net.reconstruct, keep=2, train=False, key=None))
+    error = quick(functools.partial(net.reconstruction_error, keep=2, train=False, key=None))
+    clip, valid = clips()[2:], VALID[2:]
+    assert valid.sum() == 3
+    dark = np.where(valid[..., None, None, None], clip, 7.0)
+    prediction, target, counted = run(params, clip, valid, noise, np.array([1]))
+    for a, b in zip(
+        (prediction, target), run(params, dark, valid, noise, np.array([1])), strict=False
+    ):
+        np.testing.assert_allclose(np.where(counted, a - b, 0), 0, atol=1e-6)
+    assert counted[0].sum(-1).tolist() == [0] + 3 * [512] + 4 * [256]
+    half = target[0, 4:, :256]
+    np.testing.assert_allclose(half.mean(-1), 0, atol=1e-5)
+    np.testing.assert_allclose(half.std(-1, ddof=1), 1, rtol=1e-3)
+    value, which = error(params, clip, valid, noise, np.array([1]))
+    assert which[0].tolist() == [False] + 7 * [True]
+    expected = np.square(prediction[0, 4:, :256] - half).mean(-1)
+    np.testing.assert_allclose(value[0, 4:], expected, rtol=1e-5)
+
+
+def test_videomae_sees_no_more_of_a_clip_than_its_own_share():
+    """What other clips of the batch may show does not reach one that may show less."""
+    net, params, _ = started(parts=("mae",), stem="patch", tubelet=2)
+    noise = np.tile(np.arange(8.0), (3, 1))
+    run = quick(functools.partial(net.reconstruct, keep=2, train=False, key=None))
+    clip, every = clips(), np.ones((3, 4), bool)
+    other = clip.copy()
+    other[:, :2, :16, 16:] = 0.3  # the second token
+    for kept, same in ((1, True), (2, False)):
+        one, two = (run(params, c, every, noise, np.full(3, kept))[0][:, 2:] for c in (clip, other))
+        assert np.allclose(one, two, atol=1e-6) == same
 
 
 def test_joint_encoder_is_probed_by_the_same_functions():

@@ -294,10 +294,10 @@ def seen_by_mae(params, clip, noise, *, keep):
 
 def mae_loss(net, params, clip, valid, noise, *, keep, aux=False):
     run = functools.partial(net.reconstruct, keep=keep, train=True, key=None)
-    prediction, target, counted = run(params, clip, valid, noise)
+    prediction, target, counted = run(params, clip, valid, noise, np.full(len(clip), keep))
     error = jnp.square(prediction - target).mean(-1)
-    value = (error * counted).sum() / counted.sum()
-    return (value, (prediction, counted)) if aux else value
+    value = (error * counted[..., 0]).sum() / counted[..., 0].sum()
+    return (value, (prediction, counted[..., 0])) if aux else value
 
 
 @both

@@ -202,7 +202,8 @@ def test_videomae_step(parity_dir, kind):
     net = network("mae", stem="patch", **decoder)
 
     def rule(params, extra, batch):
-        return videomae.outcome(net, params, extra, batch, batch["noise_BN"], 3, None), None
+        kept = jnp.full(len(batch["noise_BN"]), 3)
+        return videomae.outcome(net, params, extra, batch, batch["noise_BN"], kept, 3, None), None
 
     with precision(kind) as dtype:
         clip = frames_last(recording.array["in/clip"], dtype)[:, None]

@@ -10,13 +10,18 @@ import pytest
 from configs import base
 from tests import probe_network, tiny
 from tvrl_jax.augment import resize
+from tvrl_jax.augment.time import view_times
 from tvrl_jax.checkpoint import checksums
 from tvrl_jax.data import opening
+from tvrl_jax.data.batch import Plan, read_batch
 from tvrl_jax.models.build import build
 from tvrl_jax.probing import cache, cls_program, features, untrained, windows
 from tvrl_jax.probing.features import Encoder
 
 JOINT = {"model.stem": "patch", "model.tubelet": 2}
+WINDOWS = dict(
+    frames=4, stride=1, sampling="random", relative_time=True, time_origin="window", every=1
+)
 
 
 def make_encoder(root, parts=(), **changes) -> Encoder:
@@ -140,9 +145,7 @@ def test_a_short_series_is_padded_on_the_right_and_padding_changes_nothing(
     two = tuple(s._replace(frames=2, time_T=s.time_T[:2]) for s in store.series)
     short = SimpleNamespace(series=two, places=store.places, frames=store.frames)
     short.image_size, short.channels = store.image_size, store.channels
-    table = windows.cut(
-        short, [1], frames=4, stride=1, sampling="random", relative_time=True, every=1
-    )
+    table = windows.cut(short, [1], **WINDOWS)
     assert table.valid_WT.tolist() == [[True, True, False, False]]
     assert (table.time_WT[0, 2:] == 0).all()
     padded = compute(encoder, short, [1], tmp_path)
@@ -153,9 +156,7 @@ def test_a_short_series_is_padded_on_the_right_and_padding_changes_nothing(
 
 
 def test_visits_have_one_window_that_ends_with_the_newest(encoder, store, tmp_path):
-    table = windows.cut(
-        store, [0, 1], frames=4, stride=1, sampling="newest", relative_time=True, every=1
-    )
+    table = windows.cut(store, [0, 1], **WINDOWS | dict(sampling="newest"))
     assert table.frame_WT.tolist() == [[8, 9, 10, 11], [20, 21, 22, 23]]
     newest = compute(encoder, store, [0, 1], tmp_path, sampling="newest")
     assert np.flatnonzero(newest.held_F).tolist() == table.frame_WT.ravel().tolist()
@@ -163,9 +164,7 @@ def test_visits_have_one_window_that_ends_with_the_newest(encoder, store, tmp_pa
 
 
 def test_spread_windows_reach_from_the_first_to_the_last(store):
-    table = windows.cut(
-        store, [0, 1], frames=4, stride=1, sampling="random", relative_time=True, every=1
-    )
+    table = windows.cut(store, [0, 1], **WINDOWS)
     few = windows.spread(table, 3)
     assert few.frame_WT[:, 0].tolist() == [0, 4, 8, 12, 16, 20]
     assert few.series_W.tolist() == [0, 0, 0, 1, 1, 1]
@@ -249,3 +248,29 @@ def test_only_the_temporal_cls_token_is_replaced(root):
     ]
     assert changed == ["['encoder']['temporal']['cls']"]
     assert params["encoder"]["temporal"]["cls"].shape == (network.width,)
+
+
+@pytest.mark.parametrize("origin", ["window", "newest"])
+@pytest.mark.parametrize("relative", [True, False])
+def test_an_encoder_is_shown_times_that_count_from_where_they_did_when_it_learned(
+    store, origin, relative
+):
+    how = WINDOWS | dict(relative_time=relative, time_origin=origin)
+    table = windows.cut(store, [0, 1], **how)
+    (batch,) = windows.batches(store, [0, 1], table, batch_size=len(table.series_W))
+    plans = [
+        Plan(series, (frame - series * tiny.FRAMES)[None], valid[None])
+        for series, frame, valid in zip(table.series_W, table.frame_WT, table.valid_WT, strict=True)
+    ]
+    learned = read_batch(store, plans, relative_time=relative)
+    still = dict(interval_scale=0.0, time_shift=0.0, time_scale=0.0, time_jitter=0.0)
+    for time_VT, *shown in zip(
+        learned["time_BVT"], table.time_WT, batch["time_BVT"][:, 0], table.valid_WT, strict=True
+    ):
+        *shown, valid = shown
+        moved = view_times(
+            np.zeros(2), None, np.zeros(4), time_VT[0], valid, time_origin=origin, **still
+        )
+        for times in shown:
+            np.testing.assert_allclose(times, moved, atol=1e-6)
+    assert (table.time_WT.max() == 0) == (origin == "newest")

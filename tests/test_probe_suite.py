@@ -295,7 +295,7 @@ def test_a_fine_tuning_step_compiles_once_also_from_a_restored_checkpoint(encode
     """A restored array is bound to its device, and so is what a step returns; a new one is not."""
     device = jax.devices()[0]
     bound = encoder._replace(params=jax.device_put(encoder.params, device))
-    augment = probe_base.get_config().augment.to_dict()
+    augment = probe_base.get_config().augment.to_dict() | {"time_origin": "window"}
     compiled = finetune_program.compile_for(bound, "regression", augment=augment, clip_norm=1.0)
     network = finetune_program.start(bound, outputs=1, seed=0, clip_norm=1.0)
     shape = (2, 1, 4)  # batch, views, frames
@@ -331,7 +331,14 @@ def test_a_diverging_fine_tuning_stops_in_words(encoder, store, config, tmp_path
 def _clips(encoder, store, split):
     series = store.split(split)
     table = windows.cut(
-        store, series, frames=4, stride=1, sampling="random", relative_time=True, every=1
+        store,
+        series,
+        frames=4,
+        stride=1,
+        sampling="random",
+        relative_time=True,
+        time_origin="window",
+        every=1,
     )
     rng = np.random.default_rng(len(series))
     frame_FD = rng.normal(size=(len(series) * tiny.FRAMES, probe_network.WIDTH)).astype(np.float32)

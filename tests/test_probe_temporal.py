@@ -651,7 +651,9 @@ def test_a_joint_encoder_has_still_clips_and_tokens_of_tubelets(encoder, store, 
         width=3,
     )
     joint = Encoder(network, {"encoder": {"vit": {}}}, {}, encoder.config)
-    settings = dict(frames=4, stride=1, sampling="random", relative_time=True, every=1)
+    settings = dict(
+        frames=4, stride=1, sampling="random", relative_time=True, time_origin="window", every=1
+    )
     series = store.split("test")[:2]
     kept = dict(batch_size=8, folder=str(tmp_path), name="", say=quiet)
     joint = joint._replace(network=network._replace(embed_time=lambda p, x, time: x))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from configs import base, causal, csimclr, cvrl, supervised, tvrl, videomae
+from configs import base, causal, cohorts, csimclr, cvrl, probe_base, supervised, tvrl, videomae
 from tvrl_jax import agreement, learner, run_folder, settings
 from tvrl_jax.errors import UserError
 from tvrl_jax.peers import Alone
@@ -143,6 +143,17 @@ def test_what_another_command_wrote_is_no_place_for_a_run(tmp_path, made, workdi
     (tmp_path / made).mkdir(parents=True)
     with pytest.raises(UserError, match=words):
         run_folder.refuse_other(tmp_path / workdir, base.get_config(), resume=False)
+
+
+@pytest.mark.parametrize("cohort", cohorts.PRESETS)
+def test_who_learns_labels_sees_all_visits_at_their_times(cohort):
+    """What hides a clock from views would hide what heart rate and prognosis are read from."""
+    config = supervised.get_config(cohort)
+    assert config.clips.drop == 0
+    own, probes = config.augment, probe_base.get_config().augment
+    different = {key for key in probes if own[key] != probes[key]}
+    assert different <= {"blur_sigma"} and own.blur_probability == 0
+    assert videomae.get_config(cohort).clips.drop == 0
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -49,15 +49,20 @@ def tube_noise(key: jax.Array, valid_BN: jax.Array, *, frames: int) -> jax.Array
 
 def token_noise(
     key: jax.Array, valid_BN: jax.Array, *, frames: int, ratio: float, kind: str
-) -> tuple[jax.Array, int]:
-    """Sorting keys [B, N] and how many tokens stay (static), for `kind` random or tube.
+) -> tuple[jax.Array, jax.Array, int]:
+    """-> (sorting keys [B, N], how many tokens of each clip stay [B], the most that may: static).
 
+    `kind`: random or tube. The fraction `ratio` is removed of what a clip really has: a tenth of
+    its places would be all of a clip that is padded to ten times its length.
     Raises UserError for another kind.
     """
     tokens = valid_BN.shape[1]
+    real_B = valid_BN.sum(1)
     if kind == "random":
-        return random_noise(key, valid_BN), kept_count(tokens, ratio)
+        kept = [kept_count(count, ratio) for count in range(tokens + 1)]
+        return random_noise(key, valid_BN), jnp.array(kept)[real_B], kept[-1]
     if kind == "tube":
-        kept = frames * kept_count(tokens // frames, ratio)
-        return tube_noise(key, valid_BN, frames=frames), kept
+        positions = tokens // frames
+        kept = kept_count(positions, ratio)
+        return tube_noise(key, valid_BN, frames=frames), real_B // positions * kept, frames * kept
     raise UserError(f'objective.masking = "{kind}": say "random" or "tube".')

@@ -19,9 +19,10 @@ def standardise(x: jax.Array, *, eps: float) -> jax.Array:
     return centred / jnp.sqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + eps)
 
 
-def patch_error(prediction_BNP: jax.Array, target_BNP: jax.Array) -> jax.Array:
-    """Mean squared error of each patch, [B, N]."""
-    return jnp.mean((wide(prediction_BNP) - wide(target_BNP)) ** 2, axis=-1)
+def patch_error(prediction_BNP: jax.Array, target_BNP: jax.Array, counted_BNP: jax.Array):
+    """Mean squared error of each patch over its values that count, [B, N]; 0 without any."""
+    gap_BNP = jnp.where(counted_BNP, wide(prediction_BNP) - wide(target_BNP), 0)
+    return (gap_BNP**2).sum(-1) / jnp.maximum(counted_BNP.sum(-1), 1)
 
 
 def squared_error(prediction: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -38,8 +38,8 @@ class Network(NamedTuple):
     predict: Callable  # (params, token_BTD) -> prediction_BTD
     mask_token: Callable  # params -> [D]
     shift: Callable  # (params, feature_BD, dt_B) -> feature_BD
-    reconstruct: Callable  # (params, clip_BTHWC, valid_BT, noise_BN, *, keep, train, key)
-    #                        -> (prediction_BNP, target_BNP, counted_BN)
+    reconstruct: Callable  # (params, clip_BTHWC, valid_BT, noise_BN, kept_B, *, keep, train, key)
+    #                        -> (prediction_BNP, target_BNP, counted_BNP); keep: the most of kept_B
     reconstruction_error: Callable  # arguments of `reconstruct` -> (error_BN, counted_BN)
     head: Callable  # (params, cls_BD) -> [B,K]
     grid: tuple[int, int, int]  # VideoMAE: tokens along time, rows, columns
@@ -125,29 +125,34 @@ def _decoder(m, grid) -> Part:
         sizes.DTYPES[m.dtype],
     )  # fmt: skip
     width = sizes.SIZES[m.arch].width
-    example = (jnp.zeros((1, 2, width)), jnp.zeros((1, N), jnp.int32), jnp.ones((1, N), bool))
+    every = jnp.ones((1, N), bool)
+    example = (jnp.zeros((1, 2, width)), jnp.zeros((1, N), jnp.int32), every, every)
     return Part(("mae",), module, example, {"size": grid, "key": None})
 
 
 def _reconstruct(stack, decoder: Part, m) -> Callable:
-    def reconstruct(params, clip_BTHWC, valid_BT, noise_BN, *, keep, train, key):
-        """Predictions and targets of all patches, and which count: removed, and not padding."""
+    def reconstruct(params, clip_BTHWC, valid_BT, noise_BN, kept_B, *, keep, train, key):
+        """Predictions and targets of all values, and which count: removed, and of real frames."""
         valid_BN = stack.keys(valid_BT)
         ids_BK, place_BN = videomae.split(noise_BN, valid_BN, keep)
+        seen_BN = valid_BN & (place_BN < kept_B[:, None])
         token_BND, _ = stack.spatial(params, {}, clip_BTHWC, valid_BT, train=train, key=None)
         visible_BKD = jnp.take_along_axis(token_BND, ids_BK[..., None], axis=1)
-        seen_BK = jnp.take_along_axis(valid_BN, ids_BK, axis=1)
+        seen_BK = jnp.take_along_axis(seen_BN, ids_BK, axis=1)
         latent_BKD = stack.encode(params, visible_BKD, seen_BK, train=train, key=key)
         patch = (m.tubelet, m.patch_size, m.patch_size)
         size = tuple(n // p for n, p in zip(clip_BTHWC.shape[1:4], patch, strict=True))
-        out, _ = apply(decoder, params, {}, latent_BKD, place_BN, valid_BN, size=size, key=None)
-        target = videomae.normalised_patches((clip_BTHWC - m.input_mean) / m.input_std, patch)
-        return out, target, (place_BN >= keep) & valid_BN
+        known = place_BN, seen_BN
+        out, _ = apply(decoder, params, {}, latent_BKD, *known, valid_BN, size=size, key=None)
+        real_BNP = videomae.of_frames(valid_BT, size, out.shape[-1] // m.tubelet)
+        image = (clip_BTHWC - m.input_mean) / m.input_std
+        target = videomae.normalised_patches(image, patch, real_BNP)
+        return out, target, real_BNP & ~seen_BN[..., None]
 
     return reconstruct
 
 
 def _reconstruction_error(reconstruct: Callable, *args, **kwargs):
-    """Mean squared error of every patch, and which count."""
-    prediction_BNP, target_BNP, counted_BN = reconstruct(*args, **kwargs)
-    return patch_error(prediction_BNP, target_BNP), counted_BN
+    """Mean squared error of every patch, over its values that count, and which patches have any."""
+    prediction_BNP, target_BNP, counted_BNP = reconstruct(*args, **kwargs)
+    return patch_error(prediction_BNP, target_BNP, counted_BNP), counted_BNP.any(-1)

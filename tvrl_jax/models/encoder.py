@@ -168,7 +168,10 @@ def joint(m: Settings) -> Stack:
 
     def spatial(params, extra, clip_BTHWC, valid_BT, packed_GC=None, *, train, key):
         _check_clip(clip_BTHWC, m)
-        return apply(part, params, extra, _standardise(clip_BTHWC, m), train=train, method="embed")
+        # A tubelet may be of a real frame and a padded one: the padded half is the mean image.
+        real = valid_BT[..., None, None, None].astype(bool)
+        image = jnp.where(real, _standardise(clip_BTHWC, m), 0)
+        return apply(part, params, extra, image, train=train, method="embed")
 
     def keys(valid_BT):
         tubelet_Bt = valid_BT.reshape(len(valid_BT), -1, m.tubelet).any(-1)

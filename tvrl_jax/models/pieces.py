@@ -51,13 +51,13 @@ def in_pieces(network: Network, count: int, *, exact: bool, render: Callable) ->
     def predict(params, token_BTD):
         return joined(each(lambda rows, _: network.predict(params, rows), count, token_BTD))
 
-    def reconstruction_error(params, source, valid_BT, noise_BN, *, keep, train, key):
+    def reconstruction_error(params, source, valid_BT, noise_BN, kept_B, *, keep, train, key):
         def piece(rows, key):
             source, *rest = rows
             error = network.reconstruction_error
             return error(params, render(source), *rest, keep=keep, train=train, key=key)
 
-        return joined(each(piece, count, (source, valid_BT, noise_BN), key))
+        return joined(each(piece, count, (source, valid_BT, noise_BN, kept_B), key))
 
     return network._replace(
         spatial=spatial,

@@ -16,23 +16,23 @@ def loss(
     """Draws which tokens stay: `masking` is "random", or "tube" (the same places at all times)."""
     key_noise, key = jax.random.split(key)
     token_BN = network.keys(batch["valid_BVT"][:, 0])
-    noise_BN, keep = token_noise(
+    noise_BN, kept_B, keep = token_noise(
         key_noise, token_BN, frames=network.grid[0], ratio=mask_ratio, kind=masking
     )
-    return outcome(network, params, extra, batch, noise_BN, keep, key)
+    return outcome(network, params, extra, batch, noise_BN, kept_B, keep, key)
 
 
-def outcome(network: Network, params, extra, batch, noise_BN, keep: int, key) -> Outcome:
-    """Mean squared error of the removed patches when the `keep` of least noise are seen.
+def outcome(network: Network, params, extra, batch, noise_BN, kept_B, keep: int, key) -> Outcome:
+    """Mean squared error of the removed patches when the kept_B of least noise are seen.
 
-    The target is the patches' values, each patch normalised by its own mean and variance. Tubelets
-    with a padded frame do not count: nothing is to be learned from its zeros.
+    The target is the patches' values, each patch normalised by its own mean and variance. Of a
+    tubelet with a padded frame, the other frames' values are the target: nothing is to be learned
+    from zeros, and a series of visits that is odd in number must not lose its newest one.
+    `keep`: the most of any clip (static).
     """
     clip_BTHWC, valid_BT = views.of(0, (batch["clip_BVTHWC"], batch["valid_BVT"]))
     error_BN, removed_BN = network.reconstruction_error(
-        params, clip_BTHWC, valid_BT, noise_BN, keep=keep, train=True, key=key
+        params, clip_BTHWC, valid_BT, noise_BN, kept_B, keep=keep, train=True, key=key
     )
-    padded_BN = network.keys(~valid_BT)  # at least one frame of the tubelet
-    counted_BN = removed_BN & ~padded_BN & views.counted(batch)[:, None]
-    value = masked_mean(error_BN, counted_BN)
+    value = masked_mean(error_BN, removed_BN & views.counted(batch)[:, None])
     return Outcome(value, {"loss_reconstruction": value}, extra, None)

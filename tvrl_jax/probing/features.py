@@ -44,6 +44,7 @@ def window_settings(config, features) -> dict:
         stride=features.stride or config.clips.stride,
         sampling=features.sampling or config.clips.sampling,
         relative_time=config.clips.relative_time,
+        time_origin=config.augment.time_origin,
         every=features.every,
     )
 
@@ -166,9 +167,7 @@ def _extract_joint(encoder, store, series, settings, batch_size: int, name: str)
     rows = max(1, batch_size // settings["frames"])
     step = frozen.clip_step(encoder.network, encoder.config.model.image_size)
     table = windows.cut(store, series, **settings)
-    batches = windows.batches(
-        store, series, table, batch_size=rows, relative_time=settings["relative_time"]
-    )
+    batches = windows.batches(store, series, table, batch_size=rows)
     parts, start = [], 0
     tokens = _no_tokens(sum(store.series[i].frames for i in series), encoder.network.width)
     for batch in tqdm(batches, f"{name} windows", unit="batch", leave=False, disable=None):

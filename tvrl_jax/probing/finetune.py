@@ -170,13 +170,7 @@ def outputs(compiled, source: Source, split: str, network: Network, batch_size: 
     """Outputs of every series of a split, averaged over its windows: [series, K]."""
     table, series = source.windows[split], source.series[split]
     parts = []
-    for batch in windows.batches(
-        source.store,
-        series,
-        table,
-        batch_size=batch_size,
-        relative_time=source.settings["relative_time"],
-    ):
+    for batch in windows.batches(source.store, series, table, batch_size=batch_size):
         arrays = (batch[k][:, 0] for k in ("clip_BVTHWC", "time_BVT", "valid_BVT"))
         out_BK = np.asarray(compiled.output(network.params, network.extra, *arrays))
         parts.append(out_BK[batch["weight_B"] > 0])

@@ -111,5 +111,7 @@ def _train(encoder: Encoder, study: Study) -> list[Prediction]:
     """Fine-tuning, or supervised learning when the encoder is fresh."""
     tables = {split: _windows(study, split) for split in tasks.SPLITS}
     source = finetune.Source(study.store, study.series, tables, study.settings)
-    settings = dict(**study.config.finetune, augment=study.config.augment.to_dict())
+    # What times count from is no noise: an encoder knows them as they were when it learned.
+    origin = {"time_origin": encoder.config.augment.time_origin}
+    settings = dict(**study.config.finetune, augment=study.config.augment.to_dict() | origin)
     return [p for part in study.problems for p in finetune.fit(encoder, source, part, **settings)]

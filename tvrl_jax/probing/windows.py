@@ -26,9 +26,14 @@ def cut(
     stride: int,
     sampling: str,
     relative_time: bool,
+    time_origin: str,
     every: int,
 ) -> Windows:
-    """Every `every`-th dense window, in order; with sampling "newest" (visits) the newest one."""
+    """Every `every`-th dense window, in order; with sampling "newest" (visits) the newest one.
+
+    `relative_time` and `time_origin` are those of config.clips and config.augment: an encoder that
+    learned with times since the newest frame is shown such times.
+    """
     shape = dict(frames=frames, stride=stride)
     parts, offset = [], 0
     for place, info in enumerate(store.series[i] for i in series):
@@ -39,10 +44,18 @@ def cut(
             index_NT, valid_NT = clips.dense_windows(info.frames, **shape)
         index_NT, valid_NT = index_NT[::every], valid_NT[::every]
         time_NT, _ = clips.clip_times(info.time_T, index_NT, valid_NT, relative=relative_time)
+        if time_origin == "newest":
+            time_NT = _since_newest(time_NT, valid_NT)
         series_N = np.full(len(index_NT), place, np.int32)
         parts.append((series_N, (index_NT + offset).astype(np.int32), time_NT, valid_NT))
         offset += info.frames
     return Windows(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _since_newest(time_NT: np.ndarray, valid_NT: np.ndarray) -> np.ndarray:
+    """As `augment.time.count_from`, of many windows."""
+    newest_N1 = np.where(valid_NT, time_NT, -np.inf).max(1, keepdims=True)
+    return np.where(valid_NT, time_NT - newest_N1, 0).astype(np.float32)
 
 
 def spread(windows: Windows, limit: int) -> Windows:
@@ -62,9 +75,7 @@ def mean(windows: Windows, value_WK: np.ndarray, series: int) -> np.ndarray:
     return total_NK / np.bincount(windows.series_W, minlength=series)[:, None]
 
 
-def batches(
-    store, series: Sequence[int], windows: Windows, *, batch_size: int, relative_time: bool
-) -> Iterator[Batch]:
+def batches(store, series: Sequence[int], windows: Windows, *, batch_size: int) -> Iterator[Batch]:
     """The windows with their pixels, in order (V = 1); the last batch is filled with weight 0."""
     frames_N = np.array([store.series[i].frames for i in series])
     first_N = np.cumsum(frames_N) - frames_N
@@ -74,4 +85,6 @@ def batches(
             Plan(int(series[windows.series_W[w]]), local_WT[w][None], windows.valid_WT[w][None])
             for w in range(start, min(start + batch_size, len(local_WT)))
         ]
-        yield read_batch(store, plans, relative_time=relative_time, batch_size=batch_size)
+        batch = read_batch(store, plans, relative_time=True, batch_size=batch_size)
+        row_B = np.minimum(start + np.arange(batch_size), len(local_WT) - 1)
+        yield batch | {"time_BVT": windows.time_WT[row_B][:, None]}

@@ -67,8 +67,7 @@ def _joint(sight: Sight, table: Windows) -> Iterator[tuple]:
     encoder, frames = sight.encoder, table.frame_WT.shape[1]
     step = _clip(encoder.network, encoder.config.model.image_size, frames)
     size = max(1, sight.batch_size // frames)
-    rows = dict(batch_size=size, relative_time=True)
-    for batch in windows.batches(sight.store, sight.series, table, **rows):
+    for batch in windows.batches(sight.store, sight.series, table, batch_size=size):
         arrays = (batch["clip_BVTHWC"][:, 0], batch["valid_BVT"][:, 0])
         out = step(encoder.params, encoder.extra, *arrays)
         yield tuple(np.asarray(a)[batch["weight_B"] > 0] for a in out)
