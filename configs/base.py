@@ -128,7 +128,7 @@ def get_config() -> ConfigDict:
     c.optim.accumulate = 1  # mean of this many steps' gradients per update
 
     c.train = ConfigDict()
-    c.train.steps = 20_000  # updates of the whole run
+    c.train.steps = 20_000  # batches of the whole run; optim.accumulate of them make an update
     c.train.batch_size = 128  # series per step, over all devices
     # Encode a batch in so many pieces, one after another and again in the backward pass: memory for
     # activations falls as 1 / pieces. The loss still compares the whole batch, and loss and
@@ -147,7 +147,7 @@ def get_config() -> ConfigDict:
     # several devices the keys go round a ring. 0 = the whole matrix always.
     c.train.contrast_tile = 1024
     c.train.sharding = "data"  # data (parameters on every device) or full (spread over the mesh)
-    c.train.ema = 0.0  # decay of an averaged copy of the encoder; 0 = none
+    c.train.ema = 0.0  # decay of an averaged copy of the encoder, per update; 0 = none
     c.train.ema_target = False  # TVRL and causal predict the averaged encoder's features
     c.train.checkpoint_every = 1000  # steps
     c.train.keep = 2  # newest checkpoints kept, besides the one with the least mean loss

@@ -415,6 +415,40 @@ def test_differences_are_those_of_the_means_on_the_same_patients(collected):
     assert not any(name.endswith("- tvrl") for name in pairs)
 
 
+def test_methods_are_compared_over_the_seeds_that_both_have(collected):
+    """One that failed with a seed is not compared with the other's luck in that seed."""
+    planned, made = collected
+    columns = collect.columns(planned)
+    failed = [
+        c if c.name != "ltn" else collect._column(c.name, c.probe, [(0, c.per_seed[0])])
+        for c in columns
+    ]
+    one_each = [
+        c
+        if c.name not in ("tvrl", "ltn")
+        else collect._column(c.name, c.probe, [(0, c.per_seed[0])])
+        for c in columns
+    ]
+    at = summary.Setting("linear", 1.0)
+    without, alone = (
+        summary.gather(collect.result_rows(planned, found)) for found in (failed, one_each)
+    )
+    for metric in ("auroc", "auroc_p"):
+        values = [r.find("tvrl - ltn", "cad", at, metric) for r in (without, alone)]
+        assert values[0] == values[1], metric
+    both = summary.gather(made)
+    for pair in ("tvrl - cvrl", "tvrl - constant"):  # nothing else moves
+        rows = [r.find(pair, "cad", at, "auroc") for r in (without, both)]
+        assert rows[0] == rows[1]
+    note = "LTN: seed 0 alone"
+    assert note in summary.scores(planned, without, at).note
+    assert note not in summary.scores(planned, both, at).note
+    apart = [c if c.name != "tvrl" else c._replace(seeds=(5, 6)) for c in columns]
+    rows = collect.difference_rows(planned, apart)
+    assert not [r for r in rows if r["method"] == "tvrl - ltn"]
+    assert [r for r in rows if r["method"] == "tvrl - constant"]
+
+
 def test_holm_is_the_largest_of_all_smaller_ones_times_what_is_left():
     p_N = np.array([0.01, 0.04, np.nan, 0.03, 0.005, 0.9])
     known_N = sorted(p for p in p_N if p == p)

@@ -211,6 +211,19 @@ def test_the_averaged_encoder_may_give_the_target(config, tmp_path):
     )
 
 
+def test_the_averaged_encoder_moves_once_per_update(config, tmp_path):
+    """Of two updates, each of three steps: what an average over steps would decay six times."""
+    config.update_from_flattened_dict({"train.ema": 0.5, "optim.accumulate": 3, "train.steps": 6})
+    config.train.checkpoint_every = 3
+    trainer.train(config, tmp_path)
+    half, whole = (
+        restore_for_reading(tmp_path, ("params", "ema"), step).tree for step in ("3", "6")
+    )
+    expected = jax.tree.map(lambda a, b: (a + b) / 2, half["ema"], whole["params"]["encoder"])
+    for a, b in zip(jax.tree.leaves(whole["ema"]), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
 def test_another_model_is_refused_and_the_folder_stays_as_it_is(config, tmp_path):
     trainer.train(config, tmp_path)
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}

@@ -13,7 +13,7 @@ from tvrl_jax.models.build import Network
 
 
 class State(NamedTuple):
-    step: jax.Array  # int32 scalar: updates done
+    step: jax.Array  # int32 scalar: steps done
     params: Any
     extra: Any  # BatchNorm statistics
     opt_state: Any

@@ -109,7 +109,7 @@ def _computing(learner: Learner) -> dict:
 
 
 def train_step(learner: Learner, state: State, batch: dict) -> tuple[State, dict, jax.Array]:
-    """One update.
+    """One step: an update, or with `optim.accumulate` its part of one.
 
     Returns the new state, scalars to log and the views' embeddings [B, V, E] (empty if the
     objective compares none).
@@ -128,16 +128,22 @@ def train_step(learner: Learner, state: State, batch: dict) -> tuple[State, dict
         "learning_rate": learner.schedule(state.step // learner.config.optim.accumulate),
         "gradient_norm": optax.tree.norm(grads),
     }
-    ema = _average(state.ema, params, learner.config.train.ema)
+    ema = _average(learner, state.ema, params, opt_state)
     new = State(state.step + 1, params, outcome.extra, opt_state, ema)
     embedding = outcome.embedding_BVE
     return new, logged, jnp.zeros((0, 0, 0)) if embedding is None else embedding
 
 
-def _average(ema, params, decay: float):
+def _average(learner: Learner, ema, params, opt_state):
+    """The averaged encoder moves once per update, of which several steps may make one."""
+    decay = learner.config.train.ema
     if not decay:
         return ema
-    return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, ema, params["encoder"])
+    moved = jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, ema, params["encoder"])
+    if learner.config.optim.accumulate == 1:
+        return moved
+    updated = opt_state.mini_step == 0
+    return jax.tree.map(lambda a, b: jnp.where(updated, b, a), ema, moved)
 
 
 def embedding_rank(embedding_BVE: jax.Array) -> jax.Array:

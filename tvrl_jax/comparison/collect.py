@@ -70,10 +70,15 @@ def names(plan: Plan) -> list[str]:
 def _column(name: str, probe: str, found: Sequence[tuple[int, list[Score]]]) -> Column:
     """Over pretraining seeds: the expected score of one pretraining, not of an ensemble."""
     seeds, per_seed = zip(*found, strict=True)
-    alike = list(zip(*([s for s in scores if s.seed == ALL] for scores in per_seed), strict=True))
+    alike = _alike(per_seed)
     values = [[score.interval.value for score in group] for group in alike]
     spread = [float(np.std(v, ddof=1)) if len(v) > 1 else np.nan for v in values]
     return Column(name, probe, seeds, per_seed, [rows.mean(group) for group in alike], spread)
+
+
+def _alike(per_seed: Sequence[list[Score]]) -> list[tuple[Score, ...]]:
+    """The same score of every pretraining seed, over all probe seeds."""
+    return list(zip(*([s for s in scores if s.seed == ALL] for scores in per_seed), strict=True))
 
 
 def result_rows(plan: Plan, found: Sequence[Column]) -> list[dict]:
@@ -95,16 +100,29 @@ def _more(row: dict, seed: int | str, spread: float) -> dict:
 
 
 def difference_rows(plan: Plan, found: Sequence[Column]) -> list[dict]:
-    """Every method minus each of `against` and each baseline, on the same test patients."""
+    """Every method minus each of `against` and each baseline, on the same test patients.
+
+    Where a pretraining has failed, two methods are compared over the seeds that both have, and not
+    at all without any. A baseline has no pretraining, and so no seeds to share.
+    """
     made = []
     for a in (column for column in found if column.name in plan.config.methods):
         for b in (column for column in found if column.probe == a.probe and column.name != a.name):
             if b.name in plan.config.methods and b.name not in plan.config.against:
                 continue
             of = dict(method=a.name + compare.MINUS + b.name, cohort=plan.config.cohort)
-            pairs = rows.differences(a.mean, b.mean, probe=a.probe, **of)
+            one, other = a.mean, b.mean
+            if b.name in plan.config.methods and set(a.seeds) != set(b.seeds):
+                one, other = _of(a, b.seeds), _of(b, a.seeds)
+            pairs = rows.differences(one, other, probe=a.probe, **of) if one else []
             made += [_more(row, ALL, np.nan) for row in pairs]
     return made + corrected(plan, made)
+
+
+def _of(column: Column, seeds: Sequence[int]) -> list[Score]:
+    """The mean over those pretraining seeds that are among `seeds`; empty without any."""
+    kept = [s for seed, s in zip(column.seeds, column.per_seed, strict=True) if seed in seeds]
+    return [rows.mean(group) for group in _alike(kept)]
 
 
 def corrected(plan: Plan, differences: Sequence[dict]) -> list[dict]:

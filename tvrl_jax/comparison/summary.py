@@ -117,8 +117,23 @@ def _note(plan: Plan, results: Results, at: Setting) -> str:
         parts.append("± standard deviation over them")
     else:
         parts.append("how far another one would move the numbers is not known")
+    parts += [
+        f"{label(name)}: seed{'s' * (len(there) > 1)} {', '.join(map(str, there))} alone, "
+        "and its differences over these"
+        for name, there in _seeds(own, plan.config.methods).items()
+        if there != sorted(seeds)
+    ]
     parts += [wording.SMALL_NOTE] if compare.small(own) else []
     return "; ".join(parts) + "."
+
+
+def _seeds(rows: Sequence[Mapping], methods: Sequence[str]) -> dict[str, list[int]]:
+    """The pretraining seeds that were measured of each method."""
+    found = {name: set() for name in methods}
+    for row in rows:
+        if row["method"] in found and row["pretraining_seed"] != ALL:
+            found[row["method"]].add(row["pretraining_seed"])
+    return {name: sorted(there) for name, there in found.items() if there}
 
 
 def claims(plan: Plan, results: Results, at: Setting) -> Grid:
