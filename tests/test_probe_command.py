@@ -168,6 +168,14 @@ def test_the_folder_of_a_comparison_is_no_place_for_a_probe(resume, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [run_folder.COMPARISON]
 
 
+@pytest.mark.parametrize("text", ["{}", "[1]", '{"checkpoint": 5, "step": 4, "data": {}}', "no"])
+def test_a_damaged_record_of_a_probe_is_named(text, tmp_path):
+    data = base.get_config().data
+    (tmp_path / "probe_knn.json").write_text(text)
+    with pytest.raises(UserError, match="probe_knn.json is not"):
+        prober.refuse_mixture(str(tmp_path), _record("linear"), data)
+
+
 def test_a_folder_takes_every_kind_of_probe_of_one_cohort(tmp_path):
     data = base.get_config().data
     run_folder.prepare(str(tmp_path), _record("knn"), "probe_knn.json")

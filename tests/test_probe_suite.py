@@ -264,6 +264,7 @@ def test_the_probes_that_learn_in_steps_run_and_leave_the_encoder_alone(
         ({"linear.weight_decays": ()}, ["linear.weight_decays"]),
         ({"cls.evaluations": 0}, ["cls.evaluations", "at least 1"]),
         ({"knn.temperature": 0.0}, ["knn.temperature"]),
+        ({"knn.temperature": 1e-40}, ["knn.temperature = 1e-40", "at least 1e-6"]),
     ],
 )
 def test_bad_settings_are_refused_before_any_feature(encoder, store, config, changes, words):

@@ -1,5 +1,7 @@
 """Cox and discrete-time hazard probes against other libraries, and time to an event as a task."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -317,6 +319,22 @@ def test_settings_that_cannot_be_met_are_refused_before_any_feature(
 ):
     config.update_from_flattened_dict(changes)
     _refused(encoder, config, *words)
+
+
+def test_a_tau_before_the_first_event_would_leave_no_pair_to_compare():
+    train_N2 = np.array([[1, 1.0], [0, 5.0], [1, 2.0]])
+    made = functools.partial(
+        survival.make_clock,
+        train_N2,
+        train_N2,
+        horizons=(1.5,),
+        grid=4,
+        column="dead",
+        unit="years",
+    )
+    assert made(tau=1.2).tau == 1.2 and made(tau=0).tau == 1.5
+    with pytest.raises(UserError, match='tau = 1, .*"dead".* comes at 1 years.* greater, or 0'):
+        made(tau=1.0)
 
 
 def test_a_cohort_without_outcomes_is_told_which_columns_to_map(encoder, config):

@@ -134,14 +134,17 @@ def refuse_mixture(workdir: str, record: ConfigDict, pretrained: ConfigDict) -> 
     for path in sorted(Path(workdir).glob("probe_*.json")):
         there = run_folder.read(path.parent, path.name)
         remedy = "name another --workdir."
-        mine, theirs = (f"checkpoint {r.checkpoint}, step {r.step}" for r in (record, there))
-        if _place(record) != _place(there):
-            raise UserError(f"{workdir} holds a probe of {theirs}, not of {mine}; {remedy}")
-        before = dict(settings.leaves(merge_data(pretrained, there.data)))
+        try:
+            mine, theirs = (f"checkpoint {r.checkpoint}, step {r.step}" for r in (record, there))
+            if _place(record) != _place(there):
+                raise UserError(f"{workdir} holds a probe of {theirs}, not of {mine}; {remedy}")
+            kind, before = there.kind, dict(settings.leaves(merge_data(pretrained, there.data)))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise UserError(f"{path} is not what a probe wrote; {remedy}") from None
         for key, value in settings.leaves(merge_data(pretrained, record.data)):
             if before[key] != value and not key.startswith(NO_OTHER_COHORT):
                 raise UserError(
-                    f"{workdir} holds a {there.kind} probe with data.{key} = {before[key]!r}, "
+                    f"{workdir} holds a {kind} probe with data.{key} = {before[key]!r}, "
                     f"not {value!r}; {remedy}"
                 )
 

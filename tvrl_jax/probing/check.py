@@ -66,8 +66,8 @@ def config(c) -> None:
     _once("config.survival.horizons", c.survival.horizons)
     _grid("survival.tau", (c.survival.tau,), above=False)
     _grid("knn.ks", c.knn.ks, above=True, whole=True)
-    if c.knn.temperature <= 0:
-        raise UserError(f"config.knn.temperature = {c.knn.temperature} must be greater than 0.")
+    if not c.knn.temperature >= 1e-6:  # below, the weights of float32 cosines are no numbers
+        raise UserError(f"config.knn.temperature = {c.knn.temperature} must be at least 1e-6.")
     if not 0 <= c.finetune.warmup_fraction <= 1:
         raise UserError(
             f"config.finetune.warmup_fraction = {c.finetune.warmup_fraction} must be "

@@ -34,7 +34,8 @@ def make_clock(
     """Checks the horizons against the outcomes of the training and test series, all labelled.
 
     tau: 0 = the last horizon. Raises UserError for a horizon that the test split does not reach or
-    from which nobody is left (naming the largest usable one), and for one before its first event.
+    from which nobody is left (naming the largest usable one), and for one before its first event;
+    for such a tau, too: no pair would be left to compare.
     """
     horizon_H = np.sort(np.asarray(horizons, np.float64))
     tau = tau or float(horizon_H[-1])
@@ -53,6 +54,11 @@ def make_clock(
         raise UserError(
             f"survival.horizons holds {horizon_H[0]:g}, but the first event of {where} in the test "
             f"split comes at {first:g} {unit}: the smallest usable horizon is {_from(first):g}."
+        )
+    if tau <= first:
+        raise UserError(
+            f"survival.tau = {tau:g}, but the first event of {where} in the test split comes at "
+            f"{first:g} {unit}: tau must be greater, or 0 for the last horizon."
         )
     grid_G = horizon_H[-1] * np.arange(1, grid + 1) / grid
     return Clock(horizon_H, grid_G, tau, *curve)
