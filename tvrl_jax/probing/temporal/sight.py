@@ -1,16 +1,11 @@
 """What an encoder makes of windows, whichever frames and times stand in them."""
 
-import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from tvrl_jax.augment import resize
-from tvrl_jax.models.build import Network
-from tvrl_jax.probing import cache, features, windows
+from tvrl_jax.probing import cache, features, frozen, windows
 from tvrl_jax.probing.features import Encoder
 from tvrl_jax.probing.windows import Windows
 
@@ -54,23 +49,25 @@ def over_time(sight: Sight, table: Windows) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _factorised(sight: Sight, table: Windows) -> Iterator[tuple]:
-    step, size = _temporal(sight.encoder.network), sight.batch_size
+    step, size = frozen.temporal_step(sight.encoder.network), sight.batch_size
     for start in range(0, len(table.series_W), size):
         stop = min(start + size, len(table.series_W))
         batch = features.fill(np.arange(start, stop), size)
         arrays = (table.time_WT[batch], table.valid_WT[batch])
         out = step(sight.encoder.params, sight.frame_FD[table.frame_WT[batch]], *arrays)
-        yield tuple(np.asarray(a)[: stop - start] for a in out)
+        cls, _, token = (np.asarray(a)[: stop - start] for a in out)
+        yield cls, token
 
 
 def _joint(sight: Sight, table: Windows) -> Iterator[tuple]:
     encoder, frames = sight.encoder, table.frame_WT.shape[1]
-    step = _clip(encoder.network, encoder.config.model.image_size, frames)
+    step = frozen.clip_step(encoder.network, encoder.config.model.image_size)
     size = max(1, sight.batch_size // frames)
     for batch in windows.batches(sight.store, sight.series, table, batch_size=size):
-        arrays = (batch["clip_BVTHWC"][:, 0], batch["valid_BVT"][:, 0])
+        arrays = (batch[k][:, 0] for k in ("clip_BVTHWC", "time_BVT", "valid_BVT"))
         out = step(encoder.params, encoder.extra, *arrays)
-        yield tuple(np.asarray(a)[batch["weight_B"] > 0] for a in out)
+        cls, _, token = (np.asarray(a)[batch["weight_B"] > 0] for a in out)
+        yield cls, token
 
 
 def _still(encoder: Encoder, store, series, frames: int, *, batch_size: int, folder: str, say):
@@ -84,7 +81,7 @@ def _still(encoder: Encoder, store, series, frames: int, *, batch_size: int, fol
         model=encoder.config.model.to_dict(),
         frames=frames,
     )
-    step = _clip(encoder.network, encoder.config.model.image_size, frames)
+    step = frozen.clip_step(encoder.network, encoder.config.model.image_size)
     size = max(1, batch_size // frames)
 
     def make():
@@ -94,36 +91,9 @@ def _still(encoder: Encoder, store, series, frames: int, *, batch_size: int, fol
             block_BHWC = block_BHWC[features.fill(np.arange(count), size)]
             clip_BTHWC = np.repeat(block_BHWC[:, None], frames, axis=1)
             valid_BT = np.ones(clip_BTHWC.shape[:2], bool)
-            cls_BD, _ = step(encoder.params, encoder.extra, clip_BTHWC, valid_BT)
+            time_BT = np.zeros(valid_BT.shape, np.float32)  # a joint encoder is told none
+            cls_BD, *_ = step(encoder.params, encoder.extra, clip_BTHWC, time_BT, valid_BT)
             parts.append(np.asarray(cls_BD)[:count])
         return {"frame_FD": np.concatenate(parts)}
 
     return cache.read_or_make(path, make, say)["frame_FD"]
-
-
-@functools.cache
-def _temporal(network: Network):
-    @jax.jit
-    def step(params, feature_BTD, time_BT, valid_BT):
-        x_BTD = network.embed_time(params, feature_BTD, time_BT)
-        out = network.temporal(params, x_BTD, valid_BT, train=False, key=None)
-        return jax.tree.map(lambda a: a.astype(jnp.float32), out)
-
-    return step
-
-
-@functools.cache
-def _clip(network: Network, side: int, frames: int):
-    """Compiled for a joint encoder: (params, extra, clip_BTHWC, valid_BT) -> (cls, token_BTD)."""
-
-    @jax.jit
-    def step(params, extra, clip_BTHWC, valid_BT):
-        clip_BTHWC = resize(clip_BTHWC, side)
-        x_BND, _ = network.spatial(params, extra, clip_BTHWC, valid_BT, train=False, key=None)
-        cls_BD, token_BND = network.temporal(params, x_BND, valid_BT, train=False, key=None)
-        tubelets = network.grid[0]
-        token_BtD = token_BND.reshape(len(token_BND), tubelets, -1, token_BND.shape[-1]).mean(2)
-        token_BTD = jnp.repeat(token_BtD, frames // tubelets, axis=1)
-        return cls_BD.astype(jnp.float32), token_BTD.astype(jnp.float32)
-
-    return step
