@@ -20,6 +20,6 @@ def get_config(cohort: str = "own") -> ConfigDict:
     c.augment.update(jitter_probability=0.0, blur_probability=0.0)
     c.model.stem = "patch"
     c.model.time_embedding = False
-    c.objective.mask_ratio = 0.9  # of the tubelet tokens
+    c.objective.mask_ratio = 0.9  # of a clip's tubelet tokens, padding aside
     c.objective.masking = "random"  # random, or tube: the same places at all times
     return c
