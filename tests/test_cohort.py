@@ -1,10 +1,11 @@
 """The table: what it may look like, and that each mistake in it is one sentence."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from configs import base, cohorts
-from tvrl_jax.data import split, times
+from tvrl_jax.data import split, targets, times
 from tvrl_jax.data.cohort import load_cohort
 from tvrl_jax.errors import UserError
 
@@ -94,6 +95,16 @@ def test_a_pattern_lists_files_without_a_table(load, tmp_path):
     refused(load, "finds nothing", csv="*.dcm")
 
 
+def test_only_the_ending_of_a_format_is_taken_off_a_file_s_name(load, tmp_path):
+    uid = "1.2.840.113619.2"
+    names = (f"{uid}.0.dcm", f"{uid}.1.DCM", f"{uid}.2", "p.1.nii.gz", "p.2.tiff")
+    (tmp_path / "some").mkdir()
+    for name in names:
+        (tmp_path / "some" / name).touch()
+    found = [r.subject for r in load(csv="some/*").records]
+    assert found == [f"{uid}.0", f"{uid}.1", f"{uid}.2", "p.1", "p.2"]
+
+
 def test_second_table_of_subjects_is_joined(load, tmp_path):
     (tmp_path / "patients.csv").write_text("subject,ef\n8,60\n007,40\n")
     cohort = load(subject_csv="patients.csv", targets=("ef:regression",))
@@ -129,7 +140,7 @@ def test_a_column_that_does_not_exist_offers_the_nearest(load, noun):
 
 
 def test_times_must_be_numbers(load):
-    for bad in ("soon", "nan", "inf", "", "3 4"):
+    for bad in ("soon", "nan", "inf", "", "3 4", "1_0"):
         text = f"subject,path,day\n1,a.npy,3\n1,b.npy,{bad}\n"
         refused(load, "row 3", '"day"', "number", text=text, columns_time="day")
     text = "subject,path,day\n1,a.npy,3 x\n"
@@ -139,8 +150,21 @@ def test_times_must_be_numbers(load):
     refused(load, "frames", columns_time="day", column_unit="frames")
 
 
+@pytest.mark.parametrize("noun", ["time", "times"])
+@pytest.mark.parametrize("unit", ["days", "months", "years"])
+def test_calendar_dates_are_not_taken_for_numbers(load, noun, unit):
+    text = "subject,path,day\n1,a.npy,20200131\n1,b.npy,{}\n"
+    mapped = {f"columns_{noun}": "day", "column_unit": unit, "time_unit": "years"}
+    words = ("row 2", '"day"', "calendar dates (YYYYMMDD)", f"give {unit} since a day")
+    for second in ("20200201", "20200201.0", ""):
+        refused(load, *words, text=text.format(second), **mapped)
+    for second in ("20201301", "7"):  # no date, so all may be numbers
+        load(text.format(second), **mapped)
+    load(text.format("20200201"), **{**mapped, "column_unit": "s"})
+
+
 def test_slices_must_be_counts(load):
-    for bad in ("-1", "1.5", "x", "nan"):
+    for bad in ("-1", "1.5", "x", "nan", "1_0"):
         text = f"subject,path,k\n1,a.npy,{bad}\n"
         refused(load, "row 2", "slice", text=text, columns_slice="k")
     text = "subject,path,k\n1,a.npy,0\n1,a.npy,3.0\n"
@@ -160,7 +184,7 @@ def test_files_must_exist_once_and_belong_to_one_patient(load):
 
 
 def test_subjects_must_be_given(load):
-    for empty in ("", "  ", "nan"):
+    for empty in ("", "  ", "nan", "NAN", "<NA>", "n/a", "NULL"):
         refused(load, "row 3", "subject is empty", text=f"subject,path\n1,a.npy\n{empty},b.npy\n")
 
 
@@ -199,12 +223,30 @@ def test_targets_are_checked(load):
         refused(load, "data.targets", "regression", targets=(bad,))
     refused(load, '"sise"', '"size"?', targets=("sise:regression",))
     refused(load, "row 2", '"kind"', '"x"', targets=("kind:regression",))
-    infinite = "subject,path,size\n1,a.npy,inf\n"
-    refused(load, "row 2", '"inf"', text=infinite, targets=("size:regression",))
+    for bad in ("inf", "1_0"):
+        text = f"subject,path,size\n1,a.npy,{bad}\n"
+        refused(load, "row 2", f'"{bad}"', text=text, targets=("size:regression",))
     assert [t.kind for t in load(targets=("size:regression", "kind:classification")).targets] == [
         "regression",
         "classification",
     ]
+
+
+@pytest.mark.parametrize(
+    ("cells", "names", "codes"),
+    [
+        (["0", "1", "0.0", "1.", "", "NULL"], ("0", "1"), [0, 1, 0, 1, None, None]),
+        (["10", "9.0", "-1", "0.50", "0.5"], ("-1", "0.5", "9", "10"), [3, 2, 0, 1, 1]),
+        (["0", "0.0", "x", "n/a"], ("0", "0.0", "x"), [0, 1, 2, None]),
+        (["1_0", "10", "NAN"], ("10", "1_0"), [1, 0, None]),
+        ([f"{2**53 + 1}", f"{2**53}"], (f"{2**53}", f"{2**53 + 1}"), [1, 0]),  # equal as floats
+    ],
+)
+def test_classes_that_are_numbers_are_told_apart_as_numbers(cells, names, codes):
+    cell_R = pd.Series(cells, dtype=str)
+    assert targets.class_names(cell_R) == names
+    expected = np.array([np.nan if code is None else code for code in codes])
+    np.testing.assert_array_equal(targets.class_codes(cell_R, names), expected)
 
 
 def test_outcomes_are_checked(load):

@@ -156,6 +156,34 @@ def test_enhanced_multi_frame_has_times_and_positions_per_frame(tmp_path):
     assert lower.slice == 0 and upper.slice == 1
 
 
+def dynamic(path, delays, offsets, slices=1, **values) -> list:
+    """The images of a file whose frames have these trigger delays and temporal offsets."""
+    groups = []
+    for n, (delay, offset) in enumerate(zip(delays, offsets, strict=True)):
+        item, gate, moment, plane = (Dataset() for _ in range(4))
+        gate.NominalCardiacTriggerDelayTime, moment.TemporalPositionTimeOffset = delay, offset
+        plane.ImagePositionPatient = [0, 0, 8 * (n % slices)]
+        item.CardiacSynchronizationSequence = Sequence([gate])
+        item.TemporalPositionSequence = Sequence([moment])
+        item.PlanePositionSequence = Sequence([plane])
+        item.PlaneOrientationSequence = Sequence([Dataset()])
+        item.PlaneOrientationSequence[0].ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        groups.append(item)
+    data = header(np.zeros((len(groups), 4, 4), np.uint16), **values)
+    data.PerFrameFunctionalGroupsSequence = Sequence(groups)
+    return [image.time_T.tolist() for image in read(save(path / "a.dcm", data))]
+
+
+def test_a_trigger_delay_that_all_frames_of_a_slice_share_is_not_their_time(tmp_path):
+    rising, steps = [0.0, 0.0, 2.0, 2.0], [0.0, 300.0, 0.0, 300.0]
+    assert dynamic(tmp_path, [300.0] * 4, [0.0, 1.0, 2.0, 3.0]) == [[0, 1, 2, 3]]
+    assert dynamic(tmp_path, steps, rising, slices=2) == [[0, 2], [0, 2]]  # one delay a slice
+    assert dynamic(tmp_path, rising, steps, slices=2) == [[0, 0.002], [0, 0.002]]
+    equal = dict(delays=[300.0] * 4, offsets=[0.0] * 4)
+    assert dynamic(tmp_path, **equal, FrameTime="500") == [[0, 0.5, 1, 1.5]]
+    assert dynamic(tmp_path, **equal) == [[0.3] * 4]
+
+
 def test_monochrome1_and_rescale(tmp_path):
     inverted = header(CINE, PhotometricInterpretation="MONOCHROME1", FrameTime="1")
     found = read(save(tmp_path / "a.dcm", inverted))[0].frame_THWC

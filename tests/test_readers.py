@@ -229,6 +229,18 @@ def test_pictures_keep_16_bit_pages_and_colour(tmp_path):
     np.testing.assert_array_equal(read(str(tmp_path / "c.png"))[0].frame_THWC[0], colour[..., :3])
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_tiff_in_which_white_is_0_is_turned(tmp_path, kind):
+    grey = np.arange(12, dtype=kind).reshape(3, 4)
+    path = tmp_path / "a.tif"
+    Picture.fromarray(np.iinfo(kind).max - grey).save(path)
+    content = path.read_bytes()
+    entry = struct.pack("<HHIH", 262, 3, 1, 1)  # PhotometricInterpretation, one short: BlackIsZero
+    assert content.count(entry) == 1
+    path.write_bytes(content.replace(entry, entry[:-2] + b"\0\0"))
+    np.testing.assert_array_equal(read(str(path))[0].frame_THWC[0, :, :, 0], grey)
+
+
 def test_animation_has_its_display_times(tmp_path):
     pages = [Picture.fromarray((frame >> 8).astype(np.uint8)) for frame in CINE]
     pages[0].save(tmp_path / "a.gif", save_all=True, append_images=pages[1:], duration=40)

@@ -16,7 +16,7 @@ from tvrl_jax.data.sources import Source
 from tvrl_jax.errors import UserError
 
 KERNEL = ("/proc/", "/sys/")
-VERSION = 1  # of the decoding: raise it when the same file would give other frames
+VERSION = 2  # of the decoding: raise it when the same file would give other frames
 
 
 class Bundle(NamedTuple):

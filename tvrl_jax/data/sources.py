@@ -59,6 +59,8 @@ def read_sources(
     for row, path in path_R.items():
         if path in tables.MISSING:
             raise UserError(f"{place(where, row, mapping, 'path')}: the path is empty.")
+    for noun in ("time", "times"):
+        _check_dates(table, where, mapping, noun, unit)
     time_R = _parsed(table, where, mapping, "time", lambda text: _one(frame_times(text)))
     times_R = _parsed(table, where, mapping, "times", frame_times)
     slice_R = _parsed(table, where, mapping, "slice", _slice)
@@ -66,6 +68,21 @@ def read_sources(
         Source(int(row), os.path.normpath(tables.find_file(root, path)), *values)
         for (row, path), *values in zip(path_R.items(), time_R, times_R, slice_R, strict=True)
     ]
+
+
+def _check_dates(
+    table: pd.DataFrame, where: str, mapping: Mapping[str, str], noun: str, unit: str
+) -> None:
+    text_R = column(table, where, mapping, noun)
+    if text_R is None:
+        return
+    given_R = text_R[~text_R.isin(tables.MISSING)]
+    if times.are_dates(given_R, unit):
+        raise UserError(
+            f"{place(where, given_R.index[0], mapping, noun)}: all times look like calendar dates "
+            f'(YYYYMMDD), such as "{shorten(given_R.iloc[0])}"; give {unit} since a day of your '
+            "choice."
+        )
 
 
 def _one(values: tuple[float, ...]) -> float:
@@ -76,7 +93,7 @@ def _one(values: tuple[float, ...]) -> float:
 def _slice(text: str) -> int | None:
     if text == "":
         return None
-    number = float(text)
+    number = tables.number(text)
     if number < 0 or number != int(number):
         raise ValueError("not a slice number")
     return int(number)

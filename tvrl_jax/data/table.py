@@ -2,6 +2,7 @@
 
 import csv
 import glob
+import math
 import os
 import string
 from collections.abc import Iterable
@@ -10,7 +11,8 @@ import pandas as pd
 
 from tvrl_jax.errors import UserError, nearest, shorten
 
-MISSING = frozenset({"", "nan", "NaN", "NA", "N/A", "null", "NULL"})
+# As written by people, pandas, R, SQL and Python.
+MISSING = frozenset({"", "nan", "NaN", "NAN", "NA", "<NA>", "N/A", "n/a", "null", "NULL"})
 ROW = "csv row"  # name of the index: the header is row 1
 
 
@@ -47,13 +49,20 @@ def _list_files(root: str, pattern: str) -> pd.DataFrame:
     found = [name.rstrip(os.sep) for name in found]
     if not found:
         raise UserError(f'data.csv="{pattern}" finds nothing in {folder}: check data.root.')
-    rows = [
-        (name, os.path.basename(name).split(".")[0], os.path.basename(os.path.dirname(name)))
-        for name in found
-    ]
+    rows = [(name, _own_name(name), os.path.basename(os.path.dirname(name))) for name in found]
     table = pd.DataFrame(rows, columns=["path", "subject", "folder"], dtype=str)
     table.index = pd.RangeIndex(2, len(rows) + 2, name=ROW)
     return table
+
+
+def _own_name(path: str) -> str:
+    """A file's name without the ending of its format: other dots may be part of a UID."""
+    from tvrl_jax.data import readers  # they take long to import, and a table of rows needs none
+
+    name = os.path.basename(path)
+    endings = (*readers.ARRAYS, *readers.VOLUMES, *readers.PICTURES, *readers.DICOM)
+    ending = next((end for end in endings if name.lower().endswith(end)), "")
+    return name[: len(name) - len(ending)]
 
 
 def _read_records(path: str) -> list[list[str]]:
@@ -119,6 +128,15 @@ def cells(table: pd.DataFrame, spec: str, where: str, key: str) -> pd.Series | N
             check_column(table, field, where, key)
     filled = [_fill(parts, row) for row in table.to_dict("records")]
     return pd.Series(filled, index=table.index, dtype=str)
+
+
+def number(text: str) -> float:
+    """The finite number that a cell states. ValueError for anything else, such as 1_0, which
+    Python takes for 10."""
+    value = float(text)
+    if "_" in text or not math.isfinite(value):
+        raise ValueError("not a finite number")
+    return value
 
 
 def _fill(parts: Iterable[tuple[str, str | None]], row: dict[str, str]) -> str:

@@ -6,10 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tvrl_jax.data.table import MISSING, check_column
+from tvrl_jax.data.table import MISSING, check_column, number
 from tvrl_jax.errors import UserError, nearest, shorten
 
 KINDS = ("regression", "classification")
+INEXACT = 2**53  # from here on, two whole numbers may be one float
 
 
 class Target(NamedTuple):
@@ -46,31 +47,42 @@ def numbers(cell_R: pd.Series, where: str) -> np.ndarray:
         if text in MISSING:
             continue
         try:
-            value_R[k] = float(text)
+            value_R[k] = number(text)
         except ValueError:
-            value_R[k] = np.inf
-        if not np.isfinite(value_R[k]):
             raise UserError(
                 f'{where}, row {row}, column "{cell_R.name}": "{shorten(text)}" is '
                 "not a number; "
                 "leave the cell empty where the value is unknown."
-            )
+            ) from None
     return value_R
 
 
 def class_names(cell_R: pd.Series) -> tuple[str, ...]:
-    """The classes of a column: in numerical order when all are numbers, else in ASCII order."""
-    names = sorted({text for text in cell_R if text not in MISSING})
+    """The classes of a column. When all are numbers, equal ones are one class ("1" and "1.0"), in
+    numerical order; else they are texts, in ASCII order."""
+    texts = {text for text in cell_R if text not in MISSING}
     try:
-        return tuple(sorted(names, key=float))
+        return tuple(sorted(sorted({_plain(text) for text in texts}), key=number))
     except ValueError:
-        return tuple(names)
+        return tuple(sorted(texts))
+
+
+def _plain(text: str) -> str:
+    """The name of a class that is a number, however it is written: "1" of "1.0"."""
+    try:
+        value = number(text)
+    except ValueError:
+        return text
+    if abs(value) >= INEXACT:
+        return text
+    return str(int(value)) if value.is_integer() else str(value)
 
 
 def class_codes(cell_R: pd.Series, names: tuple[str, ...]) -> np.ndarray:
     """Float64 position in `names`, NaN where a cell is missing."""
     code = {name: float(k) for k, name in enumerate(names)}
-    return np.array([code.get(text, np.nan) for text in cell_R], np.float64)
+    found = [code.get(text, code.get(_plain(text), np.nan)) for text in cell_R]
+    return np.array(found, np.float64)
 
 
 def outcomes(event_R: pd.Series, duration_R: pd.Series, where: str) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Units of time, and which clock a series follows."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -14,6 +15,9 @@ SECONDS = {
     "years": 86400.0 * 365.25,
 }
 UNITS = (*SECONDS, "frames")
+CALENDAR = ("days", "months", "years")
+# YYYYMMDD, as pandas writes it too where a cell of the column is empty
+DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(\.0*)?")
 
 
 def check_unit(unit: str, key: str) -> str:
@@ -38,11 +42,23 @@ def convert(time_T: np.ndarray, source: str, target: str) -> np.ndarray:
 
 def parse_times(text: str) -> tuple[float, ...]:
     """The numbers of one cell, separated by spaces, commas or semicolons; brackets are allowed."""
-    words = text.translate(str.maketrans("[](),;", "      ")).split()
-    time_T = tuple(float(word) for word in words)
+    time_T = tuple(float(word) for word in _words(text))
+    if "_" in text:  # Python takes 1_0 for 10
+        raise ValueError("a time is no number")
     if not np.all(np.isfinite(time_T)):
         raise ValueError("a time is not finite")
     return time_T
+
+
+def _words(text: str) -> list[str]:
+    return text.translate(str.maketrans("[](),;", "      ")).split()
+
+
+def are_dates(texts: Iterable[str], unit: str) -> bool:
+    """Whether the times of these cells, said to count in `unit`, are all calendar dates: of two
+    that are a day apart, the numbers may be 70 apart."""
+    words = [word for text in texts for word in _words(text)]
+    return unit in CALENDAR and bool(words) and all(map(DATE.fullmatch, words))
 
 
 def series_times(

@@ -3,7 +3,7 @@
 Unknown or senseless statements (a frame time of 0) count as none."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from pydicom import Dataset
@@ -24,11 +24,54 @@ def frame_times(header: Dataset, frames: int) -> tuple[np.ndarray | None, str]:
     """Seconds [frames] of a multi-frame file and a note.
 
     In this order: the frames' functional groups (trigger delay, temporal offset, acquisition
-    time), FrameTimeVector (milliseconds since the frame before), FrameTime (milliseconds)."""
+    time), FrameTimeVector (milliseconds since the frame before), FrameTime (milliseconds). Equal
+    times of a slice are taken only where nothing else is stated: every frame of a gated dynamic
+    may have the same trigger delay."""
+    equal_N = None
+    for time_N in _times_per_frame(header, frames):
+        if _differ(time_N, _slices(header, frames)):
+            return time_N, ""
+        equal_N = time_N if equal_N is None else equal_N
+    time_N, note = _steps(header, frames)
+    return (time_N, note) if equal_N is None or time_N is not None else (equal_N, "")
+
+
+def _times_per_frame(header: Dataset, frames: int) -> Iterator[np.ndarray]:
+    """Seconds [frames] of each functional group that every frame of several has."""
     for source in (_trigger_delay, _temporal_offset, _acquired):
         found = [source(header, n) for n in range(frames)]
         if frames > 1 and None not in found:
-            return np.array(found, np.float64), ""
+            yield np.array(found, np.float64)
+
+
+def _differ(time_N: np.ndarray, slice_N: Sequence[tuple]) -> bool:
+    """Whether every slice of several frames has several times."""
+    groups: dict[tuple, list[float]] = {}
+    for time, where in zip(time_N.tolist(), slice_N, strict=True):
+        groups.setdefault(where, []).append(time)
+    several = [times for times in groups.values() if len(times) > 1]
+    return all(len(set(times)) > 1 for times in several)
+
+
+def _slices(header: Dataset, frames: int) -> list[tuple]:
+    """What tells the slice of each frame from the others: its position and orientation."""
+
+    def rounded(n: int, name: str, key: str) -> tuple:
+        item = functional(header, n, name)
+        value = None if item is None else item.get(key)
+        return () if value is None else tuple(round(float(x), 2) for x in value)
+
+    return [
+        (
+            rounded(n, "PlanePositionSequence", "ImagePositionPatient"),
+            rounded(n, "PlaneOrientationSequence", "ImageOrientationPatient"),
+        )
+        for n in range(frames)
+    ]
+
+
+def _steps(header: Dataset, frames: int) -> tuple[np.ndarray | None, str]:
+    """As `frame_times`, from what the header says about all frames at once."""
     vector = header.get("FrameTimeVector")
     if vector is not None and not isinstance(vector, str) and np.iterable(vector):
         steps = np.array([float(x) for x in vector])

@@ -1,5 +1,5 @@
 """PNG, JPEG, TIFF and the like; pages and animation frames are frames. 16-bit grey stays 16-bit;
-palettes become colour and transparency is dropped."""
+palettes become colour, transparency is dropped, and black is 0."""
 
 import os
 import struct
@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 from PIL import Image as Picture
 from PIL import ImageSequence
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION
 
 from tvrl_jax.claims import check_packed
 from tvrl_jax.data.readers.image import Image, make_image
@@ -52,8 +53,15 @@ def read(path: str) -> list[Image]:
 
 def _pixels(page: Picture.Image) -> np.ndarray:
     """[H,W,1] or [H,W,3]."""
+    if page.mode.startswith("I;16") and _white_is_zero(page):
+        return 65535 - np.asarray(page)[..., None]
     if page.mode in GREY:
         return np.asarray(page)[..., None]
     if page.mode in ("LA", "La"):
         return np.asarray(page.convert("L"))[..., None]
     return np.asarray(page.convert("RGB"))
+
+
+def _white_is_zero(page: Picture.Image) -> bool:
+    """Of a TIFF; Pillow itself turns only grey values of up to 8 bits."""
+    return getattr(page, "tag_v2", {}).get(PHOTOMETRIC_INTERPRETATION) == 0
