@@ -2,9 +2,10 @@
 
     TVRL_SCRIPT=WHAT:PROCESS:STEP python tests/scripted_train.py FLAGS
 
-WHAT is term (it is sent SIGTERM), kill (SIGKILL) or raise, while the process waits for the batch of
-that step; or nan: the times of its rows of that batch are no numbers. The ids of the series that a
-process reads are added, a line a step, to order.PROCESS in the run folder's parent.
+PROCESS is its number, or all. WHAT is term (it is sent SIGTERM), kill (SIGKILL) or raise, while the
+process waits for the batch of that step; or nan: the times of its rows of that batch are no
+numbers. The ids of the series that a process reads are added, a line a step, to order.PROCESS in
+the run folder's parent.
 """
 
 import os
@@ -36,7 +37,8 @@ class Scripted:
         self._inner = WHOLE(*args, start_step=start_step, **kwargs)
         self._at = start_step
         self._what, process, step = os.environ.get("TVRL_SCRIPT", "nothing:0:-1").split(":")
-        self._step = int(step) if int(process) == jax.process_index() else -1
+        mine = process in ("all", str(jax.process_index()))
+        self._step = int(step) if mine else -1
         folder = Path(flags.FLAGS.workdir).parent
         self._order = (folder / f"order.{jax.process_index()}").open("a")
 

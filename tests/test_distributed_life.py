@@ -73,9 +73,10 @@ def _rows(workdir: Path) -> list[dict]:
 
 
 def test_one_life_on_many_machines_equals_an_undisturbed_one(folder, live):
-    """8 devices -> 1 -> 2 processes of 2 -> 4 processes, one killed -> 4, one raising -> 2.
+    """8 devices -> 1 -> 2 processes of 2, twice -> 4, one killed -> 4, one raising -> 2.
 
-    A signal to one of two processes stops both after the same step, saved; a kill and an error end
+    A signal to one of two processes stops both after the same step, saved, and so do signals to
+    both, as launchers send them, which do not come at the same moment; a kill and an error end
     all the others, and each says which process it was. What comes out is what comes out in peace.
     """
     peace, life = folder / "peace", folder / "life"
@@ -90,6 +91,11 @@ def test_one_life_on_many_machines_equals_an_undisturbed_one(folder, live):
     assert [e.code for e in both] == [128 + signal.SIGTERM] * 2, both
     stopped = _saved(life)
     assert 4 <= stopped <= 5  # the other one may have begun the next step
+
+    both = live(life, 2, 2, f"term:all:{stopped}")
+    assert [e.code for e in both] == [128 + signal.SIGTERM] * 2, both
+    assert stopped < _saved(life) <= 6
+    stopped = _saved(life)
 
     four = live(life, 4, 1, "kill:2:6")
     killed = four.pop(2)

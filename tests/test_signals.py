@@ -71,6 +71,15 @@ def test_what_is_saved_in_time_ends_in_order():
     assert code == 0 and out.endswith("done 15 15\n") and "grace" not in err
 
 
+def test_a_signal_to_all_processes_is_the_first_one_here_though_another_was_heard_of_before():
+    here = "os.kill(os.getpid(), signal.SIGTERM)"
+    body = f"import time; peers.on_stop(15); {here}; time.sleep(1)\nwhile not interruption: pass"
+    code, out, _ = _run(1e6, body)
+    assert code == 0 and out.endswith("done 15 15\n")
+    code, out, _ = _run(1e6, f"{body}\n{here}; {here}")
+    assert code in (128 + signal.SIGTERM, -signal.SIGTERM) and "done" not in out
+
+
 def test_a_signal_at_another_process_starts_the_clock_here():
     code, out, err = _run(0.5, f"peers.on_stop(15); {HELD_UP}")
     assert code == 128 + signal.SIGTERM and "asked" not in out and "train.grace" in err

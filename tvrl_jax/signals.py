@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 
@@ -122,18 +123,26 @@ class Grace:
 
     def _watch(self) -> None:
         number = self._next()
-        if not number & FROM_ELSEWHERE:
-            self._heard(number)
+        if not number:
+            return
+        here = not number & FROM_ELSEWHERE
         number &= ~FROM_ELSEWHERE
-        while number and select.select([self._read], [], [], self._seconds)[0]:
+        if here:
+            self._heard(number)
+        deadline = time.monotonic() + self._seconds
+        while select.select([self._read], [], [], max(0.0, deadline - time.monotonic()))[0]:
             again = self._next()
             if not again:
                 return
-            if not again & FROM_ELSEWHERE:
+            if again & FROM_ELSEWHERE:
+                continue
+            # A launcher signals every process, and word from another may have come first: only
+            # the second signal here is a second one.
+            if here:
                 end(128 + number)
-        if number:
-            os.write(2, LATE % self._seconds)
-            end(128 + number)
+            here = True
+        os.write(2, LATE % self._seconds)
+        end(128 + number)
 
     def _next(self) -> int:
         """A signal's number; 0 at the end."""
