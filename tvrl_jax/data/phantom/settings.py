@@ -2,14 +2,15 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from tvrl_jax import whole_file
 from tvrl_jax.data.phantom.kind import Kind
 from tvrl_jax.errors import UserError, nearest, no_room
 
-SEALED, CLAIMED = "phantom.json", "phantom.unfinished.json"
+SEALED, CLAIMED, LOCK = "phantom.json", "phantom.unfinished.json", ".phantom.lock"
 
 
 def checked(
@@ -33,14 +34,31 @@ def checked(
     )
 
 
+def is_sealed(root: Path, settings: dict) -> bool:
+    """Whether `root` holds this very cohort, complete. UserError if it is another one."""
+    with must_be_writable(root):
+        return _mark(root, settings) == SEALED
+
+
 def claim(root: Path, settings: dict) -> bool:
     """True if there is something left to write into `root`, False if it is all there.
 
-    Raises UserError rather than mix two cohorts, or a cohort with files of another origin, and
-    where nothing can be written.
+    For whoever holds the lock. Raises UserError rather than mix two cohorts, or a cohort with files
+    of another origin, and where nothing can be written.
     """
+    with must_be_writable(root):
+        found = _mark(root, settings)
+        if found is None:
+            _refuse_foreign(root)
+            whole_file.write(root / CLAIMED, _text(settings), sync=False)
+        return found != SEALED
+
+
+@contextmanager
+def must_be_writable(root: Path) -> Iterator[None]:
+    """What the system refuses becomes a UserError, but for a disk that is full."""
     try:
-        return _claimed(root, settings)
+        yield
     except OSError as error:
         if no_room(error):
             raise
@@ -49,18 +67,24 @@ def claim(root: Path, settings: dict) -> bool:
         ) from error
 
 
-def _claimed(root: Path, settings: dict) -> bool:
+def _mark(root: Path, settings: dict) -> str | None:
+    """SEALED, CLAIMED or None: what the folder says of itself. UserError for other settings."""
     for name in (SEALED, CLAIMED):
-        if (root / name).exists():
-            _same(root / name, settings)
-            return name == CLAIMED
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        try:
+            content = (root / name).read_bytes()
+        except FileNotFoundError:  # perhaps a moment ago: another process may be about to seal it
+            continue
+        _same(root / name, content, settings)
+        return name
+    return None
+
+
+def _refuse_foreign(root: Path) -> None:
+    ours = {LOCK, f".{CLAIMED}{whole_file.PART}"}  # the part of a process killed in its first write
+    if any(path.name not in ours for path in root.iterdir()):
         raise UserError(
             f"{root}: holds files that are not a phantom of ours; give an empty or a new folder."
         )
-    root.mkdir(parents=True, exist_ok=True)
-    whole_file.write(root / CLAIMED, _text(settings), sync=False)
-    return True
 
 
 def seal(root: Path) -> None:
@@ -72,9 +96,9 @@ def _text(settings: dict) -> bytes:
     return (json.dumps(settings, indent=1) + "\n").encode()
 
 
-def _same(path: Path, settings: dict) -> None:
+def _same(path: Path, content: bytes, settings: dict) -> None:
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(content)
     except ValueError:
         found = None
     if not isinstance(found, dict):

@@ -19,7 +19,7 @@ def each(job: Callable, subjects: int, processes: int | None) -> Iterator:
         yield from map(job, range(subjects))
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, spawn, _start) as pool:
+    with ProcessPoolExecutor(count, spawn, _start, (os.getpid(),)) as pool:
         try:
             yield from pool.map(job, range(subjects), chunksize=4)
         finally:
@@ -31,9 +31,12 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def _start() -> None:
+def _start(parent: int) -> None:
     """Leaves Ctrl-C to the parent, and dies with it even when it is killed (Linux)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    # Of a death before that, no signal tells; who writes on would get in the next writer's way.
+    if os.getppid() != parent:
+        os._exit(0)

@@ -9,7 +9,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from tvrl_jax import whole_file
-from tvrl_jax.data.phantom import cardiac, retina, settings, workers
+from tvrl_jax.data.phantom import cardiac, lock, retina, settings, workers
 
 KINDS = {"cardiac": cardiac.KIND, "retina": retina.KIND}
 
@@ -29,18 +29,27 @@ def write(
 
     What a kind writes stands in its own package's docstring. Returns at once if `root` holds this
     very cohort; goes on where an interrupted call stopped. The files are the same for any number
-    of `processes` (None: one per available core). One writer at a time. Raises UserError for
-    settings that make no sense and for a folder that holds anything else.
+    of `processes` (None: one per available core). Of several calls at once one writes and the
+    others wait for it. Raises UserError for settings that make no sense and for a folder that
+    holds anything else.
     """
     chosen = settings.checked(
         KINDS, kind=kind, subjects=subjects, seed=seed, size=size, nuisance=nuisance
     )
     root = Path(root).expanduser()
-    if not settings.claim(root, chosen):
+    if settings.is_sealed(root, chosen):
         return
-    for name in KINDS[kind].folders:
+    with lock.held(root):
+        if settings.claim(root, chosen):  # else another process wrote it while this one waited
+            _fill(root, chosen, progress=progress, processes=processes)
+            settings.seal(root)
+
+
+def _fill(root: Path, chosen: dict, *, progress: bool, processes: int | None) -> None:
+    kind, subjects = KINDS[chosen["kind"]], chosen["subjects"]
+    for name in kind.folders:
         (root / name).mkdir(exist_ok=True)
-    job = partial(KINDS[kind].write_subject, root, seed, size, nuisance)
+    job = partial(kind.write_subject, root, chosen["seed"], chosen["size"], chosen["nuisance"])
     every = 0.2 if sys.stderr.isatty() else 10.0  # seconds: a log file needs no animation
     rows = []
     with tqdm(
@@ -52,4 +61,3 @@ def write(
     # Objects: a whole number stays one in a column that has gaps.
     table = pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n")
     whole_file.write(root / "cohort.csv", table.encode(), sync=False)
-    settings.seal(root)
