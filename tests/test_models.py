@@ -358,6 +358,7 @@ def test_import_is_strict_in_both_directions():
         "not filled: head/out/bias": {"head.weight": state["head.weight"]},
         "given twice: head/out/bias": state | {"head/out/bias": np.zeros(2)},
         r"head.bias is \(3,\)": state | {"head.bias": np.zeros(3)},
+        "head.weight is": state | {"head.weight": np.ones((2, 48, 2, 1, 1))},  # two frames deep
     }
     for said, changed in wrong.items():
         with pytest.raises(UserError, match=said):

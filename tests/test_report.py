@@ -195,6 +195,11 @@ def test_a_row_with_the_same_key_is_replaced_and_others_stay(tmp_path):
         ("LVEF", "knn", 0.3),
     ]
     assert tables.update(path, rows) == rows
+    again = tables.update(path, [_row(value=0.7)], instead_of="linear")
+    assert [(row["task"], row["probe"], row["value"]) for row in again] == [
+        ("LVEF", "knn", 0.3),
+        ("LVEF", "linear", 0.7),
+    ]
 
 
 def test_a_wrong_results_file_is_named(tmp_path):
@@ -388,6 +393,12 @@ def _blank(top1: float) -> list[dict]:
 @pytest.mark.parametrize(("top1", "raised"), [(0.0, False), (0.012, False), (0.1, True)])
 def test_the_clock_alarm_needs_more_than_chance(top1, raised):
     assert bool(alarms.clock(_blank(top1)).alarm) == raised
+
+
+def test_what_an_untrained_network_found_counts_only_where_nothing_else_is_known():
+    untrained = {"step": 0, "blank_top1": 0.9, "blank_chance": 1 / 127}
+    later = [dict(untrained, step=step, blank_top1=0.0) for step in (100, 200)]
+    assert alarms.clock([untrained]).alarm and not alarms.clock([untrained, *later]).alarm
 
 
 def test_collapse_unlearnt_and_nonfinite_losses_raise_alarms():

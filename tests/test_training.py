@@ -5,15 +5,17 @@ import logging
 import os
 import signal
 import warnings
+from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 import tiny
 
 from configs import cvrl, supervised, tvrl
-from tvrl_jax import agreement, loop, sharding, trainer
+from tvrl_jax import agreement, guard, loop, sharding, trainer
 from tvrl_jax import state as states
 from tvrl_jax.checkpoint import restore_for_reading
 from tvrl_jax.data import opening
@@ -129,13 +131,15 @@ def test_what_a_run_begins_with_does_not_depend_on_the_devices(config, monkeypat
 
 
 def test_what_is_logged(config, tmp_path):
+    config.log.diagnose_every = 3  # a diagnosis between two regular rows has its own
     trainer.train(config, tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == [0, 2, 4, 5]
+    assert [row["step"] for row in rows] == [0, 2, 3, 4, 5]
     wanted = """loss loss_contrastive loss_latent top1 top5 mean_rank inter_cosine intra_cosine
     effective_rank learning_rate gradient_norm clips_per_second data_wait_share"""
     assert set(wanted.split()) <= set(rows[0])
     assert rows[0]["blank_chance"] == pytest.approx(1 / 15) and "blank_top1" in rows[2]
+    assert "blank_top1" not in rows[1] and "blank_top1" not in rows[3]
     assert (tmp_path / "samples.npz").exists() and (tmp_path / "config.json").exists()
 
 
@@ -187,6 +191,19 @@ def test_a_loss_that_is_not_finite_stops_with_the_place(config, tmp_path):
     config.train.checkpoint_every = 1
     with pytest.raises(UserError, match=r"loss of step \d+ is .*last good checkpoint"):
         trainer.train(config, tmp_path)
+
+
+def test_parameters_that_are_not_finite_are_no_update(monkeypatch):
+    """Though loss and gradient are: a huge step from finite numbers."""
+    rule = SimpleNamespace(config=SimpleNamespace(train=SimpleNamespace(on_nan="stop")))
+    logged = {"loss": jnp.float32(1), "gradient_norm": jnp.float32(1)}
+    before = states.State(jnp.int32(0), {"a": jnp.ones(2)}, {}, (), {})
+    for made, finite in ((jnp.array([1.0, jnp.inf]), False), (jnp.zeros(2), True)):
+        after = before._replace(step=jnp.int32(1), params={"a": made})
+        monkeypatch.setattr(guard.step, "train_step", lambda *_, after=after: (after, logged, 0))
+        kept, _, told, _ = guard.guarded_step(rule, before, jnp.int32(0), {})
+        assert bool(told[guard.FINITE]) == finite and int(kept.step) == finite
+        np.testing.assert_array_equal(kept.params["a"], made if finite else 1)
 
 
 def test_a_batch_that_does_not_divide_is_refused(config, tmp_path):

@@ -12,7 +12,8 @@ FINITE = "finite"  # in the step's metrics: whether the update was applied
 def guarded_step(
     learner: step.Learner, state: State, number: jax.Array, batch: dict
 ) -> tuple[State, jax.Array, dict, jax.Array]:
-    """Step `number`, int32: one update, unless its loss, gradient or statistics are not finite.
+    """Step `number`, int32: one update, unless its loss, its gradient, or the statistics or
+    parameters that it makes are not finite.
 
     Such a step changes no parameter, statistic, average or moment. With train.on_nan="skip" only
     the count of steps goes on. With "stop" that stands still too, and so does the state in every
@@ -23,7 +24,7 @@ def guarded_step(
     """
     new, logged, embedding = step.train_step(learner, state, batch)
     finite = jnp.isfinite(logged["loss"]) & jnp.isfinite(logged["gradient_norm"])
-    for leaf in jax.tree.leaves(new.extra):
+    for leaf in jax.tree.leaves((new.extra, new.params)):
         finite &= jnp.isfinite(leaf).all()
     skip = learner.config.train.on_nan == "skip"
     kept = _choose(finite if skip else finite & (state.step == number), new, state)

@@ -1,6 +1,7 @@
 """Steps, one after another: data in, metrics and checkpoints out."""
 
 import functools
+import math
 from collections.abc import Iterator
 
 import jax
@@ -12,7 +13,7 @@ from tvrl_jax.data.batch import Batch
 from tvrl_jax.errors import UserError
 from tvrl_jax.mishap import Mishap
 from tvrl_jax.profiler import Profiler, window
-from tvrl_jax.record import record
+from tvrl_jax.record import DIAGNOSIS, record
 from tvrl_jax.run import Pending, Run
 from tvrl_jax.stopwatch import Stopwatch
 from tvrl_jax.tally import Tally
@@ -113,7 +114,7 @@ def _diagnose(run: Run, state: states.State, batch: dict, number: int) -> dict[s
     if number % config.log.diagnose_every or run.learner.objective.views < 2:
         return {}
     top1 = _blank(run.learner)(state, batch)
-    return {"blank_top1": top1, "blank_chance": np.float32(1 / (2 * config.train.batch_size - 1))}
+    return {DIAGNOSIS: top1, "blank_chance": np.float32(1 / (2 * config.train.batch_size - 1))}
 
 
 @functools.lru_cache(maxsize=1)
@@ -123,8 +124,10 @@ def _blank(learner: step.Learner):
 
 def _save(run: Run, state: states.State, done: int, counts: Tally) -> None:
     config = run.learner.config
-    mean = counts.mean()
-    if _is_regular(config, done):
+    regular = _is_regular(config, done)
+    # A checkpoint out of turn is never the best: a few lucky batches may lie behind it.
+    mean = counts.mean() if regular else math.inf
+    if regular:
         counts.losses.clear()  # what is saved is what the run goes on with
     meta = {"config": settings.to_json(config), **counts.meta()}
     run.log.sync()  # a checkpoint never outlives the rows of its steps

@@ -34,7 +34,7 @@ def describe(number: int, scalars: Mapping[str, np.ndarray]) -> str:
     for key, name in (("loss", "loss"), ("gradient_norm", "norm of the gradient")):
         if not np.isfinite(scalars[key]):
             return f"the {name} of step {number} is {float(scalars[key])}"
-    return f"the running statistics that step {number} makes are not finite"
+    return f"the parameters or running statistics that step {number} makes are not finite"
 
 
 def ids(store: Store, batch: Mapping[str, np.ndarray]) -> list[str]:

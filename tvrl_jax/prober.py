@@ -57,6 +57,12 @@ def probe(
     name = f"probe_{config.kind}.json"
     refuse_mixture(workdir, record, pretraining.data)
     run_folder.refuse_other(workdir, record, resume=resume, name=name)
+    if data.root != pretraining.data.root and not config.data.cohort:
+        LOG.warning(
+            'results.csv names the cohort "%s", as in pretraining, though config.data.root is '
+            "another; name it with --config.data.cohort.",
+            data.cohort,
+        )
     store = opening.open_cohort(data)
     if pretraining.model.time_embedding and data.on_equal_times == "stop":
         store.require_times()
@@ -75,7 +81,9 @@ def probe(
     else:
         results = suite.run(encoder, store, config, folder)
     alarms.save(folder, config.kind, checks)
-    _write(folder, Path(checkpoint), results, base)
+    # With --resume the settings of this kind may have changed: no row of the former ones stays.
+    tables.update(folder / "results.csv", results.rows, instead_of=config.kind)
+    _tell(folder, Path(checkpoint), results, base)
 
 
 def _run_folder(checkpoint: Path) -> Path:
@@ -172,8 +180,7 @@ def restore_trained(restored: Restored, store) -> Trained | None:
     return Trained(make_learner(pretraining, objective, store), state)
 
 
-def _write(folder: Path, checkpoint: Path, results: suite.Results, base: ConfigDict) -> None:
-    tables.update(folder / "results.csv", results.rows)
+def _tell(folder: Path, checkpoint: Path, results: suite.Results, base: ConfigDict) -> None:
     time_rows = about_time.rows_of(results.rows)
     print(about_time.printed(time_rows) if time_rows else tables.comparison(results.rows))
     extras = html.Extras(notes=results.notes, base=base.to_dict())

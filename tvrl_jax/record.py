@@ -8,6 +8,8 @@ from tvrl_jax.run import Pending, Run
 from tvrl_jax.stopwatch import Stopwatch
 from tvrl_jax.tally import Tally
 
+DIAGNOSIS = "blank_top1"  # every log.diagnose_every steps
+
 
 def record(run: Run, pending: Pending, counts: Tally, watch: Stopwatch) -> None:
     """Fetches a step's numbers, counts them and, when it is due, logs them.
@@ -21,7 +23,8 @@ def record(run: Run, pending: Pending, counts: Tally, watch: Stopwatch) -> None:
     else:
         _skip(run, pending, counts)
     row = None
-    if number % config.log.every == 0 or number + 1 == config.train.steps:
+    due = number % config.log.every == 0 or number + 1 == config.train.steps
+    if due or DIAGNOSIS in pending.scalars:  # what was measured is not thrown away
         row = _row(run, pending) | watch.read(_clips_per_step(run))
         if config.train.on_nan == "skip":
             row["skipped"] = len(counts.skipped)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from tvrl_jax.errors import UserError, nearest, shorten
 
-# As written by people, pandas, R, SQL and Python.
+# As written by people, pandas, R and SQL.
 MISSING = frozenset({"", "nan", "NaN", "NAN", "NA", "<NA>", "N/A", "n/a", "null", "NULL"})
 ROW = "csv row"  # name of the index: the header is row 1
 

@@ -135,7 +135,8 @@ def _check_names(used: Mapping[str, str], wanted: Mapping[str, Any]) -> None:
 def _ours(name: str, array: np.ndarray, path: str, template: Any) -> np.ndarray:
     shape = template.shape
     if path.endswith("/kernel"):
-        array = array[:, :, 0] if array.ndim == 5 else array
+        if array.ndim == 5 and array.shape[2] == 1:  # of a convolution over single frames
+            array = array[:, :, 0]
         array = np.moveaxis(array, (0, 1), (-1, -2))
     if array.size != math.prod(shape) or _real(array.shape) != _real(shape):
         raise UserError(f"{name} is {array.shape}, but {path} here is {tuple(shape)}.")

@@ -46,8 +46,15 @@ def check_run(rows: Sequence[Mapping], batch_size: int | None) -> list[Check]:
 
 def recent(rows: Sequence[Mapping], name: str) -> float | None:
     """Mean of the last few values of a metric; None when there is none."""
-    values = [row[name] for row in rows if is_number(row.get(name))][-RECENT:]
+    values = _last(rows, name)
     return sum(values) / len(values) if values else None
+
+
+def _last(rows: Sequence[Mapping], name: str) -> list[float]:
+    """Values of a metric; that of step 0, when nothing is learned, only where there is no other."""
+    values = [row[name] for row in rows if is_number(row.get(name))]
+    later = [row[name] for row in rows if is_number(row.get(name)) and row.get("step") != 0]
+    return (later or values)[-RECENT:]
 
 
 def finite(rows: Sequence[Mapping]) -> Check:
@@ -62,8 +69,8 @@ def clock(rows: Sequence[Mapping]) -> Check:
     top1, chance = recent(rows, "blank_top1"), recent(rows, "blank_chance")
     if top1 is None or not chance:
         return Check("blank images", "", "")
-    readings = min(sum(is_number(row.get("blank_top1")) for row in rows), RECENT)
-    queries = readings * (1 / chance + 1)  # chance is 1 / (2B - 1), so this is 2B a reading
+    readings = _last(rows, "blank_top1")
+    queries = len(readings) * (1 / chance + 1)  # chance is 1 / (2B - 1), so this is 2B a reading
     error = math.sqrt(chance * (1 - chance) / queries)
     finding = f"top-1 with blank images {top1:.3f}, chance {chance:.3f}"
     bad = top1 > chance + SURE * error and top1 > WELL_ABOVE * chance

@@ -66,7 +66,9 @@ def write(material: Material, extras: Extras) -> Path:
 def _title(material: Material) -> str:
     method = material.config.get("method") or "A run"
     cohort = material.config.get("data", {}).get("cohort")
-    return f"{method} on {cohort}" if cohort else f"{method} in {material.run}"
+    title = f"{method} on {cohort}" if cohort else f"{method} in {material.run}"
+    abroad = sorted({str(row["cohort"]) for row in material.results} - {str(cohort)})
+    return f"{title}, probed on {', '.join(abroad)}" if cohort and abroad else title
 
 
 def gather(run: Path, probe: Path) -> Material:

@@ -88,13 +88,15 @@ def _cell(value: object) -> object:
     return value
 
 
-def update(path: str | Path, rows: Iterable[Mapping]) -> list[dict]:
+def update(path: str | Path, rows: Iterable[Mapping], *, instead_of: str = "") -> list[dict]:
     """Adds `rows` to results.csv; a row that measures the same thing is replaced, in place.
 
-    Two rows measure the same thing when method, cohort, task, probe, fraction, seed and metric
-    agree. Returns all rows of the file, as `read_results` does.
+    `instead_of`: a kind of probe, all of whose earlier rows go. Two rows measure the same thing
+    when method, cohort, task, probe, fraction, seed and metric agree. Returns all rows of the file,
+    as `read_results` does.
     """
-    merged = {key(row): row for row in (read_results(path) if Path(path).is_file() else ())}
+    before = read_results(path) if Path(path).is_file() else ()
+    merged = {key(row): row for row in before if row["probe"] != instead_of}
     merged |= {key(row): row for row in rows}
     write_results(path, merged.values())
     return read_results(path)
