@@ -135,11 +135,26 @@ def test_a_series_of_another_length_is_another_series(root, tmp_path):
         roster.hold(folder, _store(root), may_shrink=False)
 
 
+def test_images_that_were_exchanged_are_told(root, tmp_path, caplog):
+    folder = _begun(tmp_path / "run", _store(root))
+    roster.hold(folder, _store(root), may_shrink=False)
+    assert not caplog.records
+    np.save(root / "s04.npy", np.load(root / "s04.npy")[::-1].copy())
+    held = roster.hold(folder, _store(root), may_shrink=False)
+    assert 'images or times of 1 series, such as "s04/s04.npy", are not those' in caplog.text
+    caplog.clear()
+    roster.write(folder, held)
+    roster.hold(folder, _store(root), may_shrink=False)
+    assert not caplog.records
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "[1]", "{}", "null", '{"series": 3, "skipped": []}', "[" * 10_000, "\udcff",
      '{"series": [["a", "b"]], "skipped": []}', '{"series": [], "skipped": [[1, "x"]]}',
-     '{"series": [], "skipped": [[null, "x", "y"]]}'],
+     '{"series": [], "skipped": [[null, "x", "y"]]}',
+     '{"series": [], "skipped": [], "content": {"a": 1}}',
+     '{"series": [], "skipped": [], "content": [1]}'],
 )  # fmt: skip
 def test_a_list_that_was_damaged_is_named(root, tmp_path, content):
     store = _store(root)

@@ -9,6 +9,7 @@ unless bad files are to be skipped (data.on_bad). Then the list is shortened, on
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def hold(
         store = _restrict(folder, store, dict(map(tuple, began["series"])), may_shrink)
         if not may_move:
             _check_split(folder, store, _trained(began))
+        _tell_changes(store, began.get("content", {}))
     if not peers.agree(_digest(store), lambda found: len(set(found)) == 1):
         raise UserError(
             f"{store.where}: the processes of this run do not see the same series: some host "
@@ -67,6 +69,28 @@ def _restrict(folder: Path, store: Store, frames_of: dict[str, int], may_shrink:
     return store.only(kept) if more else store
 
 
+def _tell_changes(store: Store, before: dict[str, str]) -> None:
+    now = _content(store)
+    changed = [name for name in now if before.get(name, now[name]) != now[name]]
+    if changed:
+        LOG.warning(
+            'the images or times of %d series, such as "%s", are not those that the run began '
+            "with; it goes on with what is there now",
+            len(changed),
+            changed[0],
+        )
+
+
+def _content(store: Store) -> dict[str, str]:
+    """id -> a hash of a series' frames (a packed file is named by what it holds) and times."""
+    return {
+        info.id: hashlib.sha256(
+            f"{os.path.basename(place.path)} {place.start} ".encode() + info.time_T.tobytes()
+        ).hexdigest()[:16]
+        for info, place in zip(store.series, store.places, strict=True)
+    }
+
+
 def _check_split(folder: Path, store: Store, learnt: set[str]) -> None:
     moved = [i for i in store.series if (i.split == "train") != (i.subject in learnt)]
     if learnt and moved:
@@ -87,6 +111,7 @@ def write(folder: Path, store: Store) -> None:
         "series": [[info.id, info.frames] for info in store.series],
         "skipped": [list(one) for one in _skipped(before, store)],
         "trained": sorted(_trained(before) | now),
+        "content": _content(store),
     }
     text = json.dumps(content, indent=0) + "\n"
     whole_file.write(folder / FILE, text)
@@ -117,10 +142,11 @@ def read(folder: Path) -> dict | None:
         _check(content["series"], (str, int))
         _check(content["skipped"], (int, str, str))
         _check([[patient] for patient in content.get("trained", ())], (str,))
+        _check(list(content.get("content", {}).items()), (str, str))
         return content
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(
             f"{folder / FILE} is not the list of series that a run wrote; remove it to go on with "
             "the series that are there now."
