@@ -14,9 +14,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from tvrl_jax import whole_file
+from tvrl_jax import turn, whole_file
 from tvrl_jax.data import phantom
-from tvrl_jax.data.phantom import lock, retina, settings
+from tvrl_jax.data.phantom import retina, settings
 from tvrl_jax.errors import UserError
 
 SMALL = dict(kind="retina", subjects=3, seed=3, size=32, nuisance="mild")
@@ -156,7 +156,7 @@ def test_files_of_others_beside_what_a_killed_process_left_are_refused(tmp_path)
 
 
 def test_another_cohort_is_refused_at_once_while_one_is_written(tmp_path):
-    with lock.held(tmp_path):
+    with turn.held(tmp_path, settings.LOCK):
         settings.claim(tmp_path, settings.checked(phantom.writing.KINDS, **SMALL))
         with pytest.raises(UserError, match="seed is 3 there and 4 here"):
             write(tmp_path, seed=4)
@@ -173,7 +173,7 @@ def test_a_lock_file_that_was_removed_meanwhile_is_no_lock(tmp_path):
     inside, most = [], []
 
     def enter(_):
-        with lock.held(tmp_path):
+        with turn.held(tmp_path, settings.LOCK):
             inside.append(1)
             most.append(len(inside))
             time.sleep(0.002)

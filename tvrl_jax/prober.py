@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from tvrl_jax import roster, run_folder, settings
+from tvrl_jax import roster, run_folder, settings, turn
 from tvrl_jax import state as states
 from tvrl_jax.checkpoint import Restored, restore_for_reading
 from tvrl_jax.data import opening
@@ -20,6 +20,7 @@ from tvrl_jax.report import temporal as about_time
 from tvrl_jax.trainer import find_objective, make_learner, make_network
 
 LOG = logging.getLogger("tvrl_jax")
+LOCK = ".results.lock"
 
 NONE = "none"  # of a key whose "" or () means "as in pretraining": it is to be empty
 MAY_BE_EMPTY = ("subject_csv", "column_unit", "targets")
@@ -82,8 +83,9 @@ def probe(
         results = suite.run(encoder, store, config, folder)
     alarms.save(folder, config.kind, checks)
     # With --resume the settings of this kind may have changed: no row of the former ones stays.
-    tables.update(folder / "results.csv", results.rows, instead_of=config.kind)
-    _tell(folder, Path(checkpoint), results, base)
+    with turn.held(folder, LOCK):  # probes of several kinds may end together
+        tables.update(folder / "results.csv", results.rows, instead_of=config.kind)
+        _tell(folder, Path(checkpoint), results, base)
 
 
 def _run_folder(checkpoint: Path) -> Path:

@@ -2,14 +2,15 @@
 
 import os
 import sys
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from tqdm import tqdm
 
-from tvrl_jax import whole_file
-from tvrl_jax.data.phantom import cardiac, lock, retina, settings, workers
+from tvrl_jax import turn, whole_file
+from tvrl_jax.data.phantom import cardiac, retina, settings, workers
 
 KINDS = {"cardiac": cardiac.KIND, "retina": retina.KIND}
 
@@ -39,7 +40,10 @@ def write(
     root = Path(root).expanduser()
     if settings.is_sealed(root, chosen):
         return
-    with lock.held(root):
+    with ExitStack() as turns:
+        with settings.must_be_writable(root):
+            root.mkdir(parents=True, exist_ok=True)
+            turns.enter_context(turn.held(root, settings.LOCK))
         if settings.claim(root, chosen):  # else another process wrote it while this one waited
             _fill(root, chosen, progress=progress, processes=processes)
             settings.seal(root)

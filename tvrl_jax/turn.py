@@ -1,4 +1,4 @@
-"""One process at a time in the folder of a cohort, however many were started together."""
+"""One process at a time in a folder, however many came together; the others wait for it."""
 
 import fcntl
 import logging
@@ -10,38 +10,33 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from tvrl_jax.data.phantom.settings import LOCK, must_be_writable
-
 LOG = logging.getLogger("tvrl_jax")
 
 PATIENCE, PAUSE = 1.0, 0.05  # seconds: waiting in silence, between two looks
 
 
 @contextmanager
-def held(root: Path) -> Iterator[None]:
-    """Makes the folder and waits until no other process is in this block.
+def held(folder: Path, name: str) -> Iterator[None]:
+    """Waits until no other process is in this block, for this folder and the lock file `name`.
 
-    The system frees the lock of a process that died. Raises UserError where nothing can be written.
+    The system frees the lock of a process that died. Raises OSError where nothing can be written.
     """
     while True:
-        with must_be_writable(root):
-            file = _locked(root)
-        with file:
+        with _locked(folder / name) as file:
             # Whoever had it before us removed the file: who comes next would lock another one.
-            if not _is_at(file, root / LOCK):
+            if not _is_at(file, folder / name):
                 continue
             try:
                 yield
             finally:
-                (root / LOCK).unlink(missing_ok=True)
+                (folder / name).unlink(missing_ok=True)
             return
 
 
-def _locked(root: Path) -> TextIO:
-    root.mkdir(parents=True, exist_ok=True)
-    file = (root / LOCK).open("a+")
+def _locked(path: Path) -> TextIO:
+    file = path.open("a+")
     try:
-        _wait(file, root)
+        _wait(file, path.parent)
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
@@ -51,12 +46,12 @@ def _locked(root: Path) -> TextIO:
     return file
 
 
-def _wait(file: TextIO, root: Path) -> None:
+def _wait(file: TextIO, folder: Path) -> None:
     patient_until = time.monotonic() + PATIENCE
     while not _taken(file, fcntl.LOCK_NB):
         if time.monotonic() > patient_until:
             file.seek(0)
-            LOG.warning("%s: waiting for %s, which writes it", root, file.read() or "a process")
+            LOG.warning("%s: waiting for %s, which writes it", folder, file.read() or "a process")
             _taken(file)
             return
         time.sleep(PAUSE)
