@@ -55,7 +55,8 @@ def make_clock(
             f"survival.horizons holds {horizon_H[0]:g}, but the first event of {where} in the test "
             f"split comes at {first:g} {unit}: the smallest usable horizon is {_from(first):g}."
         )
-    if tau <= first:
+    # A last horizon at the first event leaves no pair either, but has curves to be judged by.
+    if tau <= first and tau != horizon_H[-1]:
         raise UserError(
             f"survival.tau = {tau:g}, but the first event of {where} in the test split comes at "
             f"{first:g} {unit}: tau must be greater, or 0 for the last horizon."
