@@ -587,3 +587,14 @@ def test_a_probe_folder_gets_its_own_report(tmp_path):
     path = html.write(html.gather(run, probe), html.Extras(device="cpu"))
     assert path == probe / "report.html" and "0.50 [0.40, 0.60]" in path.read_text()
     assert "Training curves" in path.read_text()
+
+
+def test_a_page_is_named_by_the_cohort_that_was_probed_too(tmp_path):
+    material = html.gather(tmp_path / "run", tmp_path / "probe")
+    material = material._replace(config={"method": "tvrl", "data": {"cohort": "home"}})
+    for rows, title in (
+        ([], "tvrl on home"),
+        ([_row(cohort="home")], "tvrl on home"),
+        ([_row(cohort="abroad")], "tvrl on home, probed on abroad"),
+    ):
+        assert html._title(material._replace(results=rows)) == title

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import signal
 import warnings
@@ -82,7 +83,10 @@ def test_interrupted_equals_uninterrupted(config, tmp_path, monkeypatch):
         with pytest.raises(SystemExit) as stop:
             trainer.train(config, tmp_path / "parts")
     assert stop.value.code == 128 + signal.SIGTERM
-    assert restore_for_reading(tmp_path / "parts", ("step",), "newest").step == 5
+    saved = restore_for_reading(tmp_path / "parts", ("step",), "newest")
+    # Out of turn, and so never the best, however good the few losses before it were.
+    assert saved.step == 5 and saved.meta["metrics"]["loss"] == math.inf
+    assert restore_for_reading(tmp_path / "parts", ("step",), "best").step == 3
     trainer.train(config, tmp_path / "parts")
     whole, parts = _state(tmp_path / "whole"), _state(tmp_path / "parts")
     jax.tree.map(np.testing.assert_array_equal, whole, parts)
