@@ -48,7 +48,8 @@ def probe(
     Raises:
       UserError: a setting, the checkpoint, the cohort or the folder is not what it should be.
     """
-    refuse_comparison(workdir)
+    # A comparison's rows are its own, also with --resume.
+    run_folder.refuse_results(Path(workdir), (run_folder.COMPARISON,), "name another --workdir.")
     settings.check(without_data(config))
     restored = restore_for_reading(checkpoint, ("params", "extra", "ema"), step)
     pretraining = settings.from_json(restored.meta["config"])
@@ -124,15 +125,6 @@ def _meant(key: str, value):
 
 def without_data(config: ConfigDict) -> ConfigDict:
     return ConfigDict({key: value for key, value in config.to_dict().items() if key != "data"})
-
-
-def refuse_comparison(workdir: str) -> None:
-    """Raises UserError for a comparison's folder, also with --resume: its rows are its own."""
-    if (Path(workdir) / run_folder.COMPARISON).exists():
-        raise UserError(
-            f"{workdir} holds {run_folder.COMPARISON}, the results of another command; "
-            "name another --workdir."
-        )
 
 
 def refuse_mixture(workdir: str, record: ConfigDict, pretrained: ConfigDict) -> None:

@@ -3,13 +3,13 @@
 import fcntl
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from tvrl_jax import settings, whole_file
+from tvrl_jax import settings, turn, whole_file
 from tvrl_jax.errors import UserError
 
 LOG = logging.getLogger("tvrl_jax")
@@ -71,11 +71,16 @@ def _refuse_foreign(folder: Path) -> None:
         return
     if (folder / "checkpoints").is_dir() and any((folder / "checkpoints").iterdir()):
         raise UserError(f"{folder} holds checkpoints but no {CONFIG}; name an empty folder.")
-    probes = [path.name for path in folder.glob("probe_*.json")]
-    for name in (*probes, COMPARISON):
-        if (folder / name).exists():
+    refuse_results(folder, ("probe_*.json", COMPARISON), "name an empty folder.")
+
+
+def refuse_results(folder: Path, patterns: Iterable[str], remedy: str) -> None:
+    """Raises UserError where a folder holds what another command made; patterns of such names."""
+    for pattern in patterns:
+        for path in folder.glob(pattern):
             raise UserError(
-                f"{folder} holds {name}, the results of another command; name an empty folder."
+                f"{folder} holds {path.relative_to(folder)}, the results of another command; "
+                f"{remedy}"
             )
 
 
@@ -108,14 +113,10 @@ def lock(folder: Path) -> Iterator[None]:
 
 
 def _lock(file: int, folder: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not turn.taken(file, fcntl.LOCK_NB):
         raise UserError(
             f"{folder}: another run is at work there; wait for its end, or name another --workdir."
-        ) from None
-    except OSError:
-        LOG.debug("%s: the file system knows no locks", folder)
+        )
 
 
 def prepare(workdir: str | Path, config: ConfigDict, name: str = CONFIG) -> Path:

@@ -48,22 +48,24 @@ def _locked(path: Path) -> TextIO:
 
 def _wait(file: TextIO, folder: Path) -> None:
     patient_until = time.monotonic() + PATIENCE
-    while not _taken(file, fcntl.LOCK_NB):
+    while not taken(file, fcntl.LOCK_NB):
         if time.monotonic() > patient_until:
             file.seek(0)
             LOG.warning("%s: waiting for %s, which writes it", folder, file.read() or "a process")
-            _taken(file)
+            taken(file)
             return
         time.sleep(PAUSE)
 
 
-def _taken(file: TextIO, how: int = 0) -> bool:
+def taken(file: TextIO | int, how: int = 0) -> bool:
+    """Whether the lock of a file is ours, now or (how = fcntl.LOCK_NB) at once; it is, too, where
+    the file system knows no locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | how)
     except BlockingIOError:
         return False
-    except OSError:
-        LOG.debug("%s: the file system knows no locks", file.name)
+    except OSError as error:
+        LOG.debug("the file system knows no locks (%s)", error)
     return True
 
 

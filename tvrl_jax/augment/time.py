@@ -42,10 +42,13 @@ def scale_intervals(
 
 
 def count_from(time_T: jax.Array, valid_T: jax.Array, *, time_origin: str) -> jax.Array:
-    """Times since the newest frame, all 0 or less ("newest"), or as they are ("window")."""
+    """Times since the newest frame, all 0 or less ("newest"), or as they are ("window").
+
+    Of one clip [T], or of many [..., T].
+    """
     if time_origin == "window":
         return time_T
-    newest = jnp.max(jnp.where(valid_T, time_T, -jnp.inf))
+    newest = jnp.max(jnp.where(valid_T, time_T, -jnp.inf), axis=-1, keepdims=True)
     return jnp.where(valid_T, time_T - newest, 0)
 
 

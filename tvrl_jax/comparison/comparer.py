@@ -36,7 +36,9 @@ def compare(
     planned = plan.make(config, Path(workdir), presets)
     same = identity(config)
     run_folder.refuse_other(workdir, same, resume=resume, name=CONFIG)
-    refuse_foreign(planned.folder)
+    if not (planned.folder / CONFIG).exists():  # also with --resume: nothing is replaced
+        remedy = "name a new folder with --workdir."
+        run_folder.refuse_results(planned.folder, FOREIGN, remedy)
     check_tables(planned, presets)
     folder = run_folder.prepare(workdir, same, CONFIG)
     with runner.lock(folder):
@@ -55,18 +57,6 @@ def identity(config: ConfigDict) -> ConfigDict:
     shared = settings.from_json(settings.to_json(config.shared)).to_dict()
     rest = {key: config[key] for key in ("cohort", "inherent", "only", "probe")}
     return ConfigDict(shared | rest)
-
-
-def refuse_foreign(folder: Path) -> None:
-    """Raises UserError where another command's results would be replaced, also with --resume."""
-    if (folder / CONFIG).exists():
-        return
-    for pattern in FOREIGN:
-        for path in folder.glob(pattern):
-            raise UserError(
-                f"{folder} holds {path.relative_to(folder)}, the results of another command; "
-                "name a new folder with --workdir."
-            )
 
 
 def check_tables(planned: Plan, presets: Presets) -> None:

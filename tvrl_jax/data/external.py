@@ -210,12 +210,13 @@ def _check_new(out: str) -> None:
 
 def _text(table: pd.DataFrame, out: str) -> str:
     """The table as the reader takes a file of this name."""
-    separator = "\t" if out.lower().endswith((".tsv", ".tab")) else ","  # as in tables.read_table
     cells = (cell for name in table.columns for cell in (name, *table[name]))
     # A carriage return alone is not quoted by itself, and the reader refuses it unquoted.
     bare = any("\r" in cell for cell in cells)
     quoting = csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL
-    return table.to_csv(index=False, sep=separator, quoting=quoting, lineterminator="\n")
+    return table.to_csv(
+        index=False, sep=tables.separator(out), quoting=quoting, lineterminator="\n"
+    )
 
 
 def main(_) -> None:

@@ -65,12 +65,16 @@ def _own_name(path: str) -> str:
     return name[: len(name) - len(ending)]
 
 
+def separator(path: str) -> str:
+    """Between the cells of a table, by the file's name."""
+    return "\t" if path.lower().endswith((".tsv", ".tab")) else ","
+
+
 def _read_records(path: str) -> list[list[str]]:
     records: list[list[str]] = []
-    separator = "\t" if path.lower().endswith((".tsv", ".tab")) else ","
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            for record in csv.reader(file, delimiter=separator, strict=True):
+            for record in csv.reader(file, delimiter=separator(path), strict=True):
                 records.append([cell.strip() for cell in record])
     except UnicodeDecodeError:
         raise UserError(f"{path} is not UTF-8 text: save the table as CSV UTF-8.") from None

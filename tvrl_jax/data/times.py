@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from tvrl_jax.data.table import number
 from tvrl_jax.errors import UserError, nearest
 
 SECONDS = {
@@ -42,12 +43,7 @@ def convert(time_T: np.ndarray, source: str, target: str) -> np.ndarray:
 
 def parse_times(text: str) -> tuple[float, ...]:
     """The numbers of one cell, separated by spaces, commas or semicolons; brackets are allowed."""
-    time_T = tuple(float(word) for word in _words(text))
-    if "_" in text:  # Python takes 1_0 for 10
-        raise ValueError("a time is no number")
-    if not np.all(np.isfinite(time_T)):
-        raise ValueError("a time is not finite")
-    return time_T
+    return tuple(number(word) for word in _words(text))
 
 
 def _words(text: str) -> list[str]:

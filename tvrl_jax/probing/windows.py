@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tvrl_jax.augment.time import count_from
 from tvrl_jax.data import clips
 from tvrl_jax.data.batch import Batch, Plan, read_batch
 
@@ -44,18 +45,12 @@ def cut(
             index_NT, valid_NT = clips.dense_windows(info.frames, **shape)
         index_NT, valid_NT = index_NT[::every], valid_NT[::every]
         time_NT, _ = clips.clip_times(info.time_T, index_NT, valid_NT, relative=relative_time)
-        if time_origin == "newest":
-            time_NT = _since_newest(time_NT, valid_NT)
         series_N = np.full(len(index_NT), place, np.int32)
         parts.append((series_N, (index_NT + offset).astype(np.int32), time_NT, valid_NT))
         offset += info.frames
-    return Windows(*map(np.concatenate, zip(*parts, strict=True)))
-
-
-def _since_newest(time_NT: np.ndarray, valid_NT: np.ndarray) -> np.ndarray:
-    """As `augment.time.count_from`, of many windows."""
-    newest_N1 = np.where(valid_NT, time_NT, -np.inf).max(1, keepdims=True)
-    return np.where(valid_NT, time_NT - newest_N1, 0).astype(np.float32)
+    table = Windows(*map(np.concatenate, zip(*parts, strict=True)))
+    time_WT = count_from(table.time_WT, table.valid_WT, time_origin=time_origin)
+    return table._replace(time_WT=np.asarray(time_WT))
 
 
 def spread(windows: Windows, limit: int) -> Windows:
@@ -76,7 +71,10 @@ def mean(windows: Windows, value_WK: np.ndarray, series: int) -> np.ndarray:
 
 
 def batches(store, series: Sequence[int], windows: Windows, *, batch_size: int) -> Iterator[Batch]:
-    """The windows with their pixels, in order (V = 1); the last batch is filled with weight 0."""
+    """The windows with their pixels, in order (V = 1); the last batch is filled with weight 0.
+
+    Their times are those of the table, whatever they count from.
+    """
     frames_N = np.array([store.series[i].frames for i in series])
     first_N = np.cumsum(frames_N) - frames_N
     local_WT = windows.frame_WT - first_N[windows.series_W][:, None]

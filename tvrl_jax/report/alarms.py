@@ -52,9 +52,9 @@ def recent(rows: Sequence[Mapping], name: str) -> float | None:
 
 def _last(rows: Sequence[Mapping], name: str) -> list[float]:
     """Values of a metric; that of step 0, when nothing is learned, only where there is no other."""
-    values = [row[name] for row in rows if is_number(row.get(name))]
-    later = [row[name] for row in rows if is_number(row.get(name)) and row.get("step") != 0]
-    return (later or values)[-RECENT:]
+    known = [row for row in rows if is_number(row.get(name))]
+    later = [row for row in known if row.get("step") != 0]
+    return [row[name] for row in (later or known)[-RECENT:]]
 
 
 def finite(rows: Sequence[Mapping]) -> Check:

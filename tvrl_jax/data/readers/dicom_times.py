@@ -33,7 +33,9 @@ def frame_times(header: Dataset, frames: int) -> tuple[np.ndarray | None, str]:
             return time_N, ""
         equal_N = time_N if equal_N is None else equal_N
     time_N, note = _steps(header, frames)
-    return (time_N, note) if equal_N is None or time_N is not None else (equal_N, "")
+    if time_N is None and equal_N is not None:
+        return equal_N, ""
+    return time_N, note
 
 
 def _times_per_frame(header: Dataset, frames: int) -> Iterator[np.ndarray]:
