@@ -75,28 +75,63 @@ def compute(
 
     def make():
         say(f"{name or 'features'}: {len(series)} series")
-        extract = _extract_joint if is_joint(encoder) else _extract
-        made = extract(encoder, store, series, settings, batch_size, name)
-        return made._asdict()
+        return _extract(encoder, store, series, settings, batch_size, name)._asdict()
 
     return Features(**cache.read_or_make(path, make, say))
 
 
 def _extract(encoder, store, series, settings, batch_size: int, name: str) -> Features:
-    frame_FD = frame_features(encoder, store, series, batch_size=batch_size, name=name)
+    frame_FD = np.zeros((0, encoder.network.width), np.float32)
+    if not is_joint(encoder):
+        frame_FD = frame_features(encoder, store, series, batch_size=batch_size, name=name)
     table = windows.cut(store, series, **settings)
-    rows = range(0, len(table.series_W), batch_size)
-    step = frozen.temporal_step(encoder.network)
-    parts, tokens = [], _no_tokens(len(frame_FD), encoder.network.width)
-    for start in tqdm(rows, f"{name} windows", unit="batch", leave=False, disable=None):
-        stop = min(start + batch_size, len(table.series_W))
-        batch = fill(np.arange(start, stop), batch_size)
-        arrays = (table.time_WT[batch], table.valid_WT[batch])
-        out = step(encoder.params, frame_FD[table.frame_WT[batch]], *arrays)
-        *means, token_BTD = (np.asarray(a)[: stop - start] for a in out)
+    made = over_windows(encoder, store, series, table, frame_FD, batch_size=batch_size, name=name)
+    parts, start = [], 0
+    tokens = _no_tokens(sum(store.series[i].frames for i in series), encoder.network.width)
+    for *means, token_BTD in made:
         _add(tokens, table, start, token_BTD)
+        start += len(token_BTD)
         parts.append(means)
     return _average(table, parts, frame_FD, tokens, len(series))
+
+
+def over_windows(
+    encoder: Encoder,
+    store,
+    series: Sequence[int],
+    table: Windows,
+    frame_FD: np.ndarray,
+    *,
+    batch_size: int,
+    name: str = "",
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """(cls_BD, mean token_BD, token_BTD) of the windows in order, batch after batch.
+
+    A joint encoder reads the windows' pixels, since overlapping ones can share nothing; any other
+    reads frame_FD, the features of all frames. Tokens of padding mean nothing.
+    """
+    walk = _clips if is_joint(encoder) else _rows
+    size = batch_size if walk is _rows else max(1, batch_size // table.frame_WT.shape[1])
+    total = -(-len(table.series_W) // size)
+    made = walk(encoder, store, series, table, frame_FD, size)
+    for out, count in tqdm(made, f"{name} windows", total, unit="batch", leave=False, disable=None):
+        yield tuple(np.asarray(a)[:count] for a in out)
+
+
+def _rows(encoder, store, series, table: Windows, frame_FD: np.ndarray, size: int) -> Iterator:
+    step = frozen.temporal_step(encoder.network)
+    for start in range(0, len(table.series_W), size):
+        stop = min(start + size, len(table.series_W))
+        batch = fill(np.arange(start, stop), size)
+        arrays = (table.time_WT[batch], table.valid_WT[batch])
+        yield step(encoder.params, frame_FD[table.frame_WT[batch]], *arrays), stop - start
+
+
+def _clips(encoder, store, series, table: Windows, frame_FD: np.ndarray, size: int) -> Iterator:
+    step = frozen.clip_step(encoder.network, encoder.config.model.image_size)
+    for batch in windows.batches(store, series, table, batch_size=size):
+        arrays = (batch[k][:, 0] for k in ("clip_BVTHWC", "time_BVT", "valid_BVT"))
+        yield step(encoder.params, encoder.extra, *arrays), int((batch["weight_B"] > 0).sum())
 
 
 class _Tokens(NamedTuple):
@@ -160,22 +195,3 @@ def frame_blocks(store, series: Sequence[int], size: int) -> Iterator[np.ndarray
 def fill(index_B: np.ndarray, size: int) -> np.ndarray:
     """The last row again and again up to `size`, so that every batch has one shape."""
     return np.concatenate([index_B, np.full(size - len(index_B), index_B[-1])])
-
-
-def _extract_joint(encoder, store, series, settings, batch_size: int, name: str) -> Features:
-    """Clip by clip: nothing can be shared between overlapping windows."""
-    rows = max(1, batch_size // settings["frames"])
-    step = frozen.clip_step(encoder.network, encoder.config.model.image_size)
-    table = windows.cut(store, series, **settings)
-    batches = windows.batches(store, series, table, batch_size=rows)
-    parts, start = [], 0
-    tokens = _no_tokens(sum(store.series[i].frames for i in series), encoder.network.width)
-    for batch in tqdm(batches, f"{name} windows", unit="batch", leave=False, disable=None):
-        clip, time, valid = (batch[k][:, 0] for k in ("clip_BVTHWC", "time_BVT", "valid_BVT"))
-        out = step(encoder.params, encoder.extra, clip, time, valid)
-        *means, token_BTD = (np.asarray(a)[batch["weight_B"] > 0] for a in out)
-        _add(tokens, table, start, token_BTD)
-        start += len(token_BTD)
-        parts.append(means)
-    no_frames = np.zeros((0, encoder.network.width), np.float32)
-    return _average(table, parts, no_frames, tokens, len(series))

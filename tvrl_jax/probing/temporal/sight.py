@@ -1,11 +1,10 @@
 """What an encoder makes of windows, whichever frames and times stand in them."""
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tvrl_jax.probing import cache, features, frozen, windows
+from tvrl_jax.probing import cache, features, frozen
 from tvrl_jax.probing.features import Encoder
 from tvrl_jax.probing.windows import Windows
 
@@ -43,31 +42,11 @@ def over_time(sight: Sight, table: Windows) -> tuple[np.ndarray, np.ndarray]:
     Tokens of padding mean nothing. A joint encoder knows no times; its token of a frame is the
     mean over the patches of the frame's tubelet.
     """
-    made = _joint(sight, table) if features.is_joint(sight.encoder) else _factorised(sight, table)
-    cls, token = zip(*made, strict=True)
+    made = features.over_windows(
+        sight.encoder, sight.store, sight.series, table, sight.frame_FD, batch_size=sight.batch_size
+    )
+    cls, _, token = zip(*made, strict=True)
     return np.concatenate(cls), np.concatenate(token)
-
-
-def _factorised(sight: Sight, table: Windows) -> Iterator[tuple]:
-    step, size = frozen.temporal_step(sight.encoder.network), sight.batch_size
-    for start in range(0, len(table.series_W), size):
-        stop = min(start + size, len(table.series_W))
-        batch = features.fill(np.arange(start, stop), size)
-        arrays = (table.time_WT[batch], table.valid_WT[batch])
-        out = step(sight.encoder.params, sight.frame_FD[table.frame_WT[batch]], *arrays)
-        cls, _, token = (np.asarray(a)[: stop - start] for a in out)
-        yield cls, token
-
-
-def _joint(sight: Sight, table: Windows) -> Iterator[tuple]:
-    encoder, frames = sight.encoder, table.frame_WT.shape[1]
-    step = frozen.clip_step(encoder.network, encoder.config.model.image_size)
-    size = max(1, sight.batch_size // frames)
-    for batch in windows.batches(sight.store, sight.series, table, batch_size=size):
-        arrays = (batch[k][:, 0] for k in ("clip_BVTHWC", "time_BVT", "valid_BVT"))
-        out = step(encoder.params, encoder.extra, *arrays)
-        cls, _, token = (np.asarray(a)[batch["weight_B"] > 0] for a in out)
-        yield cls, token
 
 
 def _still(encoder: Encoder, store, series, frames: int, *, batch_size: int, folder: str, say):
