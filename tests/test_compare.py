@@ -35,7 +35,7 @@ from tvrl_jax.comparison import (
 from tvrl_jax.comparison.plan import TRAIN, Cell, Plan
 from tvrl_jax.comparison.record import Record
 from tvrl_jax.errors import UserError
-from tvrl_jax.probing import cache, paired, predictions
+from tvrl_jax.probing import cache, paired, predictions, stats
 from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.rows import ALL
 from tvrl_jax.probing.sampling import Draw
@@ -491,6 +491,16 @@ def test_the_table_and_the_page_say_what_was_measured(collected, tmp_path):
     html = (tmp_path / "report.html").read_text()
     assert html.count("<img") == 2 and "http" not in html.replace("http-equiv", "")
     assert figures.label_efficiency(planned, results, "linear") is None  # one fraction: no curve
+
+
+def test_a_table_says_when_its_resamples_could_show_nothing(collected):
+    planned, made = collected
+    results = summary.gather(made)
+    at = summary.settings_of(results)[0]
+    assert "could be beyond chance" not in summary.claims(planned, results, at).note
+    assert not summary.too_few(160, 4) and "= 160 or more" in summary.too_few(159, 4)
+    least = [stats.difference(1.0, np.ones(n), np.zeros(n)).p for n in (159, 160)]
+    assert 4 * least[0] >= summary.BEYOND_CHANCE > 4 * least[1]
 
 
 def test_a_comparison_without_any_result_still_has_a_table(known, tmp_path):

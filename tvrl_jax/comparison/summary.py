@@ -151,9 +151,22 @@ def claims(plan: Plan, results: Results, at: Setting) -> Grid:
     note = (
         "p: two-sided, paired bootstrap of the test patients. Corrected: Holm, over these "
         f"{len(body)} differences. Verdict at a corrected p below {BEYOND_CHANCE}."
+        f"{too_few(plan.config.bootstrap.samples, len(body))}"
     )
     head = ["task", "method", "minus", "difference", "p", "corrected p", "verdict"]
     return Grid(head, body, note)
+
+
+def too_few(samples: int, count: int) -> str:
+    """A sentence where `samples` resamples could show none of `count` differences, whatever they
+    are: the least p is 2 / (samples + 1), and the first of Holm's is `count` times that."""
+    if 2 * count / (samples + 1) < BEYOND_CHANCE:
+        return ""
+    return (
+        f" With {samples:,} resamples no p can be below {2 / (samples + 1):.2g}, so that none of "
+        f"{count} differences could be beyond chance once corrected: bootstrap.samples = "
+        f"{round(2 * count / BEYOND_CHANCE):,} or more can tell."
+    )
 
 
 def _claim(gap: Mapping, p: Mapping, holm: Mapping) -> list[str]:
