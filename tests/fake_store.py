@@ -1,10 +1,11 @@
 """A store of series whose every pixel holds the frame's position, without files.
 
-Run as a program it starts worker processes, prints their ids and waits to be killed.
+Run as a program it starts worker processes, prints their ids, waits for a line, draws 30 more
+batches and prints how many that were.
 """
 
 import multiprocessing
-import time
+import sys
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -66,9 +67,12 @@ def main():
         threads=1,
         workers=2,
     )
-    next(batches)
+    for _ in range(2):  # one of each worker: both have started
+        next(batches)
     print(*(child.pid for child in multiprocessing.active_children()), flush=True)
-    time.sleep(60)
+    sys.stdin.readline()
+    print(sum(1 for _ in zip(range(30), batches, strict=False)), flush=True)
+    batches.close()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -173,24 +174,46 @@ def test_a_cohort_smaller_than_the_batch_repeats_its_series(store):
 
 
 def test_worker_processes_end_with_a_killed_trainer():
+    with _trainer() as (trainer, workers):
+        trainer.kill()
+        trainer.wait()
+        deadline = time.monotonic() + 60
+        while any(_alive(pid) for pid in workers) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not any(_alive(pid) for pid in workers)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_worker_processes_leave_a_signal_to_all_to_the_trainer(number):
+    # As a terminal sends Ctrl-C, and a scheduler SIGTERM. It is the trainer that saves and ends.
+    with _trainer() as (trainer, workers):
+        for pid in workers:
+            os.kill(pid, number)
+        out, err = trainer.communicate("go on\n", timeout=120)
+        assert (trainer.returncode, out) == (0, "30\n") and "Traceback" not in err, err
+
+
+@contextmanager
+def _trainer():
+    """A process that waits with its workers, and the ids of these. None outlives the block."""
     trainer = subprocess.Popen(
         [sys.executable, fake_store.__file__],
         env=os.environ | dict(PYTHONPATH=str(Path(__file__).parent.parent)),
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
     )
-    workers = [int(pid) for pid in trainer.stdout.readline().split()]
-    assert workers
-    trainer.kill()
-    trainer.wait()
-    deadline = time.monotonic() + 60
-    while any(_alive(pid) for pid in workers) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    left = [pid for pid in workers if _alive(pid)]
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    assert not left
+    workers = []
+    try:
+        workers = [int(pid) for pid in trainer.stdout.readline().split()]
+        assert workers
+        yield trainer, workers
+    finally:
+        for pid in (trainer.pid, *filter(_alive, workers)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        trainer.communicate()
 
 
 def _alive(pid: int) -> bool:

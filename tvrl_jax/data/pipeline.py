@@ -146,7 +146,13 @@ def _prefetch(dataset: grain.MapDataset, *, threads: int, workers: int) -> grain
 
 
 def _end_with_parent(parent: int, worker: int, workers: int) -> None:
-    """A killed trainer runs no clean-up of its own, so the kernel is asked to end its workers."""
+    """A killed trainer runs no clean-up of its own, so the kernel is asked to end its workers.
+
+    A terminal and a scheduler signal every process at once. The trainer, which saves before it
+    ends, needs its batches until then.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
         set_parent_death_signal = 1
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
