@@ -1,6 +1,7 @@
 """Small files that claim, or become, very much; and files that would start something."""
 
 import gzip
+import io
 import os
 import struct
 import zipfile
@@ -31,7 +32,7 @@ def refused(path, *words) -> None:
 def test_a_packed_file_has_room_for_what_packs_well_and_no_more(tmp_path):
     claims.check_packed("a", claims.SMALL, 10)
     claims.check_packed("a", 40 << 30, 1 << 30)  # a large file may become larger still
-    with pytest.raises(UserError, match=r"claims 4.00 GiB and is a file of 9.8 KiB"):
+    with pytest.raises(UserError, match=r"claims 4.00 GiB and takes 9.8 KiB on the disk"):
         claims.check_packed("a", 4 << 30, 10_000)
     labels = np.zeros((300, 400, 400), np.uint8)  # 46 MiB of a volume of labels
     np.savez_compressed(tmp_path / "a.npz", cine=labels)
@@ -135,11 +136,43 @@ def test_a_packed_frame_must_have_the_size_of_its_header(tmp_path, rows, words):
     refused(tmp_path / "a.dcm", words)
 
 
+def test_a_packed_frame_must_have_the_colours_of_its_header(tmp_path):
+    data = dicoms.example("JPEG2000.dcm")
+    at = data.index(b"\xff\x4f\xff\x51") + 40
+    (tmp_path / "a.dcm").write_bytes(data[:at] + struct.pack(">H", 30) + data[at + 2 :])
+    refused(tmp_path / "a.dcm", "x 30 samples and the header says")
+
+
+def test_files_that_lie_in_memory_together_are_bounded_together(tmp_path):
+    """Each alone may grow to 96 MiB, however small it is."""
+    side = 4900  # 92 MiB in float32
+    frame = io.BytesIO()
+    Picture.new("L", (side, side)).save(frame, "JPEG2000", no_jp2=True)
+    for k in range(2):
+        image = header(np.ones((1, 1), np.uint8), InstanceNumber=k + 1)
+        image.Rows = image.Columns = side
+        image.file_meta.TransferSyntaxUID = dicoms.pydicom.uid.JPEG2000Lossless
+        image.PixelData = dicoms.pydicom.encaps.encapsulate([frame.getvalue()])
+        save(tmp_path / f"{k}.dcm", image)
+    refused(tmp_path, "claims 183.2 MiB", "made to fill memory")
+
+
+def test_visits_of_a_series_are_bounded_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "SMALL", 4000)
+    monkeypatch.setattr(claims, "RATIO", 1)
+    for name in "ab":
+        Picture.new("L", (50, 50)).save(tmp_path / f"{name}.png")
+    rows = "subject,path,t\n1,a.png,0\n1,b.png,1\n"
+    with pytest.raises(UserError, match=r"row 3: the series with .*b\.png cannot be read: .*claims"):
+        _open(tmp_path, rows, columns={"time": "t"})
+
+
 def test_sizes_of_packed_frames_are_found():
     for name in ("SC_rgb_jpeg_gdcm.dcm", "JPEG2000.dcm", "MR_small_jpeg_ls_lossless.dcm"):
         image = dicoms.pydicom.dcmread(dicoms.get_testdata_file(name, download=False))
         frame = next(dicom_stream.generate_frames(image.PixelData, number_of_frames=1))
-        assert dicom_stream.packed_size(frame) == (image.Rows, image.Columns)
+        stated = image.Rows, image.Columns, image.SamplesPerPixel
+        assert dicom_stream.packed_size(frame) == stated
     assert dicom_stream.packed_size(b"\0" * 64) is None
 
 

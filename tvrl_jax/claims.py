@@ -26,11 +26,11 @@ def room(size: int) -> int:
 
 
 def check_packed(path: str, claimed: int, size: int) -> None:
-    """`claimed` bytes, unpacked, against a packed file of `size` bytes."""
+    """`claimed` bytes, unpacked, against a packed file, or files, of `size` bytes."""
     if claimed > room(size):
         raise UserError(
-            f"{path} cannot be read: it claims {_binary(min(claimed, SHOWN))} and is a file of "
-            f"{_binary(size)}: it is damaged or made to fill memory; an image that really packs "
+            f"{path} cannot be read: it claims {_binary(min(claimed, SHOWN))} and takes "
+            f"{_binary(size)} on the disk: it is damaged or made to fill memory; an image that really packs "
             f"more than {RATIO}-fold can be stored unpacked."
         )
 

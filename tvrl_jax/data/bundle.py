@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tvrl_jax.claims import check_packed
 from tvrl_jax.data import intensity, ledger, packed, readers
 from tvrl_jax.data.cohort import Record
 from tvrl_jax.data.packed import Entry, Packed
@@ -63,7 +64,7 @@ def fetch(bundle: Bundle, shelf: Shelf) -> tuple[Packed | None, dict[str, str]]:
     found = _look_up(_path(good, digest, bundle, shelf), shelf.ledger) if good else None
     if found:
         return found, bad
-    images = {s.path: _attempt(_read, s, shelf, bad, bundle.slices) for s in good}
+    images = _read_all(good, shelf, bad, bundle.slices)
     good = [source for source in good if source.path not in bad]
     if not good:
         return None, bad
@@ -102,6 +103,34 @@ def _is_stored(path: str) -> bool:
     if os.path.realpath(path).startswith(KERNEL):
         return False
     return os.path.isfile(path) or os.path.isdir(path)
+
+
+def _read_all(
+    sources: Sequence[Source], shelf: Shelf, bad: dict, slices: Sequence[int] | None
+) -> dict[str, list[Image]]:
+    """path -> images of what is not bad. They lie in memory together, and are bounded together."""
+    images, taken, size = {}, 0, 0
+    for source in sources:
+        found = _attempt(_read, source, shelf, bad, slices)
+        if found is None:
+            continue
+        images[source.path] = found
+        taken += sum(image.frame_THWC.nbytes for image in found)
+        size += _size(source.path)
+        if len(images) > 1:
+            _attempt(_check_room, source, shelf, bad, taken, size)
+    return images
+
+
+def _check_room(source: Source, shelf: Shelf, taken: int, size: int) -> None:
+    check_packed(f"the series with {source.path}", taken, size)
+
+
+def _size(path: str) -> int:
+    """Bytes on the disk, of a folder's files together."""
+    if os.path.isdir(path):
+        return sum(entry.stat().st_size for entry in os.scandir(path) if entry.is_file())
+    return os.path.getsize(path)
 
 
 def _read(source: Source, shelf: Shelf, slices: Sequence[int] | None) -> list[Image]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pydicom
 
+from tvrl_jax.claims import check_packed
 from tvrl_jax.data.readers import dicom_pixels, dicom_stream, dicom_times
 from tvrl_jax.data.readers.image import Image, make_image
 from tvrl_jax.errors import UserError, reading
@@ -53,6 +54,8 @@ def read_folder(path: str) -> list[Image]:
     """Each slice position of a folder, its frames ordered by TriggerTime where every file has one
     of its own, else by InstanceNumber (the note says so, and there are no times)."""
     parts, others = _scan(path)
+    claimed = sum(dicom_pixels.unpacked(part.path, part.header) for part in parts)
+    check_packed(path, claimed, sum(os.path.getsize(part.path) for part in parts))
     with reading(path, *BROKEN):
         groups = _positions([_place(part.header) for part in parts])
     found = []

@@ -51,23 +51,36 @@ def frames(path: str, header: pydicom.Dataset) -> np.ndarray:
 
 
 def _check_size(path: str, header: pydicom.Dataset, count: int) -> None:
+    stored, unpacked = _sizes(path, header, count)
     with reading(path, *BROKEN):
-        samples = int(header.get("SamplesPerPixel", 1))
-        bits = count * int(header.Rows) * int(header.Columns) * samples * int(header.BitsAllocated)
         packed = header.file_meta.TransferSyntaxUID.is_compressed
         available = len(header.PixelData)
-        halved = header.PhotometricInterpretation == "YBR_FULL_422" and not packed
+    if not packed:
+        check_claim(path, stored, available)
+        return
+    check_packed(path, max(stored, unpacked), available)
+    with reading(path, *BROKEN):
+        dicom_stream.check(header, count)
+
+
+def unpacked(path: str, header: pydicom.Dataset) -> int:
+    """Bytes that a single frame may come to, by its header."""
+    return max(_sizes(path, header, 1))
+
+
+def _sizes(path: str, header: pydicom.Dataset, count: int) -> tuple[int, int]:
+    """Bytes of `count` frames as stored without packing, and as float32."""
+    with reading(path, *BROKEN):
+        samples = int(header.get("SamplesPerPixel", 1))
+        numbers = count * int(header.Rows) * int(header.Columns) * samples
+        bits = numbers * int(header.BitsAllocated)
+        packed = header.file_meta.TransferSyntaxUID.is_compressed
+        halved = header.get("PhotometricInterpretation") == "YBR_FULL_422" and not packed
     if min(bits, samples) < 1:
         raise UserError(f"{path} states that its frames hold no pixels: remove it.")
     if halved:  # two pixels share their colour
         bits = bits * 2 // 3
-    stored = -(-bits // 8)
-    if not packed:
-        check_claim(path, stored, available)
-        return
-    check_packed(path, max(stored, 4 * bits // int(header.BitsAllocated)), available)  # float32
-    with reading(path, *BROKEN):
-        dicom_stream.check(header, count)
+    return -(-bits // 8), 4 * numbers
 
 
 def _frame(header: pydicom.Dataset, stored: np.ndarray, n: int) -> np.ndarray:

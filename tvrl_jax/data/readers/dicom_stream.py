@@ -2,6 +2,7 @@
 that would become far larger than they say."""
 
 import io
+import math
 import os
 import zlib
 
@@ -13,7 +14,6 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from tvrl_jax.claims import check_packed
 
 LARGE = 1 << 20  # bytes
-SLACK = 4  # a packed frame may have so many times the pixels that the header states
 
 
 class _Clamped(io.BufferedReader):
@@ -47,45 +47,50 @@ def _check_deflated(path: str, file: _Clamped) -> None:
 
 
 def check(header: pydicom.Dataset, count: int) -> None:
-    """Raises ValueError for a packed frame that is far larger than the header says: decoders
-    believe the frame."""
-    stated = int(header.Rows) * int(header.Columns)
+    """Raises ValueError for a packed frame that is larger than the header says: decoders believe
+    the frame, and take memory for its samples before anyone compares the two."""
+    stated = int(header.Rows), int(header.Columns), int(header.get("SamplesPerPixel", 1))
     for n, frame in enumerate(generate_frames(header.PixelData, number_of_frames=count)):
         found = packed_size(frame)
         if found is None:
             continue
-        rows, columns = found
         if min(found) < 1:  # some decoders never end then
             raise ValueError(f"frame {n} is packed without a size")
-        if rows * columns > SLACK * stated:
+        if math.prod(found) > math.prod(stated):
             raise ValueError(
-                f"frame {n} is packed as {rows} x {columns} pixels and the header says "
-                f"{header.Rows} x {header.Columns}"
+                f"frame {n} is packed as {_words(found)} samples and the header says "
+                f"{_words(stated)}"
             )
 
 
-def packed_size(frame: bytes) -> tuple[int, int] | None:
-    """(rows, columns) that a JPEG, JPEG-LS or JPEG 2000 frame states; (0, 0) where it lacks its
-    header, None for what has none, as run lengths."""
+def _words(size: tuple[int, int, int]) -> str:
+    return " x ".join(map(str, size))
+
+
+def packed_size(frame: bytes) -> tuple[int, int, int] | None:
+    """(rows, columns, samples of a pixel) that a JPEG, JPEG-LS or JPEG 2000 frame states; zeros
+    where it lacks its header, None for what has none, as run lengths."""
     start = frame.find(b"\xff\x4f\xff\x51", 0, 4096)
     if start >= 0:
-        x, y, left, top = (
-            int.from_bytes(frame[start + at : start + at + 4], "big") for at in (8, 12, 16, 20)
-        )
-        return max(0, y - top), max(0, x - left)
+        x, y, left, top = (_number(frame, start + at, 4) for at in (8, 12, 16, 20))
+        return max(0, y - top), max(0, x - left), _number(frame, start + 40, 2)
     return _jpeg_size(frame) if frame[:2] == b"\xff\xd8" else None
 
 
-def _jpeg_size(frame: bytes) -> tuple[int, int]:
+def _number(frame: bytes, at: int, count: int) -> int:
+    return int.from_bytes(frame[at : at + count], "big")
+
+
+def _jpeg_size(frame: bytes) -> tuple[int, int, int]:
     """The largest size of all frame headers: a file may hold a second one."""
-    largest, at = (0, 0), 2
+    largest, at = (0, 0, 0), 2
     while 0 <= (at := frame.find(b"\xff", at)) < len(frame) - 8:
         kind = frame[at + 1]
         if (0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC)) or kind == 0xF7:
-            rows, columns = (int.from_bytes(frame[at + k : at + k + 2], "big") for k in (5, 7))
-            largest = max(largest, (rows, columns), key=lambda size: size[0] * size[1])
+            size = _number(frame, at + 5, 2), _number(frame, at + 7, 2), _number(frame, at + 9, 1)
+            largest = max(largest, size, key=math.prod)
         if kind == 0xDA:  # the pixels themselves
             break
         marker = kind in (0, 0xFF, 0xD8) or 0xD0 <= kind <= 0xD7
-        at += 1 if marker else 2 + max(2, int.from_bytes(frame[at + 2 : at + 4], "big"))
+        at += 1 if marker else 2 + max(2, _number(frame, at + 2, 2))
     return largest
