@@ -36,8 +36,8 @@ def main() -> None:
     place = distributed.Place(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
     with distributed.started(place, **FLAGS.config.distributed) as peers:
         folder = trainer.train(FLAGS.config, FLAGS.workdir, resume=FLAGS.resume, peers=peers)
-    if peers.index == 0:
-        _report(folder)
+        if peers.index == 0:  # before they part: from then on none misses another
+            _report(folder)
 
 
 def _report(folder) -> None:

@@ -163,7 +163,9 @@ def test_visits_of_a_series_are_bounded_together(tmp_path, monkeypatch):
     for name in "ab":
         Picture.new("L", (50, 50)).save(tmp_path / f"{name}.png")
     rows = "subject,path,t\n1,a.png,0\n1,b.png,1\n"
-    with pytest.raises(UserError, match=r"row 3: the series with .*b\.png cannot be read: .*claims"):
+    with pytest.raises(
+        UserError, match=r"row 3: the series with .*b\.png cannot be read: .*claims"
+    ):
         _open(tmp_path, rows, columns={"time": "t"})
 
 

@@ -1,5 +1,6 @@
 """Processes in touch agree, stop at one step, and miss the one that ends."""
 
+import json
 import os
 import signal
 import socket
@@ -18,7 +19,7 @@ from tvrl_jax.peers import Alone, Star
 PREAMBLE = """
 import os, signal, socket, sys, time
 from tvrl_jax.peers import Star
-index, count, port, timeout = map(int, sys.argv[1:])
+index, count, port, timeout, late = map(int, sys.argv[1:])
 if index == 0:
     found, server = {}, socket.create_server(("127.0.0.1", port))
     print("up", flush=True)
@@ -28,15 +29,18 @@ if index == 0:
 else:
     found = {0: socket.create_connection(("127.0.0.1", port))}
     found[0].send(bytes([index]))
-p = Star(index, count, found, {i: f"machine {i}" for i in range(count)}, timeout)
+if index == 0:
+    time.sleep(late)
+p = Star(index, count, found, {i: f"machine {i}" for i in range(count)}, timeout, 60 * late)
 p.agree(None)
 """
 
 
 def _run(
-    tmp_path, body: str, count: int = 4, timeout: int = 60, stopped: int = -1
+    tmp_path, body: str, count: int = 4, timeout: int = 60, stopped: int = -1, late: int = 0
 ) -> list[tuple[int, str]]:
-    """Exit code and output of each process, but for one that stops itself."""
+    """Exit code and output of each process, but for one that stops itself. Process 0 is silent for
+    `late` seconds after the others have called it."""
     script = tmp_path / "body.py"
     script.write_text(PREAMBLE + body)
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -44,7 +48,7 @@ def _run(
 
     def start(i: int) -> subprocess.Popen:
         return subprocess.Popen(
-            [sys.executable, script, str(i), str(count), str(port), str(timeout)],
+            [sys.executable, script, str(i), str(count), str(port), str(timeout), str(late)],
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -165,6 +169,10 @@ time.sleep(100)
         assert code == 1 and "process 2 of 4 (machine 2) has not been heard of for 5 s" in said
 
 
+def test_a_process_that_waits_for_late_ones_is_not_lost(tmp_path):
+    assert _run(tmp_path, "p.part()", count=2, timeout=1, late=4) == [(0, "")] * 2
+
+
 def test_a_process_that_takes_no_more_is_lost(tmp_path):
     """Process 0 is in the midst of telling it a result that no buffer holds."""
     body = """
@@ -218,6 +226,24 @@ def test_a_stranger_that_says_nothing_does_not_end_the_run(monkeypatch):
         other.sendall(hello)
         assert welcome(server, count=2, token="t", start=60)[1] == {1: "late"}
         silent.close(), other.close()
+
+
+def test_those_that_met_are_told_of_the_one_that_did_not():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as caller,
+    ):
+        caller.sendall(b'{"index": 1, "name": "quick", "token": "t"}\n')
+        with pytest.raises(UserError, match=r"process 2 of 3 cannot reach process 0 \("):
+            welcome(server, count=3, token="t", start=0.5)
+        said = json.loads(caller.recv(1000))
+        assert said["end"] == 2 and "process 2 of 3 cannot reach process 0" in said["why"]
+
+
+def test_one_that_has_met_nobody_yet_says_why_it_ends():
+    said = []
+    Alone().leave(2, "no way there", lambda: said.append("no way there"))
+    assert said == ["no way there"]
 
 
 def test_one_alone_agrees_with_itself():

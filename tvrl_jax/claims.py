@@ -30,8 +30,8 @@ def check_packed(path: str, claimed: int, size: int) -> None:
     if claimed > room(size):
         raise UserError(
             f"{path} cannot be read: it claims {_binary(min(claimed, SHOWN))} and takes "
-            f"{_binary(size)} on the disk: it is damaged or made to fill memory; an image that really packs "
-            f"more than {RATIO}-fold can be stored unpacked."
+            f"{_binary(size)} on the disk: it is damaged or made to fill memory; an image that "
+            f"really packs more than {RATIO}-fold can be stored unpacked."
         )
 
 

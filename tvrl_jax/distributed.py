@@ -19,10 +19,11 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from tvrl_jax.errors import UserError, verdict
-from tvrl_jax.peers import Alone, Star, end, name
+from tvrl_jax.peers import Alone, Star, end, farewell, name
 
 PATIENCE = 3.0  # seconds in which an error may turn out to be the echo of a lost process
 HELLO = 5.0  # seconds in which a process that connects says its name
+CALLS = 0.8  # part of distributed.start in which a process calls process 0
 NOTE = 1024  # bytes of the note that tells where process 0 can be reached
 
 
@@ -169,7 +170,7 @@ def _meet(coordinator: str | None, start: float, timeout: float) -> Star:
         connections, names = {0: _call(note, index, start)}, {0: note["name"]}
     for connection in connections.values():
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return Star(index, count, connections, names, timeout)
+    return Star(index, count, connections, names, timeout, start)
 
 
 def _listening(count: int) -> socket.socket:
@@ -207,10 +208,12 @@ def welcome(server: socket.socket, count: int, token: str, start: float):
             connection = server.accept()[0]
         except TimeoutError:
             missing = sorted(set(range(1, count)) - set(connections))
-            raise UserError(
+            error = UserError(
                 f"process {missing[0]} of {count} cannot reach process 0 ({name()}): let the "
                 "machines of a run reach each other at every port."
-            ) from None
+            )
+            farewell(connections.values(), 2, str(error))
+            raise error from None
         try:
             hello = json.loads(_line(connection, time.monotonic() + HELLO))
         except (OSError, ValueError):  # a stranger, one that says nothing too
@@ -232,7 +235,8 @@ def _line(connection: socket.socket, deadline: float) -> bytes:
 
 def _call(note: dict, index: int, start: float) -> socket.socket:
     """A connection with process 0."""
-    deadline = time.monotonic() + start
+    # Before process 0 gives up: its end would take JAX's runtime along, and this sentence.
+    deadline = time.monotonic() + CALLS * start
     while time.monotonic() < deadline:
         for address in note["at"]:
             with contextlib.suppress(OSError):

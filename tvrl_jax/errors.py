@@ -83,15 +83,15 @@ def verdict(error: BaseException) -> tuple[int, str]:
         return 2, str(error)
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, "interrupted; the same command starts it again."
+    if no_room(error):  # which XLA words as an exhausted resource, too
+        place = getattr(error, "filename", None) or shorten(first_line(error))
+        return 2, f"there is no room on the disk ({place}): make room and start again."
     out = ("RESOURCE_EXHAUSTED", "Out of memory")  # XLA's words, the second on CPU
     if isinstance(error, MemoryError) or any(word in str(error) for word in out):
         return 2, (
             f"there is not enough memory ({shorten(first_line(error))}); a smaller batch_size, "
             "image_size or clips.frames needs less, as do fewer fits at once or resamples."
         )
-    if no_room(error):
-        place = getattr(error, "filename", None) or shorten(first_line(error))
-        return 2, f"there is no room on the disk ({place}): make room and start again."
     return 1, f"{type(error).__name__}: {shorten(first_line(error))}"
 
 

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 BEATS = 6  # signs of life within the time after which a silent process counts as lost
@@ -55,6 +55,7 @@ class Alone:
 
         `say` tells the user; not where another process was the reason before: it has been told.
         """
+        say()
 
     def part(self) -> None:
         """The run is over for all: from now on they may end one by one. Waits for all of them."""
@@ -71,6 +72,7 @@ class Star(Alone):
       connections: by index, of all others on process 0, else of process 0. With settled hand-shake.
       names: host and process id of the processes that are connected with.
       timeout: seconds of silence after which a process counts as lost.
+      start: seconds that its first sign of life may take, which process 0 gives when all are here.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Star(Alone):
         connections: dict[int, socket.socket],
         names: dict[int, str],
         timeout: float,
+        start: float = 0.0,
     ):
         self.index, self.count = index, count
         self._connections, self._names, self._timeout = connections, names, timeout
@@ -94,7 +97,7 @@ class Star(Alone):
         self._parted: set[int] = set()
         self._ending = threading.Lock()  # taken once, by the first reason to end
         self._sending = {other: threading.Lock() for other in connections}
-        self._heard = dict.fromkeys(connections, time.monotonic())
+        self._heard = dict.fromkeys(connections, time.monotonic() + start)
         self._unread = {other: bytearray() for other in connections}
         self._selector = selectors.DefaultSelector()
         for other, connection in connections.items():
@@ -288,6 +291,13 @@ class Star(Alone):
     def _tell(self, **said: Any) -> None:
         for other in list(self._connections):
             self._send(other, **said)
+
+
+def farewell(connections: Iterable[socket.socket], code: int, why: str) -> None:
+    """Tells processes that wait to be welcome that the run ends, and why."""
+    for connection in connections:
+        with contextlib.suppress(OSError):
+            connection.sendall(json.dumps({"end": code, "why": why}).encode() + b"\n")
 
 
 def name() -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jax
 
-from tvrl_jax.errors import UserError
+from tvrl_jax.errors import UserError, no_room
 
 LOG = logging.getLogger("tvrl_jax")
 
@@ -58,7 +58,13 @@ class Profiler:
         if not self._running:
             return
         self._running = False
-        jax.profiler.stop_trace()
+        try:
+            jax.profiler.stop_trace()
+        except Exception as error:  # XLA's own, for want of a file
+            if not no_room(error):
+                raise
+            LOG.warning("%s: there is no room for a trace on the disk.", self._folder)
+            return
         LOG.info(
             "trace of steps %d to %d in %s: open its .trace.json.gz at https://ui.perfetto.dev, or "
             "the folder with `xprof --logdir=%s` (pip install xprof)",

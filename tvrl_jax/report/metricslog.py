@@ -60,8 +60,10 @@ class MetricsLog:
         self._on_board(lambda board: board.scalars(step, numbers))
 
     def sync(self) -> None:
-        """Returns when the rows lie on the disk; those that wait for room go on waiting."""
+        """Returns when the rows lie on the disk; those that there is no room for go on waiting."""
         with suppress(OSError):  # a disk that is full says so to whoever writes next
+            self._append()
+        with suppress(OSError):
             os.fsync(self._file.fileno())
 
     def _append(self) -> None:
