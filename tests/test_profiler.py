@@ -65,3 +65,17 @@ def test_without_a_window_nothing_is_written(tmp_path):
     _train(profiler, range(3))
     profiler.close()
     assert not (tmp_path / "profile").exists()
+
+
+def test_a_trace_that_finds_no_room_ends_no_run(tmp_path, monkeypatch, caplog):
+    profiler = Profiler(range(1), tmp_path / "profile")
+    profiler.before(0)
+    stop = jax.profiler.stop_trace
+
+    def full():
+        stop()
+        raise RuntimeError("RESOURCE_EXHAUSTED: vm.xplane.pb; No space left on device")
+
+    monkeypatch.setattr(jax.profiler, "stop_trace", full)
+    profiler.close()
+    assert "there is no room for a trace on the disk" in caplog.text

@@ -125,7 +125,7 @@ def test_damaged_configuration_is_named(tmp_path, text):
         (tmp_path / "config.json").mkdir()
     else:
         (tmp_path / "config.json").write_text(text)
-    with pytest.raises(UserError, match="config.json (is not a configuration|cannot be read)"):
+    with pytest.raises(UserError, match="config.json (is not a configuration|cannot be read|is a folder)"):
         run_folder.refuse_other(tmp_path, base.get_config(), resume=False)
 
 
@@ -173,6 +173,7 @@ def test_every_method_agrees_with_itself(method):
         ("causal", {"clips.frames": 1}, "clips.frames = 1"),
         ("tvrl", {"train.batch_size": 1}, "batch_size = 1"),
         ("tvrl", {"optim.accumulate": 100, "train.steps": 99}, "accumulate = 100 is more than"),
+        ("tvrl", {"optim.accumulate": 4, "train.steps": 10}, "its last 2 .*: use 8 or 12"),
         ("tvrl", {"method": "cvrl"}, "should not hold distance, .*configs/cvrl.py"),
         ("cvrl", {"method": "tvrl"}, "lacks distance, .*configs/tvrl.py"),
         ("tvrl", {"objective": {}}, "lacks distance, latent_weight, .*configs/tvrl.py"),

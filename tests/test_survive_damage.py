@@ -1,5 +1,6 @@
 """Damaged checkpoints and full disks are named, and cost no more than the steps since the last."""
 
+import os
 import resource
 import shutil
 
@@ -8,9 +9,10 @@ import survival
 import tiny
 from forkserver import ForkServer
 
-from tvrl_jax.checkpoint import restore_for_reading
+from tvrl_jax import roster, run_folder
+from tvrl_jax.checkpoint import restore_for_reading, whole
 from tvrl_jax.checkpoint.whole import steps
-from tvrl_jax.errors import UserError
+from tvrl_jax.errors import UserError, verdict
 from tvrl_jax.report.metricslog import FILE, MetricsLog
 
 SMALL = 20_000  # bytes: more than settings and metrics, less than the arrays of a checkpoint
@@ -180,6 +182,44 @@ def test_rows_that_find_no_room_are_an_error_or_wait(tmp_path, limit):
     whole = (tmp_path / "whole" / FILE).read_bytes()
     assert (tmp_path / "continue" / FILE).read_bytes() == whole
     assert whole.startswith((tmp_path / "stop" / FILE).read_bytes())
+
+
+def test_rows_that_waited_lie_on_the_disk_before_a_checkpoint_does(tmp_path, limit):
+    with MetricsLog(tmp_path, tensorboard=False, on_full="continue") as log:
+        limit(100)
+        for step in range(3):
+            log.write(step, {"text": "x" * 50})
+        limit(0)
+        assert len((tmp_path / FILE).read_text().splitlines()) == 1
+        log.sync()
+        assert len((tmp_path / FILE).read_text().splitlines()) == 3
+
+
+def test_a_full_disk_is_told_from_want_of_memory():
+    full = RuntimeError("RESOURCE_EXHAUSTED: a/vm.xplane.pb; No space left on device")
+    assert "no room on the disk" in verdict(full)[1]
+    assert "not enough memory" in verdict(RuntimeError("RESOURCE_EXHAUSTED: 5 GiB"))[1]
+
+
+@pytest.mark.parametrize("name", ["config.json", "roster.json", "checkpoints/4/metrics/metrics"])
+def test_a_pipe_in_a_run_folder_is_not_waited_for(name, reference, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(reference, folder, ignore=shutil.ignore_patterns("tensorboard"))
+    step = max(steps(folder / "checkpoints"))
+    file = folder / name.replace("/4/", f"/{step}/")
+    file.unlink()
+    os.mkfifo(file)
+    if name == "config.json":
+        with pytest.raises(UserError, match=r"config.json is a folder, a pipe or a device"):
+            run_folder.read(folder)
+    elif name == "roster.json":
+        with pytest.raises(UserError, match=r"roster.json is a folder, a pipe or a device"):
+            roster.read(folder)
+    else:
+        with pytest.raises(whole.Corrupt, match="metrics cannot be read"):
+            whole.metrics(file.parent.parent)
+        with pytest.raises(whole.Corrupt, match="metrics/metrics is no file"):
+            whole.attempt(lambda: None, file.parent.parent)
 
 
 def test_a_board_that_finds_no_room_is_an_error_or_given_up(tmp_path, limit):

@@ -85,6 +85,8 @@ def test_skipped_steps_change_nothing_and_are_counted(train, tmp_path):
     assert [row["loss"] is None for row in _rows(tmp_path / "run")] == [
         step in (2, 3) for step in range(6)
     ]
+    rate = [row["learning_rate"] for row in _rows(tmp_path / "run")]
+    assert rate[2] == rate[3] == rate[4] != rate[5]  # that of the update, which had to wait
     # Counted on over a resumption: the same rows as without.
     parts = {**skip, "train.checkpoint_every": 3}
     code, said = train(tmp_path / "parts", hooks={"nan_at": BAD, "stop_at": 2}, **parts)

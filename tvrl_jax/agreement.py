@@ -99,6 +99,14 @@ def _check_sizes(config: ConfigDict, objective: Objective) -> None:
             f"config.optim.accumulate = {config.optim.accumulate} is more than train.steps = "
             f"{config.train.steps}: there would be no update."
         )
+    rest = config.train.steps % config.optim.accumulate
+    if rest:
+        fewer = config.train.steps - rest
+        raise UserError(
+            f"config.train.steps = {config.train.steps} is no multiple of optim.accumulate = "
+            f"{config.optim.accumulate}, and its last {rest} would make no update: use {fewer} or "
+            f"{fewer + config.optim.accumulate}."
+        )
 
 
 def _check_averaged(config: ConfigDict, objective: Objective) -> None:

@@ -10,13 +10,21 @@ from tvrl_jax import archive
 from tvrl_jax.errors import UserError, reading
 
 
+def check_file(path: str | Path) -> None:
+    """Raises UserError for a pipe or a device, of which reading may never end."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise UserError(f"{path} is a folder, a pipe or a device; a file is right.")
+
+
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     """All arrays of an .npz file. Raises UserError."""
+    check_file(path)
     return archive.read_arrays(os.fspath(path))
 
 
 def read_text(path: str | Path) -> str:
     """Raises UserError for a file that cannot be read, or is not UTF-8."""
+    check_file(path)
     with reading(os.fspath(path), UnicodeDecodeError):
         return Path(path).read_text(encoding="utf-8")
 

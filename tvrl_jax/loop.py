@@ -1,22 +1,25 @@
 """Steps, one after another: data in, metrics and checkpoints out."""
 
 import functools
+import logging
 import math
 from collections.abc import Iterator
 
 import jax
 import numpy as np
 
-from tvrl_jax import guard, mishap, settings, sharding, step
+from tvrl_jax import guard, mishap, settings, sharding, step, whole_file
 from tvrl_jax import state as states
 from tvrl_jax.data.batch import Batch
-from tvrl_jax.errors import UserError
+from tvrl_jax.errors import UserError, no_room
 from tvrl_jax.mishap import Mishap
 from tvrl_jax.profiler import Profiler, window
 from tvrl_jax.record import DIAGNOSIS, record
 from tvrl_jax.run import Pending, Run
 from tvrl_jax.stopwatch import Stopwatch
 from tvrl_jax.tally import Tally
+
+LOG = logging.getLogger("tvrl_jax")
 
 SAMPLES = 16  # augmented clips kept for the report
 
@@ -145,5 +148,12 @@ def _save_samples(run: Run, batch: dict) -> None:
             out_shardings=sharding.replicated(run.mesh),
         )
         clips = np.asarray(draw(batch))
-    if sharding.is_main_process():
-        np.savez_compressed(run.folder / "samples.npz", augmented=(clips * 255).astype(np.uint8))
+    if not sharding.is_main_process():
+        return
+    try:
+        with whole_file.writing(run.folder / "samples.npz", binary=True) as file:
+            np.savez_compressed(file, augmented=(clips * 255).astype(np.uint8))
+    except OSError as error:
+        if run.learner.config.train.on_full == "stop" or not no_room(error):
+            raise
+        LOG.warning("no clips are kept for the report: %s.", no_room(error))

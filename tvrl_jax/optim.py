@@ -54,3 +54,10 @@ def make(
     if accumulate > 1:
         tx = optax.MultiSteps(tx, every_k_schedule=accumulate).gradient_transformation()
     return tx, schedule
+
+
+def updates_done(opt_state, default):
+    """How many updates the schedule has counted: a step that is skipped is none. `default` for an
+    optimiser without a schedule."""
+    found = optax.tree.get(opt_state, "ScaleByScheduleState")
+    return default if found is None else found.count

@@ -13,7 +13,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tvrl_jax import run_folder, whole_file
+from tvrl_jax import artefacts, run_folder, whole_file
 from tvrl_jax.data.store import Store
 from tvrl_jax.errors import UserError
 from tvrl_jax.peers import ALONE, Alone
@@ -137,6 +137,7 @@ def read(folder: Path) -> dict | None:
     """What `write` wrote; None for a run that has no checkpoint yet, or is older than lists are."""
     if not run_folder.is_begun(folder):
         return None
+    artefacts.check_file(folder / FILE)
     try:
         content = json.loads((folder / FILE).read_text())
         _check(content["series"], (str, int))

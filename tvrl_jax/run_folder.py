@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from tvrl_jax import settings, turn, whole_file
+from tvrl_jax import artefacts, settings, turn, whole_file
 from tvrl_jax.errors import UserError
 
 LOG = logging.getLogger("tvrl_jax")
@@ -47,6 +47,7 @@ def refuse_other(workdir: str, config: ConfigDict, *, resume: bool, name: str = 
 
 def read(folder: Path, name: str = CONFIG) -> ConfigDict:
     """The configuration that a run folder holds."""
+    artefacts.check_file(folder / name)
     try:
         return settings.from_json((folder / name).read_text())
     except FileNotFoundError:

@@ -9,7 +9,7 @@ import optax
 from ml_collections import FrozenConfigDict
 
 from tvrl_jax import metrics as measures
-from tvrl_jax import sharding
+from tvrl_jax import optim, sharding
 from tvrl_jax.augment import Source, apply, draw
 from tvrl_jax.models.build import Network
 from tvrl_jax.models.pieces import in_pieces
@@ -122,10 +122,11 @@ def train_step(learner: Learner, state: State, batch: dict) -> tuple[State, dict
     grads, outcome = jax.grad(loss_of, has_aux=True)(state.params)
     updates, opt_state = learner.tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
+    steps = state.step // learner.config.optim.accumulate
     logged = {
         "loss": outcome.loss,
         **outcome.metrics,
-        "learning_rate": learner.schedule(state.step // learner.config.optim.accumulate),
+        "learning_rate": learner.schedule(optim.updates_done(state.opt_state, steps)),
         "gradient_norm": optax.tree.norm(grads),
     }
     ema = _average(learner, state.ema, params, opt_state)

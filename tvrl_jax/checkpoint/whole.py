@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from tvrl_jax import artefacts
 from tvrl_jax.checkpoint import digest
+from tvrl_jax.errors import UserError
 
 SEAL = "sealed"  # in what is saved beside the state: the checksum of the rest of it
 PARTS = ("state", "meta")  # folders of a checkpoint
@@ -84,15 +86,16 @@ def metrics(place: Path) -> dict:
 
     Raises Corrupt if it cannot be read or is not what was sealed.
     """
-    try:
-        found = json.loads((place / "metrics" / "metrics").read_text())
-    except FileNotFoundError:
+    file = place / "metrics" / "metrics"
+    if not file.exists():
         return {}
-    except (OSError, ValueError, RecursionError) as error:
+    try:
+        found = json.loads(artefacts.read_text(file))
+    except (UserError, ValueError, RecursionError) as error:
         raise Corrupt("its metrics cannot be read") from error
     # Reading the checkpoint will tell.
-    with suppress(OSError, ValueError, AttributeError, RecursionError):
-        meta = json.loads((place / "meta" / "metadata").read_text())
+    with suppress(UserError, ValueError, AttributeError, RecursionError):
+        meta = json.loads(artefacts.read_text(place / "meta" / "metadata"))
         if meta.get("metrics", found) != found:
             raise Corrupt("its metrics are not what was saved")
     return found
@@ -116,6 +119,9 @@ def attempt(read: Callable[[], Any], folder: Path):
     absent = [part for part in PARTS if not (folder / part).is_dir()]
     if absent:
         raise Corrupt(f"it lacks {' and '.join(absent)}")
+    other = [path for path in folder.rglob("*") if not (path.is_file() or path.is_dir())]
+    if other:  # Orbax would wait for a pipe, and read a device to its end
+        raise Corrupt(f"{other[0].relative_to(folder)} is no file")
     try:
         with quiet():
             return read()
