@@ -125,7 +125,9 @@ def test_damaged_configuration_is_named(tmp_path, text):
         (tmp_path / "config.json").mkdir()
     else:
         (tmp_path / "config.json").write_text(text)
-    with pytest.raises(UserError, match="config.json (is not a configuration|cannot be read|is a folder)"):
+    with pytest.raises(
+        UserError, match="config.json (is not a configuration|cannot be read|is a folder)"
+    ):
         run_folder.refuse_other(tmp_path, base.get_config(), resume=False)
 
 

@@ -4,7 +4,7 @@ Nothing here names a device. Under `jit` the arrays are global, so the contrasti
 the whole batch whatever the number of devices. Reductions run in float32 or better.
 """
 
-from tvrl_jax.losses.angle import cosine, negative_cosine, similarity, unit
+from tvrl_jax.losses.angle import cosine, negative_cosine, unit
 from tvrl_jax.losses.error import (
     cross_entropy,
     patch_error,
@@ -25,7 +25,6 @@ __all__ = [
     "masked_mean",
     "negative_cosine",
     "patch_error",
-    "similarity",
     "smooth_l1",
     "squared_error",
     "standardise",

@@ -35,8 +35,3 @@ def negative_cosine(prediction: jax.Array, target: jax.Array) -> jax.Array:
 def matmul(x: jax.Array, y: jax.Array) -> jax.Array:
     """Product in full float32: a temperature of 0.1 multiplies bfloat16's error by ten."""
     return jnp.matmul(x, y, precision=jax.lax.Precision.HIGHEST)
-
-
-def similarity(x_NE: jax.Array, y_ME: jax.Array) -> jax.Array:
-    """Cosine of every pair, [N, M], as one matrix product."""
-    return matmul(unit(x_NE), unit(y_ME).T)
