@@ -32,16 +32,23 @@ class Way(NamedTuple):
     intervals: float = 0.0  # augment.interval_scale
     apart: bool = False  # each older visit in one view only; else in each with probability a half
     together: bool = False  # the visits of a view move up, so that places tell nothing
+    own_share: bool = False  # a view lacks a share of visits of its own, uniform in 0 to 1
 
 
 WAYS = {
     "times of the window, visits in their places": Way(),
     "times from the newest visit, in their places": Way("newest"),
-    "the same, intervals scaled": Way("newest", intervals=0.6),
+    "the same, and intervals scaled": Way("newest", intervals=0.6),
     "each visit in one view only, in their places": Way(apart=True),
     "times of the window, moved together": Way(together=True),
+    "the same, and intervals scaled (phantom_retina)": Way(intervals=0.6, together=True),
+    "the same, and each view lacks a share of its own": Way(
+        intervals=0.6, together=True, own_share=True
+    ),
     "times from the newest visit, moved together": Way("newest", together=True),
-    "the same, intervals scaled (phantom_retina)": Way("newest", intervals=0.6, together=True),
+    "times from the newest visit, moved together, intervals scaled": Way(
+        "newest", intervals=0.6, together=True
+    ),
     "each visit in one view only, moved together": Way("newest", apart=True, together=True),
 }
 
@@ -59,9 +66,10 @@ def visits(patients: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
 def draw(key, way: Way, time_BT, valid_BT) -> tuple[jax.Array, jax.Array]:
     """Times and presence of two views, [B, 2, T]; both have the newest visit."""
     frames = time_BT.shape[1]
-    keys = jax.random.split(key, 4)
+    keys = jax.random.split(key, 5)
     u_BVT = jax.random.uniform(keys[0], (len(time_BT), 2, frames))
-    kept_BVT = u_BVT < 0.5
+    share_BV1 = jax.random.uniform(keys[4], (len(time_BT), 2, 1))
+    kept_BVT = u_BVT < (share_BV1 if way.own_share else 0.5)
     if way.apart:
         kept_BVT = jnp.stack([kept_BVT[:, 0], ~kept_BVT[:, 0]], axis=1)
     newest_BT = jnp.arange(frames) == valid_BT.sum(1, keepdims=True) - 1

@@ -60,6 +60,7 @@ def measure(store: Store, args: argparse.Namespace) -> list[float]:
             interval="linear_decrease",
             relative_time=True,
             drop=0.0,
+            drop_spread=0.0,
         ),
         views=2,
         batch_size=args.batch_size,

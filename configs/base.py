@@ -65,6 +65,8 @@ def get_config() -> ConfigDict:
     # Probability that a view lacks a frame (never its newest), in pretraining; those left move
     # together. How many visits there are, and how they lie, names a patient.
     c.clips.drop = 0.0
+    # Each view draws its own probability, uniform in drop -+ this: views of few visits and of many.
+    c.clips.drop_spread = 0.0
 
     c.augment = ConfigDict()  # one draw per clip, the same for all its frames
     c.augment.rotation = 15.0  # degrees, either way

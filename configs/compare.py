@@ -108,7 +108,8 @@ def _videomae(shared: ConfigDict) -> ConfigDict:
     model = shared.model
     own = ConfigDict({"model": {"patch_size": model.patch_size}})
     own.model.decoder_width, own.model.decoder_depth = model.decoder_width, model.decoder_depth
-    own.clips = {"drop": shared.clips.drop}  # 0.0: what it would take by itself, having no clock
+    # 0.0: what it would take by itself, having no clock
+    own.clips = {"drop": shared.clips.drop, "drop_spread": shared.clips.drop_spread}
     if model.image_size <= 64:
         own.model.patch_size = 8
     if model.arch == "micro":

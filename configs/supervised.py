@@ -18,7 +18,7 @@ def get_config(cohort: str = "own") -> ConfigDict:
     c.augment.update(brightness=0.2, contrast=0.2, blur_probability=0.0)
     # A clock, or all visits, give no label away: what hides them from views is of no use here.
     c.augment.update(time_shift=0.0, time_scale=0.0, time_jitter=0.0, interval_scale=0.0)
-    c.clips.drop = 0.0
+    c.clips.drop = c.clips.drop_spread = 0.0
     c.model.time_embedding = True
     # Filled in when the cohort is opened: per target, from the training split alone.
     c.objective.classes = ()  # 0 = a regression, else the number of classes

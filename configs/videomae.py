@@ -15,7 +15,8 @@ def get_config(cohort: str = "own") -> ConfigDict:
     c = cohorts.apply(base.get_config(), cohort)
     c.method = "videomae"
     c.clips.windows = 1
-    c.clips.drop = 0.0  # there is no second view that the number of visits could give away
+    # There is no second view that the number of visits could give away.
+    c.clips.drop = c.clips.drop_spread = 0.0
     c.augment.update(rotation=0.0, crop=(1.0, 1.0), vflip=0.0)
     c.augment.update(jitter_probability=0.0, blur_probability=0.0)
     c.model.stem = "patch"

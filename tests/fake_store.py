@@ -57,6 +57,7 @@ def main():
             interval="constant",
             relative_time=True,
             drop=0.0,
+            drop_spread=0.0,
         ),
         views=2,
         batch_size=4,

@@ -28,6 +28,7 @@ def draw(
         interval=interval,
         views=2,
         drop=0.0,
+        drop_spread=0.0,
     )
 
 
@@ -199,10 +200,12 @@ def test_visit_times_meet_the_recording(recording):
         (dict(frames=0), "clips.frames = 0"),
         (dict(stride=-1), "clips.stride = -1"),
         (dict(drop=1.5), "clips.drop = 1.5"),
+        (dict(drop=0.3, drop_spread=0.4), "clips.drop_spread = 0.4: .* between 0 and 0.3"),
     ],
 )
 def test_a_wrong_value_is_named(wrong, hint):
-    right = dict(frames=8, stride=2, sampling="random", windows=1, interval="constant", drop=0.0)
+    right = dict(frames=8, stride=2, sampling="random", windows=1, interval="constant")
+    right |= dict(drop=0.0, drop_spread=0.0)
     clips.check(**right)
     with pytest.raises(UserError, match=hint):
         clips.check(**right | wrong)
@@ -214,7 +217,7 @@ def test_frames_are_dropped_for_each_view_the_newest_never_and_the_rest_moves_to
     rng = np.random.default_rng(6)
     for _ in range(400):
         index, valid = draw(rng, 9, sampling="newest", windows=windows, stride=1)
-        some, seen = clips.drop_frames(rng, index, valid, views=2, drop=0.5)
+        some, seen = clips.drop_frames(rng, index, valid, views=2, drop=0.5, spread=0.0)
         assert some.shape == seen.shape == (2, 8)
         for view in range(2):
             whole = index[min(view, windows - 1)][valid[min(view, windows - 1)]]
@@ -224,3 +227,17 @@ def test_frames_are_dropped_for_each_view_the_newest_never_and_the_rest_moves_to
             left[view, : len(whole) - 1] += np.isin(whole[:-1], kept)
     assert (abs(left[0, :7] / 400 - 0.5) < 0.1).all()
     assert abs(left[0] - left[1]).sum() > 0  # each view lacks its own
+
+
+def test_views_that_draw_their_own_probability_hold_any_number_of_frames():
+    """Uniform in 0 to 1, so that each of the numbers 1 to 8 is as likely; together a half is left.
+    Without a spread the draws are those of before."""
+    rng = np.random.default_rng(7)
+    index, valid = np.arange(8)[None], np.ones((1, 8), bool)
+    kept = [
+        clips.drop_frames(rng, index, valid, views=2, drop=0.5, spread=0.5)[1].sum(1)
+        for _ in range(2000)
+    ]
+    share = np.bincount(np.ravel(kept), minlength=9)[1:] / 4000
+    assert (abs(share - 1 / 8) < 0.03).all()
+    assert abs(np.corrcoef(np.transpose(kept))[0, 1]) < 0.1  # each view by itself

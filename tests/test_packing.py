@@ -19,6 +19,7 @@ from tvrl_jax.models import packing
 CLIPS = dict(
     frames=4, stride=1, sampling="newest", windows=1, interval="constant", relative_time=True,
     drop=0.0,
+    drop_spread=0.0,
 )  # fmt: skip
 
 

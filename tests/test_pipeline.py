@@ -25,6 +25,7 @@ CLIPS = dict(
     interval="linear_decrease",
     relative_time=True,
     drop=0.0,
+    drop_spread=0.0,
 )
 
 

@@ -102,6 +102,7 @@ def clips(root, **changes):
     cut = dict(
         frames=2, stride=1, sampling="newest", windows=1, interval="constant", relative_time=True,
         drop=0.0,
+        drop_spread=0.0,
     )  # fmt: skip
     batches = train_batches(
         store, split="train", clips=cut | changes, views=2, batch_size=4, seed=0, start_step=0,
@@ -128,7 +129,7 @@ def test_random_windows_take_older_visits_too(root):
         store = opening.open_cohort(settings(root))
         cut = dict(
             frames=2, stride=1, sampling="random", windows=2, interval="linear_decrease",
-            relative_time=True, drop=0.0,
+            relative_time=True, drop=0.0, drop_spread=0.0,
         )  # fmt: skip
         batches = train_batches(
             store, split="train", clips=cut, views=2, batch_size=4, seed=seed, start_step=0,
@@ -151,7 +152,7 @@ def test_windows_that_all_reach_back_to_the_first_visit_are_as_far_apart_as_thei
     cut = dict(frames=8, stride=1, sampling="newest", windows=2, interval="constant")
     gaps = set()
     for _ in range(200):
-        index_VT, valid_VT = draw_clip(rng, 6, **cut, views=2, drop=drop)
+        index_VT, valid_VT = draw_clip(rng, 6, **cut, views=2, drop=drop, drop_spread=drop / 2)
         _, newest_V = clip_times(year_S, index_VT, valid_VT, relative=True)
         last_V = [index_T[valid_T][-1] for index_T, valid_T in zip(index_VT, valid_VT, strict=True)]
         assert last_V[0] == 5 and last_V[1] < 5

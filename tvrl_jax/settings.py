@@ -47,7 +47,7 @@ NOT_NEGATIVE = """
 """.split()
 FRACTIONS = """
     augment.hflip augment.vflip augment.jitter_probability augment.blur_probability
-    augment.time_scale augment.interval_scale clips.drop optim.warmup_fraction
+    augment.time_scale augment.interval_scale clips.drop clips.drop_spread optim.warmup_fraction
     objective.latent_weight objective.start_fraction
 """.split()
 BELOW_ONE = """

@@ -34,7 +34,14 @@ DENSITIES: dict[str, Callable] = {
 
 
 def check(
-    *, frames: int, stride: int, sampling: str, windows: int, interval: str, drop: float
+    *,
+    frames: int,
+    stride: int,
+    sampling: str,
+    windows: int,
+    interval: str,
+    drop: float,
+    drop_spread: float,
 ) -> None:
     """Raises UserError for a value of config.clips that names nothing."""
     for name, value in (("frames", frames), ("stride", stride)):
@@ -44,6 +51,11 @@ def check(
         raise UserError(f"clips.windows = {windows}: it must be 1 or 2.")
     if not 0 <= drop <= 1:
         raise UserError(f"clips.drop = {drop}: it must be between 0 and 1.")
+    if not 0 <= drop_spread <= min(drop, 1 - drop):
+        raise UserError(
+            f"clips.drop_spread = {drop_spread}: with clips.drop = {drop} it must be between 0 and "
+            f"{min(drop, 1 - drop):g}."
+        )
     for name, value, known in (
         ("sampling", sampling, SAMPLINGS),
         ("interval", interval, DENSITIES),
@@ -156,6 +168,7 @@ def draw_clip(
     interval: str,
     views: int,
     drop: float,
+    drop_spread: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """One or two windows of a series, as config.clips says -> index_VT, valid_VT.
 
@@ -172,15 +185,24 @@ def draw_clip(
     index_VT, valid_VT = np.stack(index), np.stack(valid)
     if not drop:
         return index_VT, valid_VT
-    return drop_frames(rng, index_VT, valid_VT, views=views, drop=drop)
+    return drop_frames(rng, index_VT, valid_VT, views=views, drop=drop, spread=drop_spread)
 
 
 def drop_frames(
-    rng: np.random.Generator, index_VT: np.ndarray, valid_VT: np.ndarray, *, views: int, drop: float
+    rng: np.random.Generator,
+    index_VT: np.ndarray,
+    valid_VT: np.ndarray,
+    *,
+    views: int,
+    drop: float,
+    spread: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """What `views` see of their windows, or of one, when each frame but the newest goes with
-    probability `drop` -> index_VT, valid_VT of the views, padded at the right."""
+    probability `drop`, or each view's own, uniform in drop -+ spread -> index_VT, valid_VT of the
+    views, padded at the right."""
     u_VT = rng.random((views, valid_VT.shape[1]))
+    if spread:
+        drop = drop + spread * (2 * rng.random((views, 1)) - 1)
     newest_VT = valid_VT & ~np.pad(valid_VT[:, 1:], ((0, 0), (0, 1)))
     left_VT = valid_VT & (newest_VT | (u_VT >= drop))
     order_VT = np.argsort(~left_VT, axis=1, kind="stable")

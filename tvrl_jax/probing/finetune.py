@@ -20,6 +20,8 @@ from tvrl_jax.probing.windows import Windows
 from tvrl_jax.report.progress import Progress
 
 SHAPE = ("frames", "stride", "sampling")
+# One window of a series, with all its frames.
+WHOLE = dict(windows=1, interval="constant", views=1, drop=0.0, drop_spread=0.0)
 SHOWN = ("fit", "val_loss")  # in the line of the progress
 
 
@@ -154,7 +156,7 @@ def _read(source: Source, row_B: np.ndarray, rng: np.random.Generator) -> dict:
     plans = []
     for i in source.series["train"][row_B]:
         total = source.store.series[i].frames
-        drawn = draw_clip(rng, total, **settings, windows=1, interval="constant", views=1, drop=0.0)
+        drawn = draw_clip(rng, total, **settings, **WHOLE)
         plans.append(Plan(int(i), *drawn))
     return read_batch(source.store, plans, relative_time=source.settings["relative_time"])
 

@@ -35,7 +35,7 @@ def settled(encoder: Encoder, store, *, seed: int, batches: int, batch_size: int
     source = train_batches(
         store,
         split="train",
-        clips=config.clips.to_dict() | {"windows": 1, "drop": 0.0},
+        clips=config.clips.to_dict() | {"windows": 1, "drop": 0.0, "drop_spread": 0.0},
         views=1,
         batch_size=max(1, batch_size // config.clips.frames),
         seed=seed,
