@@ -60,6 +60,7 @@ def refused(path, *words):
     assert "\n" not in str(error.value)
     for word in words:
         assert word in str(error.value)
+    return str(error.value)
 
 
 def test_folder_is_ordered_by_trigger_time(tmp_path):
@@ -115,6 +116,62 @@ def test_positions_are_slices_along_the_normal(tmp_path):
     assert [float(i.frame_THWC[1, 0, 0, 0]) for i in images] == [1, 11, 21]
     assert images[0].spacing_mm == (1.5, 1.25)
     assert read(str(path), slice=2)[0].frame_THWC[0, 0, 0, 0] == 20
+
+
+def series(path, z=(0.0,), frames=2, axes=(1, 0, 0, 0, 1, 0), name="", start=0, **values) -> str:
+    """Frames at each position; a value that is a function is called for each position."""
+    path.mkdir(exist_ok=True)
+    for along in z:
+        own = {key: value(along) if callable(value) else value for key, value in values.items()}
+        for t in range(frames):
+            place = dict(ImagePositionPatient=[0, 0, along], ImageOrientationPatient=list(axes))
+            data = header(CINE[t], TriggerTime=start + 40 * t, **place, **own)
+            save(path / f"{name}{along:g}-{t}.dcm", data)
+    return str(path)
+
+
+@pytest.mark.parametrize("tag", ["SeriesInstanceUID", "PatientID"])
+def test_two_cines_at_one_position_are_not_woven_into_one(tmp_path, tag):
+    path = series(tmp_path / "a", name="a", **{tag: "1.2"})
+    series(tmp_path / "a", name="b", start=20, **{tag: "1.3"})
+    refused(path, "a0-0.dcm", "b0-0.dcm", f"({tag})", "keep one cine")
+    for other in ("1.2", None, ""):  # the same, or not stated
+        path = series(tmp_path / str(other), name="a", **{tag: "1.2"})
+        series(tmp_path / str(other), name="b", frames=1, start=20, **{tag: other})
+        assert len(read(path)[0].frame_THWC) == 3
+
+
+def test_two_patients_are_refused_wherever_their_slices_lie(tmp_path):
+    path = series(tmp_path / "a", z=(0, 8), PatientID=lambda z: f"secret{z}")
+    text = refused(path, "0-0.dcm", "8-0.dcm", "two patients")
+    assert "secret" not in text
+
+
+def test_every_slice_of_a_stack_may_be_a_series(tmp_path):
+    path = series(tmp_path / "a", z=(0, 8, 16), SeriesInstanceUID=lambda z: f"1.2.{z}")
+    assert [(i.slice, len(i.frame_THWC), i.note) for i in read(path)] == [
+        (0, 2, ""),
+        (1, 2, ""),
+        (2, 2, ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scout", "words"),
+    [
+        (dict(axes=(0, 1, 0, 0, 0, -1)), "its slices differ in orientation: is one"),
+        (dict(z=(30,), frames=1), "its slices have 1 to 2 frames: is one"),
+        (dict(axes=(0, 1, 0, 0, 0, -1), frames=1), "orientation and its slices have 1 to 2 frames"),
+        (dict(z=(24,), axes=(1, 0, 0, 0, 1, 0.01)), ""),
+    ],
+)
+def test_a_scout_among_the_slices_is_told(tmp_path, scout, words):
+    path = series(tmp_path / "a", z=(0, 8, 16))
+    series(tmp_path / "a", name="scout", **scout)
+    images = read(path)
+    assert len(images) == 4
+    for image in images:
+        assert words in image.note and bool(words) == bool(image.note)
 
 
 def test_mixed_sizes_name_both_files(tmp_path):

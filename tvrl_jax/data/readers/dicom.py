@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 
 from tvrl_jax.claims import check_packed
-from tvrl_jax.data.readers import dicom_pixels, dicom_stream, dicom_times
+from tvrl_jax.data.readers import dicom_pixels, dicom_series, dicom_stream, dicom_times
 from tvrl_jax.data.readers.image import Image, make_image
 from tvrl_jax.errors import UserError, reading
 
@@ -37,8 +37,10 @@ def read_file(path: str) -> list[Image]:
     frame_NHWC = dicom_pixels.frames(path, header)
     with reading(path, *BROKEN):
         time_N, note = dicom_times.frame_times(header, len(frame_NHWC))
-        groups = _positions([_frame_place(header, n) for n in range(len(frame_NHWC))])
+        places = [_frame_place(header, n) for n in range(len(frame_NHWC))]
         spacing = dicom_times.spacing(header)
+    groups = _positions(places)
+    note = _joined(note, _unlike(groups, places))
     found = []
     for k, group in enumerate(groups):
         time_T = None if time_N is None else time_N[group]
@@ -52,26 +54,40 @@ def read_file(path: str) -> list[Image]:
 
 def read_folder(path: str) -> list[Image]:
     """Each slice position of a folder, its frames ordered by TriggerTime where every file has one
-    of its own, else by InstanceNumber (the note says so, and there are no times)."""
+    of its own, else by InstanceNumber (the note says so, and there are no times).
+
+    Raises UserError for frames of several patients, or of several series at one position."""
     parts, others = _scan(path)
+    dicom_series.check_patient(parts)
     claimed = sum(dicom_pixels.unpacked(part.path, part.header) for part in parts)
     check_packed(path, claimed, sum(os.path.getsize(part.path) for part in parts))
     with reading(path, *BROKEN):
-        groups = _positions([_place(part.header) for part in parts])
+        places = [_place(part.header) for part in parts]
+    groups = _positions(places)
+    unlike = _unlike(groups, places)
     found = []
     for k, group in enumerate(groups):
+        dicom_series.check_series([parts[n] for n in group])
         with reading(path, *BROKEN):
             order, time_T, note = dicom_times.order([parts[n].header for n in group])
         if order is None:
             raise UserError(f"{path}: {note}")
         ordered = [parts[group[n]] for n in order]
         frames = np.concatenate([_pixels(part) for part in _one_size(ordered)])
-        note = "; ".join(text for text in (note, others) if text)
+        note = _joined(note, unlike, others)
         number = k if len(groups) > 1 else None
         with reading(path, *BROKEN):
             spacing = dicom_times.spacing(ordered[0].header)
         found.append(make_image(path, frames, time_T, spacing, number, note))
     return found
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)
+
+
+def _unlike(groups: list[list[int]], places: list[tuple]) -> str:
+    return dicom_series.note([places[group[0]] for group in groups], [len(g) for g in groups])
 
 
 def _scan(path: str) -> tuple[list[Part], str]:

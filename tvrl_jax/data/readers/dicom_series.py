@@ -1,0 +1,59 @@
+"""Whether DICOM frames belong together: one patient, one series at each slice position."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from pydicom import Dataset
+
+from tvrl_jax.data.readers import dicom_pixels
+from tvrl_jax.errors import UserError, reading
+
+TURNED = 0.05  # of a direction cosine (3 degrees); scanners repeat those of a stack more exactly
+
+
+def check_patient(files: Sequence[tuple[str, Dataset]]) -> None:
+    """UserError when two files (path, header) state two patients. Their names are not repeated:
+    what is printed ends in logs."""
+    pair = _differing(files, "PatientID")
+    if pair:
+        raise UserError(
+            f"{pair[1]} and {pair[0]} are of two patients (PatientID): keep one cine, of one "
+            "patient, a folder."
+        )
+
+
+def check_series(files: Sequence[tuple[str, Dataset]]) -> None:
+    """UserError when two files of one slice position are of two series. Those of different
+    positions may be: some scanners make every slice of a stack a series."""
+    pair = _differing(files, "SeriesInstanceUID")
+    if pair:
+        raise UserError(
+            f"{pair[1]} and {pair[0]} lie at one slice position and are of two series "
+            "(SeriesInstanceUID): keep one cine a folder."
+        )
+
+
+def _differing(files: Sequence[tuple[str, Dataset]], tag: str) -> tuple[str, str] | None:
+    """The first file that states the tag, and the first one that states it otherwise."""
+    first: tuple[str, str] | None = None
+    for path, header in files:
+        with reading(path, *dicom_pixels.BROKEN):
+            stated = str(header.get(tag) or "").strip()
+        if not stated:
+            continue
+        first = first or (path, stated)
+        if stated != first[1]:
+            return first[0], path
+    return None
+
+
+def note(places: Sequence[tuple], frames: Sequence[int]) -> str:
+    """What makes slices unlike each other, such as a scout among those of a stack; `places` are
+    their (orientation, position), `frames` how many each has."""
+    found = []
+    axes = [place[0] or (0.0,) * 6 for place in places]
+    if np.ptp(np.array(axes), axis=0).max() > TURNED:
+        found.append("its slices differ in orientation")
+    if min(frames) != max(frames):
+        found.append(f"its slices have {min(frames)} to {max(frames)} frames")
+    return " and ".join(found) + (": is one of them a scout?" if found else "")
