@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from configs import base, cohorts
-from tvrl_jax.data import split, targets, times
+from tvrl_jax.data import split, table, targets, times
 from tvrl_jax.data.cohort import load_cohort
 from tvrl_jax.errors import UserError
 
@@ -249,6 +249,33 @@ def test_classes_that_are_numbers_are_told_apart_as_numbers(cells, names, codes)
     np.testing.assert_array_equal(targets.class_codes(cell_R, names), expected)
 
 
+@pytest.mark.parametrize(
+    "cells", [("True", "true"), ("Yes", "yes"), ("left  eye", "Left eye"), ("Straße", "STRASSE")]
+)
+def test_a_class_in_two_spellings_is_refused(load, cells):
+    text = "subject,path,kind\n1,a.npy,\n2,b.npy,{}\n3,c.npy,no\n3,d.npy,{}\n"
+    said = [f'"{cells[0]}" (row 3)', f'"{cells[1]}" (row 5)', 'column "kind"', "two classes"]
+    refused(load, *said, text=text.format(*cells), targets=("kind:classification",))
+    load(text.format(*cells), targets=())  # what nobody asked for may be spelled as it likes
+
+
+def test_classes_that_are_equal_as_numbers_are_no_spellings(load):
+    text = "subject,path,kind\n1,a.npy,1e3\n2,b.npy,1E3\n3,c.npy,1000.0\n"
+    load(text, targets=("kind:classification",))
+
+
+# As pandas.read_csv documents them, besides "" and None.
+PANDAS = """#N/A; #N/A N/A; #NA; -1.#IND; -1.#QNAN; -NaN; -nan; 1.#IND; 1.#QNAN; <NA>; N/A; NA;
+NULL; NaN; n/a; nan; null"""
+
+
+def test_what_pandas_takes_for_missing_is_missing_but_none_is_a_word():
+    assert set(PANDAS.replace("\n", " ").split("; ")) < table.MISSING
+    cell_R = pd.Series([*table.MISSING, "None"], dtype=str)
+    assert targets.class_names(cell_R) == ("None",)
+    assert np.isnan(targets.numbers(cell_R[:-1], "table.csv")).all()
+
+
 def test_outcomes_are_checked(load):
     def attempt(*words, line):
         text = f"subject,path,dead,after\n1,a.npy,{line}\n"
@@ -257,7 +284,9 @@ def test_outcomes_are_checked(load):
     attempt("event is 2", line="2,5")
     attempt("negative", line="1,-5")
     attempt("fill in both", line="1,")
-    attempt("not a number", line="yes,4")
+    for event in ("yes", "True"):
+        attempt(f'"{event}" is not a number; write 1 (observed) or 0', line=f"{event},4")
+    attempt('"after": "x" is not a number; leave', line="1,x")
     refused(load, "both", columns_event="day")
     text = "subject,path,dead,after\n1,a.npy,1,5\n2,b.npy,,\n"
     load(text, columns_event="dead", columns_duration="after")

@@ -11,8 +11,10 @@ import pandas as pd
 
 from tvrl_jax.errors import UserError, nearest, shorten
 
-# As written by people, pandas, R and SQL.
-MISSING = frozenset({"", "nan", "NaN", "NAN", "NA", "<NA>", "N/A", "n/a", "null", "NULL"})
+# As written by people, pandas, R, SQL, Excel and C. "None" may be a class (no finding).
+MISSING = frozenset({"", "nan", "NaN", "NAN", "-nan", "-NaN", "NA", "<NA>", "N/A", "n/a", "null"})
+MISSING |= {"NULL", "NaT", "#N/A", "#N/A N/A", "#NA"}
+MISSING |= {"1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"}
 ROW = "csv row"  # name of the index: the header is row 1
 
 

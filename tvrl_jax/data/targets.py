@@ -11,6 +11,7 @@ from tvrl_jax.errors import UserError, nearest, shorten
 
 KINDS = ("regression", "classification")
 INEXACT = 2**53  # from here on, two whole numbers may be one float
+UNKNOWN = "leave the cell empty where the value is unknown"
 
 
 class Target(NamedTuple):
@@ -36,12 +37,15 @@ def parse_targets(specs: Iterable[str], table: pd.DataFrame, where: str) -> tupl
         check_column(table, column, where, "data.targets")
         if kind == "regression":
             numbers(table[column], where)
+        else:
+            _check_spelling(table[column], where)
         targets.append(Target(column, kind))
     return tuple(targets)
 
 
-def numbers(cell_R: pd.Series, where: str) -> np.ndarray:
-    """Float64, NaN where a cell is missing; UserError for text and infinite values."""
+def numbers(cell_R: pd.Series, where: str, remedy: str = UNKNOWN) -> np.ndarray:
+    """Float64, NaN where a cell is missing; UserError, which ends with the remedy, for text and
+    infinite values."""
     value_R = np.full(len(cell_R), np.nan)
     for k, (row, text) in enumerate(cell_R.items()):
         if text in MISSING:
@@ -51,8 +55,7 @@ def numbers(cell_R: pd.Series, where: str) -> np.ndarray:
         except ValueError:
             raise UserError(
                 f'{where}, row {row}, column "{cell_R.name}": "{shorten(text)}" is '
-                "not a number; "
-                "leave the cell empty where the value is unknown."
+                f"not a number; {remedy}."
             ) from None
     return value_R
 
@@ -65,6 +68,21 @@ def class_names(cell_R: pd.Series) -> tuple[str, ...]:
         return tuple(sorted(sorted({_plain(text) for text in texts}), key=number))
     except ValueError:
         return tuple(sorted(texts))
+
+
+def _check_spelling(cell_R: pd.Series, where: str) -> None:
+    """UserError for two classes that differ in capitals or blanks alone: they are meant as one."""
+    seen: dict[str, str] = {}
+    for name in class_names(cell_R):
+        other = seen.setdefault(" ".join(name.casefold().split()), name)
+        if other == name:
+            continue
+        rows = [cell_R.index[cell_R == spelling][0] for spelling in (other, name)]
+        raise UserError(
+            f'{where}, column "{cell_R.name}": "{shorten(other)}" (row {rows[0]}) and '
+            f'"{shorten(name)}" (row {rows[1]}) would be two classes; spell them alike, or give '
+            "them names that differ in more than capitals and blanks."
+        )
 
 
 def _plain(text: str) -> str:
@@ -87,7 +105,8 @@ def class_codes(cell_R: pd.Series, names: tuple[str, ...]) -> np.ndarray:
 
 def outcomes(event_R: pd.Series, duration_R: pd.Series, where: str) -> np.ndarray:
     """Float64 [rows, 2] (event 0 or 1, duration >= 0); both or neither may be missing."""
-    pair_R2 = np.stack([numbers(event_R, where), numbers(duration_R, where)], axis=1)
+    remedy = f"write 1 (observed) or 0 (censored), and {UNKNOWN}"
+    pair_R2 = np.stack([numbers(event_R, where, remedy), numbers(duration_R, where)], axis=1)
     for row, (event, duration) in zip(event_R.index, pair_R2, strict=True):
         if np.isnan(event) != np.isnan(duration):
             raise UserError(
