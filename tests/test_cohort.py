@@ -151,16 +151,48 @@ def test_times_must_be_numbers(load):
 
 
 @pytest.mark.parametrize("noun", ["time", "times"])
-@pytest.mark.parametrize("unit", ["days", "months", "years"])
+@pytest.mark.parametrize("unit", ["ms", "s", "days", "months", "years"])
 def test_calendar_dates_are_not_taken_for_numbers(load, noun, unit):
-    text = "subject,path,day\n1,a.npy,20200131\n1,b.npy,{}\n"
+    text = "subject,path,day\n1,a.npy,{}\n1,b.npy,{}\n"
     mapped = {f"columns_{noun}": "day", "column_unit": unit, "time_unit": "years"}
-    words = ("row 2", '"day"', "calendar dates (YYYYMMDD)", f"give {unit} since a day")
-    for second in ("20200201", "20200201.0", ""):
-        refused(load, *words, text=text.format(second), **mapped)
-    for second in ("20201301", "7"):  # no date, so all may be numbers
-        load(text.format(second), **mapped)
-    load(text.format("20200201"), **{**mapped, "column_unit": "s"})
+    words = ('"day"', "calendar dates (YYYYMMDD)", "give days", "since the patient's first image")
+    pairs = [("20200131", "20200201"), ("20200131.0", "20200201.0"), ("21800313", "18491231")]
+    pairs += [("20190313093000", "20190314093000.5"), ("201903130930", "20190314")]
+    for pair in pairs:
+        refused(load, "row 2", f'such as "{pair[0]}"', *words, text=text.format(*pair), **mapped)
+    for pair in (("20201301", "20203001"), ("17991231", "30000101"), ("2020", "2021")):
+        load(text.format(*pair), **mapped)  # no dates
+    for other in ("", "7") if noun == "times" else ("7",):
+        one = text.format("20200131", other)
+        if unit in ("s", "ms"):  # 234 days, or 6 hours, since some moment
+            load(one, **mapped)
+        else:
+            refused(load, "row 2", *words, text=one, **mapped)
+
+
+@pytest.mark.parametrize(("numbers", "fires"), [(1, True), (3, True), (4, False)])
+def test_dates_among_which_some_are_numbers_are_dates_yet(load, numbers, fires):
+    days = [*map(str, range(numbers)), "20200131", "20200201", "20200301"]
+    lines = [f"s,a.npy,{k},{day}" for k, day in enumerate(days)]
+    text = "\n".join(["subject,path,k,day", *lines])
+    mapped = dict(columns_time="day", columns_slice="k")
+    if fires:
+        row = 2 + numbers
+        refused(load, f"row {row}", 'such as "20200131"', text=text, **mapped)
+    else:
+        load(text, **mapped)
+
+
+def test_a_date_with_dashes_is_told_what_is_right(load):
+    text = "subject,path,day\n1,a.npy,2020-01-31\n"
+    refused(load, "row 2", '"2020-01-31"', "days since the", text=text, columns_time="day")
+
+
+def test_what_the_sentence_says_turns_dates_into_days():
+    for cells in (["20200131", "20200202"], [20200131, 20200202], ["2180-01-31", "2180-02-02"]):
+        t = pd.Series(cells)
+        days = (pd.to_datetime(t.astype(str)) - pd.to_datetime(t.astype(str)).min()).dt.days
+        assert days.tolist() == [0, 2]
 
 
 def test_slices_must_be_counts(load):

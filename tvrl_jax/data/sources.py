@@ -10,6 +10,11 @@ from tvrl_jax.data import table as tables
 from tvrl_jax.data import times
 from tvrl_jax.errors import UserError, shorten
 
+DAYS = (
+    'days (data.column_unit="days") since the patient\'s first image, with pandas '
+    "(pd.to_datetime(t.astype(str)) - first).dt.days"
+)
+
 
 class Source(NamedTuple):
     """A row's file. `time` is the row's (one image), `times` those of the file's frames; both are
@@ -78,10 +83,10 @@ def _check_dates(
         return
     given_R = text_R[~text_R.isin(tables.MISSING)]
     if times.are_dates(given_R, unit):
+        first = given_R[given_R.map(times.is_date)]
         raise UserError(
-            f"{place(where, given_R.index[0], mapping, noun)}: all times look like calendar dates "
-            f'(YYYYMMDD), such as "{shorten(given_R.iloc[0])}"; give {unit} since a day of your '
-            "choice."
+            f"{place(where, first.index[0], mapping, noun)}: most times look like calendar dates "
+            f'(YYYYMMDD), such as "{shorten(first.iloc[0])}"; give {DAYS}.'
         )
 
 
@@ -100,7 +105,7 @@ def _slice(text: str) -> int | None:
 
 
 WANTED = {
-    "time": "the time must be one number",
+    "time": "the time must be one number, and of a date the days since the patient's first image",
     "times": "the times must be numbers separated by spaces",
     "slice": "the slice must be a whole number, counted from 0",
 }

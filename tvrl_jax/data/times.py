@@ -17,8 +17,12 @@ SECONDS = {
 }
 UNITS = (*SECONDS, "frames")
 CALENDAR = ("days", "months", "years")
-# YYYYMMDD, as pandas writes it too where a cell of the column is empty
-DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(\.0*)?")
+# YYYYMMDD, HHMM or HHMMSS behind it; with a dot as pandas writes it where a cell of the column is
+# empty, and DICOM the fraction of a second. Shifted dates may lie centuries ahead.
+DATE = re.compile(
+    r"(1[89]|2\d)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"
+    r"(([01]\d|2[0-3])[0-5]\d([0-5]\d(\.\d*)?)?)?(\.0*)?"
+)
 
 
 def check_unit(unit: str, key: str) -> str:
@@ -50,11 +54,20 @@ def _words(text: str) -> list[str]:
     return text.translate(str.maketrans("[](),;", "      ")).split()
 
 
+def is_date(text: str) -> bool:
+    """Whether a time of this cell is written like a calendar date."""
+    return any(map(DATE.fullmatch, _words(text)))
+
+
 def are_dates(texts: Iterable[str], unit: str) -> bool:
-    """Whether the times of these cells, said to count in `unit`, are all calendar dates: of two
-    that are a day apart, the numbers may be 70 apart."""
+    """Whether the times of these cells, said to count in `unit`, are calendar dates: of two that
+    are a day apart, the numbers may be 70 apart.
+
+    At least half of them look like dates, since some cells hold a typing error. In seconds and
+    less, a single number may be what it says."""
     words = [word for text in texts for word in _words(text)]
-    return unit in CALENDAR and bool(words) and all(map(DATE.fullmatch, words))
+    dates = sum(bool(DATE.fullmatch(word)) for word in words)
+    return 2 * dates >= len(words) and dates >= (1 if unit in CALENDAR else 2)
 
 
 def series_times(
