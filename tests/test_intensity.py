@@ -11,8 +11,7 @@ PLAIN = dict(image_size=16, channels=1, pixel_mm=0.0, fit="pad", percentiles=(0.
 
 
 def to_uint8(frames, spacing=None, **changes):
-    frames = np.asarray(frames)
-    return intensity.to_uint8(frames, [spacing] * len(frames), **{**PLAIN, **changes})
+    return intensity.to_uint8([np.asarray(frames)], [spacing], **{**PLAIN, **changes})
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.int32, np.float32])
@@ -82,6 +81,66 @@ def test_resampling_to_a_pixel_size():
         to_uint8(frames, (2.0, 2.0), pixel_mm=1.0, fit="pad")
     without = to_uint8(frames, None, pixel_mm=2.0, **settings)
     np.testing.assert_array_equal(without, to_uint8(frames, None, **settings))
+
+
+def joined(parts, spacing, *, image_size, channels, pixel_mm, fit, percentiles):
+    """Of files of one size, by way of one array of all their frames."""
+    frames = np.concatenate([intensity.with_channels(part, channels) for part in parts])
+    low, high = map(float, np.percentile(frames, percentiles))
+    settings = dict(image_size=image_size, pixel_mm=pixel_mm, fit=fit)
+    placement = intensity.place(*frames.shape[1:3], spacing, **settings)
+    squares = [
+        intensity.resized(intensity.scaled(frame, low, high), placement, image_size)
+        for frame in frames
+    ]
+    return np.clip(np.rint(squares), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("kinds", [("u1", "u1", "u1"), ("u1", "<u2", "<i4"), ("<i2", "<f4", "<i4")])
+@pytest.mark.parametrize(
+    "changes", [{}, dict(fit="crop", pixel_mm=1.5), dict(channels=3, percentiles=(0, 100))]
+)
+def test_files_of_one_size_are_stored_as_if_they_were_one(kinds, changes):
+    draw = [RNG.integers(0, 120, (2, 20, 18, 3)) * scale + scale / 3 for scale in (1, 1.5, 2)]
+    parts = [array.astype(kind) for array, kind in zip(draw, kinds, strict=True)]
+    settings = {**PLAIN, **changes}
+    stored = intensity.to_uint8(parts, [(2.0, 1.0)] * 3, **settings)
+    np.testing.assert_array_equal(stored, joined(parts, (2.0, 1.0), **settings))
+
+
+def test_of_files_of_different_size_each_pixel_counts_once():
+    small, large = RNG.integers(0, 99, (1, 8, 8, 1)), RNG.integers(0, 999, (2, 40, 30, 1))
+    pixels = np.concatenate([small.ravel(), large.ravel()])
+    found = intensity.limits([small, large], (2, 97))
+    assert found == tuple(np.percentile(pixels, (2, 97)))
+
+
+def test_frames_of_different_size_are_placed_each_by_its_own():
+    small = RNG.integers(0, 999, (2, 12, 16, 1)).astype(np.uint16)
+    large = small.repeat(3, axis=1).repeat(3, axis=2)  # the same percentiles, whatever counts
+    wide = small[:, :6]
+    settings = {**PLAIN, "percentiles": (0, 100)}
+    for fit in intensity.FITS:
+        stored = intensity.to_uint8([large, small, wide], [None] * 3, **settings | dict(fit=fit))
+        low, high = intensity.limits([small], (0, 100))
+        for part, got in zip((large, small, wide), np.split(stored, 3), strict=True):
+            size = part.shape[1:3]
+            place = intensity.place(*size, None, image_size=16, pixel_mm=0.0, fit=fit)
+            squares = [intensity.resized(intensity.scaled(f, low, high), place, 16) for f in part]
+            np.testing.assert_array_equal(got, np.clip(np.rint(squares), 0, 255))
+    stored = intensity.to_uint8([large, small], [None] * 2, **settings)
+    assert np.abs(stored[:2].astype(int) - stored[2:]).mean() < 20  # one picture, nearly
+
+
+def test_a_thing_keeps_its_size_in_mm_when_the_scanner_changes():
+    def disc(size: int, radius: float) -> np.ndarray:
+        inside = np.hypot(*(np.mgrid[:size, :size] - (size - 1) / 2)) < radius
+        return (inside * 200).astype(np.uint8)[None, ..., None]
+
+    settings = PLAIN | dict(image_size=32, pixel_mm=2.0, fit="crop", percentiles=(0, 100))
+    parts, spacings = [disc(40, 12), disc(88, 24)], [(1.0, 1.0), (0.5, 0.5)]
+    first, second = (intensity.to_uint8(parts, spacings, **settings) / 255).sum((1, 2, 3))
+    assert first == pytest.approx(np.pi * 6**2, rel=0.05) and second == pytest.approx(first, 0.03)
 
 
 def test_channels():

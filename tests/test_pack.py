@@ -261,11 +261,47 @@ def dated(folder: Path, shapes):
     return data
 
 
-def test_frames_of_different_size_in_a_series_name_both(tmp_path):
-    data = dated(tmp_path, [(SIZE, SIZE), (SIZE, 9)])
-    refused(data, "row 3", "v1.npy", "v0.npy", "(16, 9)", "(16, 16)", "one size")
+def test_visits_of_different_size_are_one_series(tmp_path):
+    data = dated(tmp_path, [(SIZE, SIZE), (40, 9), (SIZE, SIZE)])
+    data.percentiles = (0.0, 100.0)
+    store = open_store(**data)
+    assert store.series[0].frames == 3 and not store.skipped
+    arrays = [np.load(tmp_path / f"v{k}.npy").astype(float) for k in range(3)]
+    low, high = (pick([pick(array) for array in arrays]) for pick in (np.min, np.max))
+    frames = store.frames(0, np.arange(3))[..., 0]
+    for k in (0, 2):
+        np.testing.assert_array_equal(frames[k], np.rint((arrays[k] - low) * 255 / (high - low)))
+    assert frames[1, :, 6:10].any() and not frames[1, :, :6].any()  # 40 x 9 is padded at its sides
+
+
+def test_a_visit_that_does_not_fit_is_named_and_leaves_the_others(tmp_path):
+    data = dated(tmp_path, [(SIZE, SIZE)] * 3)
+    for k, size in enumerate((SIZE, 2 * SIZE, SIZE)):
+        cine = RNG.integers(0, 99, (1, size, size), dtype=np.uint8)
+        np.savez(tmp_path / f"v{k}.npz", cine=cine, spacing_mm=[1.0, 1.0])
+    table = tmp_path / "table.csv"
+    table.write_text(table.read_text().replace(".npy", ".npz"))
+    data.pixel_mm = 1.0
+    refused(data, "row 3", "v1.npz: at 1 mm a pixel its frames are 32 x 32", "do not fit")
     data.on_bad = "skip"
-    refused(data, "all rows were skipped", "one size")
+    store = open_store(**data)
+    assert store.series[0].time_T.tolist() == [0, 2]
+    assert [skipped.row for skipped in store.skipped] == [3]
+
+
+def test_volumes_of_unequal_numbers_of_slices_are_still_refused(tmp_path):
+    data = dated(tmp_path, [(2, 1, SIZE, SIZE), (3, 1, SIZE, SIZE)])
+    refused(data, "row 3", "v1.npy has 3 slices", "v0.npy (row 2) 2", "data.columns.slice")
+
+
+def test_the_notes_of_all_visits_are_told(tmp_path):
+    data = dated(tmp_path, [(SIZE, SIZE)] * 2)
+    pages = np.zeros((1, SIZE, SIZE), np.uint8)
+    np.savez(tmp_path / "late.npz", cine=pages + np.arange(SIZE, dtype=np.uint8), time=[3.0])
+    table = tmp_path / "table.csv"
+    table.write_text(table.read_text().replace("v1.npy", "late.npz"))
+    (note,) = open_store(**data).notes
+    assert "`time` states no unit" in note and "1 series" in note
 
 
 def test_a_cine_in_a_dated_row_and_missing_times_are_refused(tmp_path):

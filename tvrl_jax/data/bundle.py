@@ -134,6 +134,17 @@ def _size(path: str) -> int:
 
 
 def _read(source: Source, shelf: Shelf, slices: Sequence[int] | None) -> list[Image]:
+    images = _read_slices(source, slices)
+    settings = {key: shelf.settings[key] for key in ("image_size", "pixel_mm", "fit")}
+    for image in images:
+        try:
+            intensity.place(*image.frame_THWC.shape[1:3], image.spacing_mm, **settings)
+        except UserError as error:
+            raise UserError(f"{source.path}: {error}") from None
+    return images
+
+
+def _read_slices(source: Source, slices: Sequence[int] | None) -> list[Image]:
     if slices is None:
         return readers.read(source.path)
     if len(slices) == 1:
@@ -173,32 +184,16 @@ def _series(
                 f"{shelf.where}, row {source.row}: {source.path} has {len(others)} slices and "
                 f"{first.path} (row {first.row}) {len(images)}; choose one by data.columns.slice."
             )
-    return [
-        _pack([(source, images[k]) for source, images in parts], shelf) for k in range(len(images))
-    ]
+    return [_pack([images[k] for _, images in parts], shelf) for k in range(len(images))]
 
 
-def _pack(parts: list[tuple[Source, Image]], shelf: Shelf) -> tuple[Entry, np.ndarray]:
+def _pack(images: Sequence[Image], shelf: Shelf) -> tuple[Entry, np.ndarray]:
     """One series of one or more files."""
-    (first, image), *rest = parts
-    size = image.frame_THWC.shape[1:3]
-    for source, other in rest:
-        if other.frame_THWC.shape[1:3] != size:
-            raise UserError(
-                f"{shelf.where}, row {source.row}: {source.path} has frames of "
-                f"{other.frame_THWC.shape[1:3]} pixels and {first.path} (row {first.row}) of "
-                f"{size}; all frames of a series need one size."
-            )
-    channels = shelf.settings["channels"]
-    frames = [intensity.with_channels(other.frame_THWC, channels) for _, other in parts]
-    spacing_T = [other.spacing_mm for _, other in parts for _ in other.frame_THWC]
-    try:
-        pixels = np.concatenate(frames) if rest else frames[0]
-        stored = intensity.to_uint8(pixels, spacing_T, **shelf.settings)
-    except UserError as error:
-        raise UserError(f"{shelf.where}, row {first.row}: {first.path}: {error}") from None
-    time_s = None if rest or image.time_T is None else tuple(image.time_T.tolist())
-    notes = [image.note] if image.note else []
-    if shelf.settings["pixel_mm"] and None in spacing_T:
+    first, *rest = images
+    spacings = [image.spacing_mm for image in images]
+    stored = intensity.to_uint8([i.frame_THWC for i in images], spacings, **shelf.settings)
+    time_s = None if rest or first.time_T is None else tuple(first.time_T.tolist())
+    notes = list(dict.fromkeys(image.note for image in images if image.note))
+    if shelf.settings["pixel_mm"] and None in spacings:
         notes.append("the file states no pixel size: data.pixel_mm is not applied")
-    return Entry(image.slice, len(stored), 0, time_s, "; ".join(notes)), stored
+    return Entry(first.slice, len(stored), 0, time_s, "; ".join(notes)), stored

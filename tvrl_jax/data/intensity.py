@@ -57,9 +57,11 @@ def with_channels(frame_THWC: np.ndarray, channels: int) -> np.ndarray:
     return grey_THWC
 
 
-def limits(pixels: np.ndarray, percentiles: Sequence[float]) -> tuple[float, float]:
-    """The values that become 0 and 255. Where the percentiles coincide (an image that is almost
-    all background) the whole range counts; a constant image has equal limits."""
+def limits(parts: Sequence[np.ndarray], percentiles: Sequence[float]) -> tuple[float, float]:
+    """The values that become 0 and 255: percentiles of all pixels of all arrays, of which each
+    pixel counts once, so that a larger frame weighs more. Where they coincide (an image that is
+    almost all background) the whole range counts; a constant image has equal limits."""
+    pixels = parts[0] if len(parts) == 1 else np.concatenate([part.ravel() for part in parts])
     low, high = (float(x) for x in np.percentile(pixels, percentiles))
     if low == high:
         low, high = float(pixels.min()), float(pixels.max())
@@ -134,8 +136,8 @@ def resized(frame_HWC: np.ndarray, placement: Placement, image_size: int) -> np.
 
 
 def to_uint8(
-    frame_THWC: np.ndarray,
-    spacing_T: Sequence[tuple[float, float] | None],
+    parts: Sequence[np.ndarray],
+    spacings: Sequence[tuple[float, float] | None],
     *,
     image_size: int,
     channels: int,
@@ -145,13 +147,19 @@ def to_uint8(
 ) -> np.ndarray:
     """The frames of one series -> uint8 [T, image_size, image_size, channels].
 
-    The percentiles are of all the series' pixels, before any padding; `spacing_T` is each frame's
-    pixel size in mm or None."""
-    frame_THWC = with_channels(frame_THWC, channels)
-    low, high = limits(frame_THWC, percentiles)
-    size = frame_THWC.shape[1:3]
-    stored = np.empty((len(frame_THWC), image_size, image_size, channels), np.uint8)
-    for frame_HWC, spacing_mm, out_HWC in zip(frame_THWC, spacing_T, stored, strict=True):
+    `parts` are the frames [T,H,W,C] of each of its files, whose sizes may differ, and `spacings`
+    their pixel sizes in mm or None: every frame is placed by its own. The percentiles are of all
+    the series' pixels, before any padding."""
+    parts = [with_channels(frame_THWC, channels) for frame_THWC in parts]
+    low, high = limits(parts, percentiles)
+    frames = [
+        (frame_HWC, spacing_mm)
+        for frame_THWC, spacing_mm in zip(parts, spacings, strict=True)
+        for frame_HWC in frame_THWC
+    ]
+    stored = np.empty((len(frames), image_size, image_size, channels), np.uint8)
+    for (frame_HWC, spacing_mm), out_HWC in zip(frames, stored, strict=True):
+        size = frame_HWC.shape[:2]
         placement = place(*size, spacing_mm, image_size=image_size, pixel_mm=pixel_mm, fit=fit)
         square = resized(scaled(frame_HWC, low, high), placement, image_size)
         out_HWC[:] = np.clip(np.rint(square), 0, 255)
