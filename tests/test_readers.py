@@ -11,6 +11,7 @@ import zlib
 import nibabel
 import numpy as np
 import pytest
+from PIL import ExifTags, ImageOps
 from PIL import Image as Picture
 
 from tvrl_jax.data.readers import read
@@ -239,6 +240,45 @@ def test_a_tiff_in_which_white_is_0_is_turned(tmp_path, kind):
     assert content.count(entry) == 1
     path.write_bytes(content.replace(entry, entry[:-2] + b"\0\0"))
     np.testing.assert_array_equal(read(str(path))[0].frame_THWC[0, :, :, 0], grey)
+
+
+@pytest.mark.parametrize(
+    "what", ["a.jpg L", "a.jpg RGB", "a.png L", "a.png P", "a.webp RGB", "a.tif L", "a.tif I;16"]
+)
+@pytest.mark.parametrize("orientation", range(10))  # 1 to 8 are defined
+def test_pictures_are_turned_as_viewers_show_them(tmp_path, what, orientation):
+    name, mode = what.split()
+    grey = np.arange(63, dtype=np.uint8).reshape(7, 9) * 4
+    picture = Picture.fromarray(grey.astype(np.uint16) * 200) if mode == "I;16" else None
+    picture = picture or Picture.fromarray(grey).convert(mode)
+    exif = Picture.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    picture.save(tmp_path / name, exif=exif)
+    with open(tmp_path / name, "rb") as file:
+        shown = ImageOps.exif_transpose(Picture.open(file))
+    shown = np.asarray(shown.convert("RGB") if mode in ("P", "RGB") else shown)
+    (image,) = read(str(tmp_path / name))
+    np.testing.assert_array_equal(image.frame_THWC[0].squeeze(), shown)
+    assert image.frame_THWC.shape[1:3] == ((9, 7) if 5 <= orientation <= 8 else (7, 9))
+
+
+@pytest.mark.parametrize("packed", [{}, {"compression": "tiff_lzw"}])
+def test_every_page_is_turned_once(tmp_path, packed):
+    exif = Picture.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    pages = [Picture.fromarray(frame) for frame in CINE]
+    more = dict(save_all=True, append_images=pages[1:], exif=exif)
+    pages[0].save(tmp_path / "a.tif", **more, **packed)
+    (image,) = read(str(tmp_path / "a.tif"))
+    np.testing.assert_array_equal(image.frame_THWC[..., 0], np.rot90(CINE, -1, (1, 2)))
+
+
+def test_a_picture_whose_exif_is_damaged_is_read_as_it_is(tmp_path):
+    grey = RNG.integers(0, 255, (7, 9), dtype=np.uint8)
+    for k, damage in enumerate((b"Exif\0\0XX", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"Exif\0\0")):
+        Picture.fromarray(grey).save(tmp_path / f"{k}.png", exif=damage)
+        (image,) = read(str(tmp_path / f"{k}.png"))
+        np.testing.assert_array_equal(image.frame_THWC[0, ..., 0], grey)
 
 
 def test_animation_has_its_display_times(tmp_path):

@@ -1,13 +1,15 @@
 """PNG, JPEG, TIFF and the like; pages and animation frames are frames. 16-bit grey stays 16-bit;
-palettes become colour, transparency is dropped, and black is 0."""
+palettes become colour, transparency is dropped, black is 0, and pictures that state how a viewer is
+to turn them (EXIF) are turned."""
 
 import os
 import struct
 import zlib
+from contextlib import suppress
 
 import numpy as np
+from PIL import ExifTags, ImageSequence
 from PIL import Image as Picture
-from PIL import ImageSequence
 from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION
 
 from tvrl_jax.claims import check_packed
@@ -28,16 +30,27 @@ BROKEN = (
 FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "WEBP", "BMP")
 GREY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 BYTES = {"1": 1, "L": 1, "I": 4, "F": 4, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # a pixel
+TURN = Picture.Transpose
+TURNS = {
+    2: TURN.FLIP_LEFT_RIGHT,
+    3: TURN.ROTATE_180,
+    4: TURN.FLIP_TOP_BOTTOM,
+    5: TURN.TRANSPOSE,
+    6: TURN.ROTATE_270,
+    7: TURN.TRANSVERSE,
+    8: TURN.ROTATE_90,
+}  # by the EXIF orientation
 
 
 def read(path: str) -> list[Image]:
     """An animation's display durations are its times, and the note says so."""
     frames, durations, claimed = [], [], 0
-    with reading(path, *BROKEN), Picture.open(path, formats=FORMATS) as picture:
-        for page in ImageSequence.Iterator(picture):
+    # Of a path, Pillow would map TIFF into memory by the size that it has when it is turned.
+    with reading(path, *BROKEN), open(path, "rb") as file:
+        for page in ImageSequence.Iterator(Picture.open(file, formats=FORMATS)):
             claimed += page.width * page.height * BYTES.get(page.mode, 3)
             check_packed(path, claimed, os.path.getsize(path))
-            frames.append(_pixels(page))
+            frames.append(_pixels(_upright(page)))
             durations.append(float(page.info.get("duration", 0) or 0))
     for k, frame_HWC in enumerate(frames):
         if frame_HWC.shape != frames[0].shape:
@@ -49,6 +62,18 @@ def read(path: str) -> list[Image]:
         time_T = np.cumsum([0.0, *durations[:-1]]) / 1000
         return [make_image(path, np.stack(frames), time_T, note="times are display durations")]
     return [make_image(path, frames[0][None] if len(frames) == 1 else np.stack(frames))]
+
+
+def _upright(page: Picture.Image) -> Picture.Image:
+    """As viewers show it. Pillow's own exif_transpose writes the rest of the EXIF anew, and fails
+    where that is damaged."""
+    if page.format == "TIFF":  # Pillow turns these while it loads them
+        return page
+    page.load()
+    turn = None
+    with suppress(*BROKEN, OSError, EOFError):
+        turn = TURNS.get(page.getexif().get(ExifTags.Base.Orientation))
+    return page if turn is None else page.transpose(turn)
 
 
 def _pixels(page: Picture.Image) -> np.ndarray:
