@@ -112,6 +112,59 @@ def test_npz_of_unknown_layout_lists_what_it_holds(tmp_path):
     refused(tmp_path / "c.npy", "(2, 2, 5, 6, 7)")
 
 
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((5, 20, 30, 4), "last axis looks like colours"),
+        ((5, 20, 30, 2), "last axis looks like colours"),
+        *(((20, 30, channels), "(1,H,W,C is one picture)") for channels in (1, 2, 3, 4)),
+        ((5, 3, 20, 30), "second axis may be colours or frames: use T,H,W,C"),
+    ],
+)
+def test_colours_where_frames_or_columns_belong_are_refused(tmp_path, shape, words):
+    np.save(tmp_path / "a.npy", np.zeros(shape, np.uint8))
+    refused(tmp_path / "a.npy", str(shape), words)
+    np.savez(tmp_path / "a.npz", cine=np.zeros(shape, np.uint8))
+    refused(tmp_path / "a.npz", str(shape), words)
+
+
+@pytest.mark.parametrize(
+    ("shape", "slices", "frame"),
+    [
+        ((5, 20, 30, 3), 1, (20, 30, 3)),
+        ((5, 20, 30, 1), 1, (20, 30, 1)),
+        ((5, 2, 20, 30), 5, (20, 30, 1)),
+        ((5, 4, 20, 30), 5, (20, 30, 1)),
+        ((5, 3, 20, 30, 1), 5, (20, 30, 1)),
+        ((2, 3, 20, 30, 3), 2, (20, 30, 3)),
+        ((3, 20, 30), 1, (20, 30, 1)),
+        ((2, 3, 5, 6), 2, (5, 6, 1)),
+    ],
+)
+def test_what_is_no_colour_is_read_as_it_is_said_to_be(tmp_path, shape, slices, frame):
+    np.save(tmp_path / "a.npy", np.zeros(shape, np.uint8))
+    images = read(str(tmp_path / "a.npy"))
+    assert len(images) == slices and images[0].frame_THWC.shape[1:] == frame
+    assert images[0].note == ""
+
+
+def test_times_tell_slices_of_three_frames_from_colours(tmp_path):
+    cine = np.zeros((5, 3, 20, 30), np.uint8)
+    for time in (np.arange(3.0), np.arange(15.0).reshape(5, 3)):
+        np.savez(tmp_path / "a.npz", cine=cine, time_s=time)
+        assert [len(image.frame_THWC) for image in read(str(tmp_path / "a.npz"))] == [3] * 5
+    for shape, time in (((3, 3, 20, 30), 3), ((5, 3, 20, 30), 5)):
+        np.savez(tmp_path / "a.npz", cine=np.zeros(shape, np.uint8), time_s=np.arange(time))
+        refused(tmp_path / "a.npz", "colours or frames")
+
+
+def test_slices_of_one_frame_are_told(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((5, 1, 20, 30), np.uint8))
+    assert [image.note for image in read(str(tmp_path / "a.npy"))] == [
+        "read as slices of one frame (S,T,H,W); a cine is T,H,W"
+    ] * 5
+
+
 class Evil:
     def __reduce__(self):
         return os.mkdir, (os.environ["TVRL_EVIL"],)

@@ -1,7 +1,8 @@
 """NumPy files.
 
 Layout of an array, whatever the file: 2-D H,W is one frame; 3-D is T,H,W; 4-D is T,H,W,C when its
-last axis is 1 or 3 and S,T,H,W (S slices) otherwise; 5-D is S,T,H,W,C.
+last axis is 1 or 3 and S,T,H,W (S slices) otherwise; 5-D is S,T,H,W,C. What would then come to
+frames of 1 to 4 columns, or may have its colours in front, is refused.
 
 Names in an .npz: the frames are `cine` (or frames, video, images, image, arr_0, or the only array
 with three to five axes); times are [T] or [S,T] and their name says the unit (`time_s`, `time_ms`,
@@ -18,6 +19,7 @@ from tvrl_jax.data.times import SECONDS
 from tvrl_jax.errors import UserError
 
 FRAMES = ("cine", "frames", "video", "images", "image", "arr_0")
+LARGE = 16  # pixels; axes of this length and more are rows and columns beside one of at most 4
 TIMES = re.compile(rf"(trigger_)?times?_({'|'.join(SECONDS)})")
 
 
@@ -65,7 +67,10 @@ def _frames_name(path: str, shapes: dict[str, tuple[int, ...]]) -> str:
 
 
 def _images(path: str, pixels: np.ndarray, time, spacing, note: str) -> list[Image]:
+    _check_colours(path, pixels.shape, time)
     pixels, sliced = _layout(path, pixels)
+    if not note and sliced and pixels.shape[1] == 1 and time is None:
+        note = "read as slices of one frame (S,T,H,W); a cine is T,H,W"
     if spacing is not None:
         if spacing.size not in (2, 3):
             raise UserError(f"{path}: spacing_mm has {spacing.size} numbers; give row and column.")
@@ -79,6 +84,23 @@ def _images(path: str, pixels: np.ndarray, time, spacing, note: str) -> list[Ima
         make_image(path, pixels[k], times[k], spacing, k if sliced else None, note)
         for k in range(len(pixels))
     ]
+
+
+def _check_colours(path: str, shape: tuple[int, ...], time) -> None:
+    """UserError for an array that another library may have given an axis of colours."""
+    narrow = (len(shape) == 3 and shape[-1] <= 4) or (len(shape) == 4 and shape[-1] in (2, 4))
+    if narrow and min(shape[-3:-1]) >= LARGE:
+        raise UserError(
+            f"{path} has shape {shape}, whose last axis looks like colours: use T,H,W or T,H,W,C "
+            "with 1 or 3 channels (1,H,W,C is one picture)."
+        )
+    in_front = len(shape) == 4 and shape[1] == 3 and min(shape[2:]) >= LARGE
+    timed = np.shape(time)[-1:] == (3,) and shape[0] != 3
+    if in_front and not timed:
+        raise UserError(
+            f"{path} has shape {shape}, whose second axis may be colours or frames: use T,H,W,C "
+            "for colours, and S,T,H,W,1 for slices of 3 frames."
+        )
 
 
 def _layout(path: str, pixels: np.ndarray) -> tuple[np.ndarray, bool]:
