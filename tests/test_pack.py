@@ -294,6 +294,19 @@ def test_volumes_of_unequal_numbers_of_slices_are_still_refused(tmp_path):
     refused(data, "row 3", "v1.npy has 3 slices", "v0.npy (row 2) 2", "data.columns.slice")
 
 
+@pytest.mark.parametrize("value", [0, 7, 5000])
+def test_blank_series_are_counted(data, value, capsys):
+    root = Path(data.root)
+    assert open_store(**data).notes == ()
+    for k in (1, 2):
+        np.save(root / f"{k}.npy", np.full((6, SIZE, 2 * SIZE), value, np.uint16))
+    store = open_store(**data)
+    words = "a blank image: every pixel is stored as 0"
+    assert store.notes == (f"{words} (2 series, the first in row 3)",)
+    assert words in capsys.readouterr().err
+    assert open_store(**data).notes == store.notes  # though nothing is decoded again
+
+
 def test_the_notes_of_all_visits_are_told(tmp_path):
     data = dated(tmp_path, [(SIZE, SIZE)] * 2)
     pages = np.zeros((1, SIZE, SIZE), np.uint8)

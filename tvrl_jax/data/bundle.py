@@ -196,4 +196,6 @@ def _pack(images: Sequence[Image], shelf: Shelf) -> tuple[Entry, np.ndarray]:
     notes = list(dict.fromkeys(image.note for image in images if image.note))
     if shelf.settings["pixel_mm"] and None in spacings:
         notes.append("the file states no pixel size: data.pixel_mm is not applied")
+    if not stored.any():
+        notes.append("a blank image: every pixel is stored as 0")
     return Entry(first.slice, len(stored), 0, time_s, "; ".join(notes)), stored
