@@ -257,6 +257,21 @@ def test_nifti_without_a_unit_of_time_has_no_times(tmp_path):
     assert read(str(tmp_path / "a.nii"))[0].time_T is None
 
 
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize(
+    ("row", "column", "spacing"),
+    [(1.5, -1.25, (1.5, 1.25)), (1.5, 0.0, None), (-0.0, 1.25, None), (np.nan, 1.0, None)],
+)
+def test_nifti_pixel_sizes_are_lengths_or_none(tmp_path, caplog, kind, row, column, spacing):
+    image = kind(np.zeros((4, 5, 1, 3), np.int16), np.eye(4))
+    header = image.header.structarr.copy()
+    header["pixdim"][1:3], header["vox_offset"] = (column, row), 544 + 1  # odd, too
+    content = header.tobytes().ljust(545, b"\0") + bytes(120)
+    (tmp_path / "a.nii").write_bytes(content)
+    assert read(str(tmp_path / "a.nii"))[0].spacing_mm == spacing
+    assert not caplog.records
+
+
 def test_nifti_slope_is_applied_in_float32(tmp_path):
     path = tmp_path / "a.nii.gz"
     write_nifti(path, np.arange(24, dtype=np.float64).reshape(2, 3, 1, 4))

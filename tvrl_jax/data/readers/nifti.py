@@ -2,12 +2,14 @@
 file's own order (the affine turns nothing). Integers stay integers and floats float32."""
 
 import gzip
+import logging
 import math
 import os
 import zlib
 
 import nibabel
 import numpy as np
+from nibabel.batteryrunners import Report
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
@@ -26,6 +28,8 @@ BROKEN = (
     gzip.BadGzipFile,
 )
 SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
+# Its warnings name no file, and speak of fields that are not used here.
+nibabel.imageglobals.logger.setLevel(logging.CRITICAL)
 MILLIMETRES = {"mm": 1.0, "meter": 1e3, "micron": 1e-3, "unknown": 1.0}
 
 
@@ -38,11 +42,21 @@ class _NoExtensions(nibabel.nifti1.Nifti1Extensions):
         return cls()
 
 
-class _Header1(nibabel.Nifti1Header):
+class _Sizes:
+    """A pixel size of 0 stays what it is, none; nibabel would make it 1. Both drop the sign."""
+
+    @staticmethod
+    def _chk_pixdims(hdr, fix=False):
+        if fix:
+            hdr["pixdim"][1:4] = np.abs(hdr["pixdim"][1:4])
+        return hdr, Report(HeaderDataError)
+
+
+class _Header1(_Sizes, nibabel.Nifti1Header):
     exts_klass = _NoExtensions
 
 
-class _Header2(nibabel.Nifti2Header):
+class _Header2(_Sizes, nibabel.Nifti2Header):
     exts_klass = _NoExtensions
 
 
