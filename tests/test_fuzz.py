@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from fuzz import forks, law
+from fuzz.__main__ import again
 from fuzz.targets import TARGETS, shares
 
 from tvrl_jax.errors import UserError
@@ -154,3 +155,8 @@ def test_numpy_files_are_loaded_in_one_place_and_never_unpickled():
                 calls.append((path.name, {k.arg: ast.unparse(k.value) for k in node.keywords}))
     assert {name for name, _ in calls} == {"archive.py"}
     assert all(options["allow_pickle"] == "False" for _, options in calls)
+
+
+def test_one_input_is_tried_again_and_its_refusal_printed(capsys):
+    assert again("npz", seed=0, number=17) == 0
+    assert "a.npz\nrefused: " in capsys.readouterr().out

@@ -9,6 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tvrl_jax.errors import UserError
+
 from . import forks
 from .targets import TARGETS, shares
 
@@ -21,6 +23,8 @@ def main() -> int:
     parser.add_argument("--only", type=int, help="number of one input; needs --target")
     parser.add_argument("--keep", default="runs/fuzz", help="folder for inputs that did harm")
     given = parser.parse_args()
+    if given.only is not None and given.target is None:
+        parser.error("--only needs --target")
     if given.only is not None:
         return again(given.target, given.seed, given.only)
     chosen = [given.target] if given.target else None
@@ -41,7 +45,10 @@ def again(name: str, seed: int, number: int) -> int:
         target = TARGETS[name]
         made = target.make(forks.random(target, seed, number), Path(folder))
         print(made)
-        print(target.use(made))
+        try:
+            print(target.use(made))
+        except UserError as error:
+            print(f"refused: {error}")
     return 0
 
 
