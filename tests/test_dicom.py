@@ -241,6 +241,12 @@ def test_a_trigger_delay_that_all_frames_of_a_slice_share_is_not_their_time(tmp_
     assert dynamic(tmp_path, **equal) == [[0.3] * 4]
 
 
+def test_slices_of_a_file_that_are_unlike_are_told(tmp_path):
+    for frames, words in ((4, ""), (3, "its slices have 1 to 2 frames: is one of them a scout?")):
+        dynamic(tmp_path, [0.0] * frames, [0.0, 1.0, 2.0, 3.0][:frames], slices=2)
+        assert [image.note for image in read(str(tmp_path / "a.dcm"))] == [words] * 2
+
+
 def test_monochrome1_and_rescale(tmp_path):
     inverted = header(CINE, PhotometricInterpretation="MONOCHROME1", FrameTime="1")
     found = read(save(tmp_path / "a.dcm", inverted))[0].frame_THWC
