@@ -4,6 +4,8 @@ python -m benchmarks.level
 
 Labels are drawn once; both scores are drawn anew in each run and compared as a probe compares two
 methods: paired resamples of the patients, the 95 % interval of the difference on one side of 0.
+Then the same with few test patients, for which a probe calls none better (`rows.FEW`): how often
+there is a difference, either way; 5 % is right.
 """
 
 import numpy as np
@@ -12,6 +14,8 @@ from tvrl_jax.probing import stats
 
 RUNS, SAMPLES = 1000, 300
 TESTS = ((40, 10), (135, 14), (135, 45), (400, 40))  # test patients, positives
+FEW = (1, 2, 3, 5, 9, 10, 20, 50)  # test patients of a regression; positives of MANY patients
+MANY = 200
 
 
 def constant(rng, count: int) -> np.ndarray:
@@ -41,6 +45,30 @@ def shares(metric, others, count: int, positives: int) -> tuple[float, float]:
     return tuple(100 * np.mean(found, axis=0))
 
 
+def called(metric, draw, count: int, runs: int = RUNS) -> float:
+    """Of the runs: two outputs for `count` patients differ; draw(rng) -> labels, two outputs."""
+    rng, found = np.random.default_rng(0), []
+    for run in range(runs):
+        weight_RN = stats.resample(np.arange(count), samples=SAMPLES, seed=run)
+        label_N, *pair = draw(rng)
+        value = [metric(label_N, output_NK, stats.once(count))[0] for output_NK in pair]
+        resampled = [metric(label_N, output_NK, weight_RN) for output_NK in pair]
+        gap = stats.difference(value[0] - value[1], *resampled)
+        found.append(gap.low > 0 or gap.high < 0)
+    return 100 * float(np.mean(found))
+
+
+def values(count: int):
+    """Normal labels, and normal values that have nothing to do with them."""
+    return lambda rng: (rng.normal(size=count), *rng.normal(size=(2, count, 1)))
+
+
+def classes(positives: int):
+    """Of MANY patients so many are positive, and the scores have nothing to do with it."""
+    label_N = (np.arange(MANY) < positives).astype(float)
+    return lambda rng: (label_N, *(np.stack([1 - s, s], 1) for s in rng.random((2, MANY))))
+
+
 def main() -> None:
     print("a random ranking, called better / worse than ... (% of the runs)")
     for count, positives in TESTS:
@@ -50,6 +78,13 @@ def main() -> None:
                 better, worse = shares(metric, others, count, positives)
                 name = metric.__name__
                 print(f"  {others.__name__:<9} {name:<18} {better:5.1f} / {worse:.1f}", flush=True)
+    print(
+        f"called different (% of the runs): MAE of so many patients, AUROC with so many of {MANY}"
+    )
+    for count in FEW:
+        of_values = called(stats.mae, values(count), count)
+        of_classes = called(stats.auroc, classes(count), MANY)
+        print(f"  {count:>2} {of_values:6.1f} {of_classes:6.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import shutil
 from types import SimpleNamespace
 
 import jax
+import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import binom
@@ -14,6 +15,7 @@ from tvrl_jax import prober, roster, settings, trainer
 from tvrl_jax.checkpoint import Checkpoints
 from tvrl_jax.data import opening
 from tvrl_jax.probing import leak
+from tvrl_jax.probing.temporal import findings
 from tvrl_jax.report import alarms, html
 
 
@@ -66,6 +68,15 @@ def test_what_is_wrong_with_an_encoder_raises_its_own_alarm(changed, word):
 def test_an_encoder_in_order_raises_none(changed):
     checks = alarms.encoder_checks(_found(**changed))
     assert len(checks) == 5 and not any(check.alarm for check in checks)
+
+
+def test_features_of_few_series_have_not_collapsed_for_being_few():
+    rng = np.random.default_rng(0)
+    for series in (1, 2, 3, 9):
+        check = alarms.spread(*findings.spread(rng.normal(size=(series, 8))))
+        assert not check.alarm and bool(check.finding) == (series > 1)
+    assert "collapsed" in alarms.spread(*findings.spread(np.ones((3, 8)))).alarm
+    assert "collapsed" in alarms.spread(*findings.spread(np.outer(range(10), np.ones(8)))).alarm
 
 
 def test_the_bound_on_retrieval_is_binomial():

@@ -328,9 +328,11 @@ def test_the_remaining_time_is_that_of_the_like(tmp_path):
 # Collecting
 
 
+PATIENTS = 24
 TASKS = (
-    Task("ef", "regression", (), np.float32([50, 60, 55, 40, 70, 65, 45, 58])),
-    Task("cad", "classification", ("no", "yes"), np.float32([0, 1, 0, 1, 1, 0, 0, 1])),
+    Task("ef", "regression", (), np.float32([50, 60, 55, 40, 70, 65, 45, 58] * 3)),
+    Task("cad", "classification", ("no", "yes"), np.float32([0, 1, 0, 1, 1, 0, 0, 1] * 3)),
+    Task("af", "classification", ("no", "yes"), np.float32([0, 1, 0, 0, 1, 0, 0, 1] * 3)),  # few
 )
 
 
@@ -338,8 +340,8 @@ def leave_predictions(cell: Cell, rng: np.random.Generator) -> None:
     """What a finished probe with two seeds would leave, and its record."""
     arrays = {"probe": "linear", "method": cell.method, "cohort": "x"}
     arrays = {name: np.array(text) for name, text in arrays.items()}
-    arrays["series"] = arrays["patient"] = np.array([f"p{i}" for i in range(8)])
-    arrays |= predictions.of_tasks(TASKS, np.arange(8))
+    arrays["series"] = arrays["patient"] = np.array([f"p{i}" for i in range(PATIENTS)])
+    arrays |= predictions.of_tasks(TASKS, np.arange(PATIENTS))
     for method in (cell.method, *cell.baselines):
         made = [_prediction(task, seed, rng) for task in TASKS for seed in (0, 1)]
         arrays |= predictions.of_method(method, made)
@@ -348,7 +350,7 @@ def leave_predictions(cell: Cell, rng: np.random.Generator) -> None:
 
 
 def _prediction(task: Task, seed: int, rng: np.random.Generator) -> Prediction:
-    value_N = task.value_N + rng.normal(0, 5 if not task.classes else 0.7, 8)
+    value_N = task.value_N + rng.normal(0, 5 if not task.classes else 0.7, PATIENTS)
     output_NK = value_N[:, None] if not task.classes else np.stack([1 - value_N, value_N], 1)
     return Prediction(Draw(task, 1.0, seed, np.zeros(0, bool)), output_NK.astype(np.float32), {})
 
@@ -388,7 +390,7 @@ def test_a_score_is_the_mean_over_pretraining_seeds_and_its_spread_is_shown(coll
     row = summary.gather(made).find("tvrl", "ef", summary.Setting("linear", 1.0), "r2")
     assert row["value"] == pytest.approx(np.mean(wanted))
     assert row["spread"] == pytest.approx(np.std(wanted, ddof=1)) and row["spread"] > 0
-    assert row["ci_low"] < row["value"] < row["ci_high"] and row["n"] == 8
+    assert row["ci_low"] < row["value"] < row["ci_high"] and row["n"] == PATIENTS
     single = [r for r in made if r["method"] == "tvrl" and r["pretraining_seed"] == 1]
     assert {r["seed"] for r in single} == {0, 1, ALL}
     assert not {r["method"] for r in made if r["pretraining_seed"] == 1} & {"constant"}
@@ -464,6 +466,7 @@ def test_corrected_probabilities_are_of_the_claim_alone(collected):
     rows = [row for row in made if row["metric"].endswith(collect.HOLM)]
     assert {row["method"] for row in rows} == {"tvrl - cvrl", "tvrl - ltn"}
     assert {row["metric"] for row in rows} == {"r2_p_holm", "auroc_p_holm"} and len(rows) == 4
+    assert {row["task"] for row in rows} == {"ef", "cad"}
     plain = {
         (r["method"], r["task"]): r["value"] for r in made if r["metric"] in ("r2_p", "auroc_p")
     }
@@ -484,9 +487,12 @@ def test_the_table_and_the_page_say_what_was_measured(collected, tmp_path):
     planned, made = collected
     results = summary.gather(made)
     text = markdown.text(planned, results, [("command", "python")])
-    for words in ("| TVRL |", "untrained (tvrl)", "cad ! (AUROC)", "±", "| 2 | - |"):
+    for words in ("| TVRL |", "untrained (tvrl)", "af ! (AUROC)", "±", "| 2 | - |"):
         assert words in text, words
-    assert "of 4 claimed differences" in text and "clips.windows | 2 | 2 | 1" in text
+    assert "cad (AUROC)" in text and "of 6 claimed differences" in text
+    assert "2 rest on too few patients to tell." in text
+    assert text.count("| - | - | too few patients |") == 2 and "over the other 4 diff" in text
+    assert "clips.windows | 2 | 2 | 1" in text
     page.write(tmp_path / "report.html", planned, results, [("command", "python")])
     html = (tmp_path / "report.html").read_text()
     assert html.count("<img") == 2 and "http" not in html.replace("http-equiv", "")

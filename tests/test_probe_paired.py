@@ -5,16 +5,16 @@ import pytest
 from sklearn import metrics as sk
 
 from tvrl_jax.errors import UserError
-from tvrl_jax.probing import cache, paired, predictions, stats, tasks
+from tvrl_jax.probing import cache, paired, predictions, rows, stats, tasks
 from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.sampling import Draw
 from tvrl_jax.probing.tasks import Task
 
-N, BOOTSTRAP = 24, dict(samples=200, seed=0)
+N, BOOTSTRAP = 48, dict(samples=200, seed=0)
 PATIENT_N = np.array([f"p{i // 2:02d}" for i in range(N)])  # two series each
 RNG = np.random.default_rng(0)
 LVEF = Task("LVEF", "regression", (), RNG.normal(60, 10, N).astype(np.float32))
-AF = Task("AF", "classification", ("no", "yes"), (np.arange(N) // 2 % 3 == 0).astype(np.float32))
+AF = Task("AF", "classification", ("no", "yes"), (np.arange(N) // 2 % 2 == 0).astype(np.float32))
 
 
 def _predict(task: Task, fraction: float, seed: int, noise: float, offset: int) -> Prediction:
@@ -89,6 +89,27 @@ def test_a_difference_is_that_of_a_naive_loop(tmp_path, task, name, metric, colu
     assert p == pytest.approx(min(1, 2 * tail / (len(gap_R) + 1)))
     assert row["method"] == "tvrl - tvrl" and row["probe"] == "linear"
     assert row["n"] == len(set(PATIENT_N[np.isfinite(task.value_N)]))
+
+
+@pytest.mark.parametrize("metric", [False, True])
+def test_nothing_is_concluded_from_few_patients_whatever_the_task(tmp_path, metric):
+    """Of so few, every resample may lie on one side of 0 although neither side knows anything."""
+    for patients, told in ((1, False), (3, False), (9, False), (10, not metric), (20, True)):
+        few = 2 * patients
+        labels = np.where(np.arange(N) < few, LVEF.value_N, np.nan).astype(np.float32)
+        task = LVEF._replace(value_N=labels)
+        if metric:  # half of them are of each class
+            task = AF._replace(value_N=np.where(np.isnan(labels), np.nan, AF.value_N))
+        a = _write(tmp_path / "a", tasks=(task,))
+        b = _write(tmp_path / "b", tasks=(task,), noise=5.0)
+        made = paired.differences(a, b, **BOOTSTRAP)
+        assert any(row["metric"].endswith("_p") for row in made) == told, patients
+        assert np.isfinite([r["value"] for r in made if r["metric"] == "mae"]).all()
+        single = rows.rows(paired.scores(a, **BOOTSTRAP), method="a", cohort="", probe="")
+        for row in [*made, *single]:  # one patient is no interval
+            assert patients > 1 or np.isnan(row["ci_low"]), row
+        warned = rows.warnings(paired.scores(a, **BOOTSTRAP), np.arange(N), PATIENT_N)
+        assert any("no difference has a p" in line for line in warned) == (not told)
 
 
 def test_an_encoder_does_not_differ_from_itself_and_turns_its_sign(tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from benchmarks import level
 from tvrl_jax.errors import UserError
 from tvrl_jax.probing import problem, rows, sampling, stats, tasks
 
@@ -212,9 +213,9 @@ def test_p_of_two_equal_encoders_is_uniform():
             value.append(stats.mae(np.zeros(120), output_N[:, None], one)[0])
             resampled.append(stats.mae(np.zeros(120), output_N[:, None], weight_RN))
         p_S.append(stats.difference(value[0] - value[1], *resampled).p)
-    for level in (0.05, 0.2, 0.5):
-        error = np.sqrt(level * (1 - level) / 1000)
-        assert abs(np.mean(np.array(p_S) <= level) - level) < 4 * error
+    for limit in (0.05, 0.2, 0.5):
+        error = np.sqrt(limit * (1 - limit) / 1000)
+        assert abs(np.mean(np.array(p_S) <= limit) - limit) < 4 * error
 
 
 def _ranked(rng, label_N):
@@ -379,3 +380,10 @@ def test_one_percent_lies_in_ten_lies_in_all_for_every_seed_and_class(classes):
                 share = len(set(subject_N[own_N & used_N])) / len(set(subject_N[own_N]))
                 assert share == pytest.approx(fraction, abs=0.5 / len(set(subject_N[own_N])))
     assert len({drawn[0.01, seed].tobytes() for seed in range(5)}) == 5
+
+
+def test_of_few_patients_the_bootstrap_claims_differences_where_there_are_none():
+    """Why nothing is concluded from fewer than FEW; docs/statistics.md has all numbers."""
+    three, many = (level.called(stats.mae, level.values(n), n, runs=300) for n in (3, 50))
+    assert three > 20 and many < 10
+    assert level.called(stats.auroc, level.classes(3), level.MANY, runs=100) > 10

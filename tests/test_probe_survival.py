@@ -282,7 +282,8 @@ def test_the_suite_answers_when_and_its_file_can_be_compared_with(encoder, confi
     assert set(table.task) == {"dead"} and set(table.probe) == {kind}
     single = table[~table.method.str.contains(" - ")]
     names = "c_index c_index_ipcw auc_0.5 auc_1.5 brier_0.5 brier_1.5 ibs".split()
-    assert set(single.metric) == {*names, "patients_per_class"}
+    counts = {f"patients_of_{name}" for name in names if name != "c_index"}
+    assert set(single.metric) == {*names, "patients_per_class", *counts}
     assert np.isfinite(single.value).all() and (single.n == 20).all()
     assert any("1 of 80 series have no value" in note for note in results.notes)
     measured = paired.load(tmp_path, kind)
@@ -319,6 +320,64 @@ def test_settings_that_cannot_be_met_are_refused_before_any_feature(
 ):
     config.update_from_flattened_dict(changes)
     _refused(encoder, config, *words)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "words"),
+    [
+        (([1, 0, 0], [0, 0, 0]), ([1, 1, 0], [0, 0, 0]), "first event .* at 0 .* reach to 0 years"),
+        (([1, 0, 1], [4, 4, 4]), ([1, 0, 1], [4, 4, 4]), "first event .* at 4 .* reach to 4 years"),
+        (([1, 0, 1], [1, 2, 1]), ([1, 0, 1], [3, 9, 5]), "first event .* at 3 .* reach to 2 years"),
+    ],
+)
+def test_where_no_horizon_is_usable_no_number_is_named(train, test, words):
+    settings = dict(tau=0.0, grid=3, column="dead", unit="years")
+    outcomes = (np.array(pair, float).T for pair in (train, test))
+    with pytest.raises(UserError, match=f"^No value of survival.horizons is usable: .*{words}"):
+        survival.make_clock(*outcomes, horizons=(1.0,), **settings)
+
+
+@pytest.mark.parametrize("first", [0.0, 1e-12, 0.5, 3.4, 3.9995, 3.9999999])
+@pytest.mark.parametrize("asked", [1e-13, 1.0, 3.9996, 100.0])
+def test_the_horizon_that_is_named_is_usable(first, asked):
+    outcome_N2 = np.array([[1, first], [0, 4.0], [1, 3.99999995], [0, 4.0]])
+    made = functools.partial(survival.make_clock, outcome_N2, outcome_N2, tau=0.0, grid=3)
+    names = dict(column="dead", unit="years")
+    first, end = (float(time) for time in np.sort(outcome_N2[:, 1])[[0, -1]])
+    try:
+        made(horizons=(asked,), **names)
+    except UserError as error:
+        named = float(str(error).removesuffix(".").split()[-1])
+        assert first <= named < end, error
+        assert made(horizons=(named,), **names).horizon_H == [named]
+
+
+def test_a_horizon_that_few_patients_reach_is_flagged():
+    """The counts are those of a loop over patients with two series each."""
+    _, task, series = _cohort(count=180)
+    late_N2 = task.value_N[series["test"]].copy()
+    clock = task.clock._replace(horizon_H=np.array([1.0, 2.0, 4.0]), tau=4.0)
+    output_NK = np.random.default_rng(0).random((60, 9))
+    draw = sampling.Draw(task._replace(value_N=late_N2, clock=clock), 1.0, 0, np.ones(3, bool))
+    patient_N = np.arange(60) // 2
+    made = [problem.Prediction(draw, output_NK, {})]
+    scores = rows.evaluate(made, np.arange(60), patient_N, samples=20, seed=0)
+    names = dict(method="a", cohort="", probe="cox")
+    found = {row["metric"]: row["value"] for row in rows.count_rows(scores, **names)}
+    pairs = list(zip(patient_N, late_N2, strict=True))
+    for horizon in clock.horizon_H:
+        by = {p for p, (event, time) in pairs if event and time <= horizon}
+        beyond = {p for p, (_, time) in pairs if time > horizon}
+        for metric in ("auc", "brier"):
+            count = found[f"patients_of_{metric}_{horizon:g}"]
+            assert count == min(len(by), len(beyond)), horizon
+    assert found["patients_of_ibs"] == found["patients_of_c_index_ipcw"] >= rows.FEW
+    assert found["patients_of_auc_4"] < rows.FEW <= found["patients_of_auc_1"]
+    told = {row["metric"] for row in rows.differences(scores, scores, **names)}
+    assert {"auc_1_p", "auc_2_p", "c_index_p", "ibs_p"} <= told
+    assert not {"auc_4_p", "brier_4_p"} & told and {"auc_4", "brier_4"} <= told
+    (line,) = [w for w in rows.warnings(scores, np.arange(60), patient_N) if "after 4" in w]
+    assert "test patients seen free of the event after 4" in line and "auc_4, brier_4 say" in line
 
 
 def test_a_tau_before_the_first_event_would_leave_no_pair_to_compare():

@@ -508,7 +508,7 @@ def test_a_target_of_places_and_times_does_not_move():
 
 def test_constant_features_have_no_spread_and_no_rank():
     assert findings.spread(np.ones((9, 4))) == (0.0, 0.0)
-    rank, share = findings.spread(10 + np.concatenate([np.eye(4), -np.eye(4)]))
+    rank, share = findings.spread(10 + np.concatenate([np.eye(4), -np.eye(4)] * 2))
     assert rank == pytest.approx(4, rel=1e-3) and share == pytest.approx(1 / np.sqrt(401), rel=1e-3)
     assert not alarms.spread(rank, share).alarm
     assert "collapsed" in alarms.spread(*findings.spread(np.ones((9, 4)))).alarm

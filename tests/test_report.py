@@ -17,6 +17,7 @@ from tvrl_jax.report import (
     compare,
     curves,
     evidence,
+    facts,
     html,
     naming,
     page,
@@ -288,6 +289,40 @@ def test_nothing_is_marked_where_a_class_has_too_few_patients():
     assert _best([*rows, counts | {"value": 10.0}]) == [[True, False]]
     assert _best([*rows, counts]) == [[False, False]]
     assert alarms.helped([*rows, counts], "tvrl", 1.0, "linear").finding == ""
+
+
+def test_nothing_is_concluded_from_few_patients_whatever_the_task():
+    for patients, told in ((1, False), (9, False), (10, True)):
+        better = [_row(value=0.8, n=patients), _row("untrained", value=0.5, n=patients)]
+        worse = [_row(value=0.5, n=patients), _row("untrained", value=0.8, n=patients)]
+        surely = _row("tvrl - untrained", value=0.3, half=0, n=patients)
+        assert _best([*better, surely]) == [[told, False]]
+        found = alarms.helped(worse, "tvrl", 1.0, "linear")
+        assert bool(found.alarm) == bool(found.finding) == told
+        assert ("too few test patients" in found.name) != told
+        text = tables.comparison(better)
+        assert ("LVEF !" in text) == (wording.SMALL_NOTE in text) == (not told)
+
+
+def test_nothing_is_concluded_at_a_horizon_that_few_patients_reach():
+    for patients, told in ((1.0, False), (9.0, False), (10.0, True)):
+        count = _row(task="death", metric=f"{compare.PATIENTS_OF}auc_6", value=patients)
+        rows = [count]
+        for metric in ("c_index", "auc_6"):
+            rows += [_row(task="death", metric=metric, value=0.8)]
+            rows += [_row("untrained", task="death", metric=metric, value=0.5)]
+        assert _best(rows) == [[True, False], [told, False]]
+        text = tables.comparison(rows)
+        assert ("AUC at 6 !" in text) == (wording.SMALL_NOTE in text) == (not told)
+        assert "death !" not in text and "C-index !" not in text and "patients_of" not in text
+
+
+def test_what_was_not_checked_is_said_once():
+    blind = alarms.Check("against the untrained encoder", "", "")
+    seen = alarms.Check("collapse", "", "rank 9")
+    assert facts.checked([blind, seen, blind, seen]) == (
+        "Checked: collapse (rank 9). Not recorded, so not checked: against the untrained encoder."
+    )
 
 
 def test_average_precision_above_the_constant_predictor_is_no_mark():

@@ -91,7 +91,7 @@ def result_rows(plan: Plan, found: Sequence[Column]) -> list[dict]:
             made += [_more(row, seed, np.nan) for row in rows.rows(scores, **of)]
         averaged = rows.rows(column.mean, **of)
         made += [_more(r, ALL, s) for r, s in zip(averaged, column.spread, strict=True)]
-        made += [_more(r, ALL, np.nan) for r in rows.class_rows(column.mean, **of)]
+        made += [_more(r, ALL, np.nan) for r in rows.count_rows(column.mean, **of)]
     return made + difference_rows(plan, found)
 
 

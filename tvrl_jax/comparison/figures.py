@@ -57,6 +57,7 @@ def forest(plan: Plan, results: Results, at: Setting) -> bytes | None:
     names = [n for n in methods_of(plan, results, at) if n in plan.config.methods]
     if not shown or len(names) < 2:
         return None
+    few = compare.small(results.rows)
     figure, axes = _panels(len(shown), 0.5 + 0.19 * len(names))
     for axis, (task, metric, best) in zip(axes, shown, strict=True):
         axis.axvline(0, color=GREY, lw=1)
@@ -65,7 +66,7 @@ def forest(plan: Plan, results: Results, at: Setting) -> bytes | None:
                 axis.plot(0, place, "o", color=GREY, ms=4)
             row = results.find(name + compare.MINUS + best, task, at, metric)
             if row:
-                _interval(axis, place, row, look(plan, name))
+                _interval(axis, place, row, look(plan, name), told=task not in few)
         axis.set_yticks(range(len(names)), [label(n) for n in names])
         axis.set_ylim(len(names) - 0.5, -0.5)
         axis.set_title(f"{_title(results, task, metric)} - {label(best)}")
@@ -76,9 +77,9 @@ def forest(plan: Plan, results: Results, at: Setting) -> bytes | None:
     return png(figure)
 
 
-def _interval(axis: Axes, place: float, row, style: dict) -> None:
+def _interval(axis: Axes, place: float, row, style: dict, *, told: bool) -> None:
     axis.hlines(place, row["ci_low"], row["ci_high"], color=style["color"], lw=1.4)
-    sure = row["ci_low"] > 0 or row["ci_high"] < 0
+    sure = told and (row["ci_low"] > 0 or row["ci_high"] < 0)
     fill = style["color"] if sure else "white"
     axis.plot(
         row["value"], place, style["marker"], color=style["color"], ms=5, markerfacecolor=fill

@@ -87,7 +87,8 @@ def _at(plan: Plan, results: Results, at: Setting) -> list:
     if figure:
         caption = (
             "Each method minus the best baseline of the task (in the title), with 95 % intervals. "
-            "Right of the line is better; filled: the interval does not hold 0, uncorrected."
+            "Right of the line is better; filled: the interval does not hold 0, uncorrected, and "
+            "the test patients are not too few (!)."
         )
         parts.append(Picture(figure, "Differences to the best baseline", caption))
     claims = summary.claims(plan, results, at)

@@ -22,6 +22,7 @@ LABELS = compare.LABELS | {
     "csimclr_te": "cSimCLR-TE",
 }
 AHEAD, BEHIND, OPEN = "ahead", "behind", "not shown to differ"
+TOO_FEW = "too few patients"
 
 
 class Grid(NamedTuple):
@@ -76,7 +77,7 @@ def methods_of(plan: Plan, results: Results, at: Setting) -> list[str]:
 
 
 def heading(results: Results, task: str, metric: str) -> str:
-    """A task and its metric, marked where a class has few test patients."""
+    """A task and its metric, marked where there are few test patients, in all or of a class."""
     mark = wording.SMALL if task in compare.small(results.rows) else ""
     return f"{task}{mark} ({metric_text(metric)})"
 
@@ -99,8 +100,14 @@ def label(name: str) -> str:
 def _score(row: Mapping | None) -> str:
     if row is None or math.isnan(row["value"]):
         return wording.MISSING
-    text = f"{row['value']:.2f} [{row['ci_low']:.2f}, {row['ci_high']:.2f}]"
+    text = f"{row['value']:.2f}{_interval(row, '.2f')}"
     return text if math.isnan(row["spread"]) else f"{text} ± {row['spread']:.2f}"
+
+
+def _interval(row: Mapping, form: str) -> str:
+    if math.isnan(row["ci_low"]):  # of one patient there is none
+        return ""
+    return f" [{row['ci_low']:{form}}, {row['ci_high']:{form}}]"
 
 
 def _note(plan: Plan, results: Results, at: Setting) -> str:
@@ -137,8 +144,11 @@ def _seeds(rows: Sequence[Mapping], methods: Sequence[str]) -> dict[str, list[in
 
 
 def claims(plan: Plan, results: Results, at: Setting) -> Grid:
-    """claimed minus against, task by task: difference, interval, p and corrected p."""
-    body = []
+    """claimed minus against, task by task: difference, interval, p and corrected p.
+
+    A task with too few test patients has neither p, and does not count in the correction.
+    """
+    body, few = [], compare.small(results.rows)
     for task, metric in tasks_of(results, at.probe):
         for a in plan.config.claimed:
             for b in plan.config.against:
@@ -146,13 +156,19 @@ def claims(plan: Plan, results: Results, at: Setting) -> Grid:
                     results.find(a + compare.MINUS + b, task, at, metric + end)
                     for end in ("", collect.P, collect.HOLM)
                 ]
+                named = [task + wording.SMALL * (task in few), label(a), label(b)]
                 if all(found):
-                    body.append([task, label(a), label(b), *_claim(*found)])
+                    body.append([*named, *_claim(*found)])
+                elif found[0]:
+                    body.append([*named, _gap(found[0]), *[wording.MISSING] * 2, TOO_FEW])
+    tested = sum(row[-1] != TOO_FEW for row in body)
     note = (
-        "p: two-sided, paired bootstrap of the test patients. Corrected: Holm, over these "
-        f"{len(body)} differences. Verdict at a corrected p below {BEYOND_CHANCE}."
-        f"{too_few(plan.config.bootstrap.samples, len(body))}"
+        "p: two-sided, paired bootstrap of the test patients. Corrected: Holm, over "
+        f"{'these' if tested == len(body) else 'the other'} {tested} differences. Verdict at a "
+        f"corrected p below {BEYOND_CHANCE}.{too_few(plan.config.bootstrap.samples, tested)}"
     )
+    if tested < len(body):
+        note += f" {TOO_FEW.capitalize()}: {wording.SMALL_NOTE.removeprefix('! ')}."
     head = ["task", "method", "minus", "difference", "p", "corrected p", "verdict"]
     return Grid(head, body, note)
 
@@ -175,7 +191,7 @@ def _claim(gap: Mapping, p: Mapping, holm: Mapping) -> list[str]:
 
 
 def _gap(row: Mapping) -> str:
-    return f"{row['value']:+.2f} [{row['ci_low']:+.2f}, {row['ci_high']:+.2f}]"
+    return f"{row['value']:+.2f}{_interval(row, '+.2f')}"
 
 
 def _probability(p: float) -> str:
@@ -193,10 +209,11 @@ def _word(gap: Mapping, p: float) -> str:
 def verdict(claims: Grid, at: Setting) -> str:
     """One sentence on a table of claims."""
     words = [row[-1] for row in claims.rows]
+    rest = f" {words.count(TOO_FEW)} rest on too few patients to tell." * (TOO_FEW in words)
     return (
         f"{wording.heading(*at).capitalize()}: of {len(words)} claimed differences "
         f"{words.count(AHEAD)} are ahead and {words.count(BEHIND)} behind beyond chance, "
-        f"corrected; {words.count(OPEN)} are not shown to differ."
+        f"corrected; {words.count(OPEN)} are not shown to differ.{rest}"
     )
 
 

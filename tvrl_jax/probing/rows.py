@@ -5,13 +5,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tvrl_jax.probing import delong, stats, variance
+from tvrl_jax.probing import delong, stats, survival_metrics, variance
 from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.tasks import Task, groups, labelled
 
 ALL = "all"  # seed of the row that averages over the seeds
-FEW = 10  # test patients per class; fewer earn a warning
-PER_CLASS = "patients_per_class"  # metric of the row that lets a table carry that warning
+FEW = 10  # test patients, in all, of a class or at a horizon; from fewer nothing is concluded
+# Metrics of the rows that count them, so that a table can say so.
+PER_CLASS = "patients_per_class"
+PATIENTS_OF = "patients_of_"  # before the metric that rests on so many
 # A score that knows nothing is expected above a constant one, so that the difference has no null.
 ABOVE_CONSTANT = "average_precision"
 
@@ -27,6 +29,7 @@ class Score(NamedTuple):
     sample_R: np.ndarray  # the metric in each resample; NaN where not defined
     patients: int
     per_class: float  # test patients of the smallest class; NaN where there are no classes
+    resting: float  # those of the smallest group that this metric needs; NaN where it needs none
     components: delong.Components | None  # of an AUROC of two classes, one series per patient
     fits_SR: np.ndarray  # the metric of each fit behind this score: draws x restarts
     flat: bool  # the same output for every test series, as of the constant predictor
@@ -49,7 +52,7 @@ def evaluate(
         labelled_N = labelled(value_N)
         patient_N = subject_N[labelled_N]
         weight_RN = stats.resample(patient_N, samples=samples, seed=seed)
-        counts = len(np.unique(patient_N)), _smallest(own[0].draw.task, value_N, subject_N)
+        counts = _counts(own[0].draw.task, value_N, subject_N)
         for fraction in dict.fromkeys(p.draw.fraction for p in own):
             per_seed = {}
             for p in (p for p in own if p.draw.fraction == fraction):
@@ -66,30 +69,62 @@ def _over_restarts(fits: Sequence[Sequence[Score]]) -> list[Score]:
     return [mean(alike, axis=1)._replace(seed=alike[0].seed) for alike in zip(*fits, strict=True)]
 
 
-def per_class(task: Task, value_N, subject_N) -> dict[str, int]:
-    """Name of a class (survival: "event") -> test patients with a series of it."""
-    of = groups(task, value_N)
-    return {name: len(np.unique(subject_N[own_N])) for name, own_N in of.items()}
+class Counts(NamedTuple):
+    """Test patients behind the numbers of a task."""
+
+    labelled: int
+    per_class: dict[str, int]  # name of a class (survival: "event") -> those with a series of it
+    # metric -> what it needs besides, such as "free of the event after 2" -> those with it
+    per_metric: dict[str, dict[str, int]]
 
 
-def _smallest(task: Task, value_N, subject_N) -> float:
-    return min(per_class(task, value_N, subject_N).values(), default=np.nan)
+def _counts(task: Task, value_N, subject_N) -> Counts:
+    """value_N and subject_N: of all test series."""
+
+    def patients(of):
+        return {name: len(np.unique(subject_N[own_N])) for name, own_N in of.items()}
+
+    needs = survival_metrics.needs(value_N, task.clock) if task.clock else {}
+    return Counts(
+        len(np.unique(subject_N[labelled(value_N)])),
+        patients(groups(task, value_N)),
+        {metric: patients(of) for metric, of in needs.items()},
+    )
 
 
-def _score(prediction: Prediction, label_N, output_NK, weight_RN, counts) -> list[Score]:
+def few(score: Score) -> bool:
+    """Whether it rests on so few test patients that nothing may be concluded from it.
+
+    Resamples of so few are too much alike: their intervals are too short, and would call one of
+    two scores that know nothing better far more often than once in twenty times.
+    """
+    return bool(np.nanmin([score.patients, score.per_class, score.resting]) < FEW)
+
+
+def _score(prediction: Prediction, label_N, output_NK, weight_RN, counts: Counts) -> list[Score]:
     draw = prediction.draw
+    smallest = min(counts.per_class.values(), default=np.nan)
     scores = []
     for name, metric in stats.metrics(draw.task.kind, draw.task.clock).items():
         value = metric(label_N, output_NK, stats.once(len(label_N)))[0]
         sample_R = metric(label_N, output_NK, weight_RN)
-        made = stats.interval(value, sample_R)
-        of_auroc = name == "auroc" and counts[0] == len(label_N)
+        made = _interval(value, sample_R, counts.labelled)
+        of_auroc = name == "auroc" and counts.labelled == len(label_N)
         parts = _components(draw.task, label_N, output_NK) if of_auroc else None
         key = draw.task, draw.fraction, draw.seed, name
         fits_SR = np.full((1, 1), value)
         flat = bool((output_NK == output_NK[:1]).all())
-        scores.append(Score(*key, made, sample_R, *counts, parts, fits_SR, flat))
+        resting = min(counts.per_metric.get(name, {}).values(), default=np.nan)
+        sizes = counts.labelled, smallest, resting
+        scores.append(Score(*key, made, sample_R, *sizes, parts, fits_SR, flat))
     return scores
+
+
+def _interval(value: float, sample_R, patients: int) -> stats.Interval:
+    """None of one patient: each of its resamples is this patient again."""
+    if patients < 2:
+        return stats.Interval(float(value), np.nan, np.nan, 0)
+    return stats.interval(value, sample_R)
 
 
 def _components(task: Task, label_N, output_NK) -> delong.Components | None:
@@ -109,7 +144,7 @@ def mean(scores: Sequence[Score], axis: int = 0) -> Score:
     components = [score.components for score in scores]
     return scores[0]._replace(
         seed=ALL,
-        interval=stats.interval(value, sample_R),
+        interval=_interval(value, sample_R, scores[0].patients),
         sample_R=sample_R,
         components=None if any(c is None for c in components) else delong.mean(components),
         fits_SR=np.concatenate([score.fits_SR for score in scores], axis),
@@ -122,13 +157,17 @@ def rows(scores: Sequence[Score], *, method: str, cohort: str, probe: str) -> li
     return [_row(score, method, cohort, probe, score.metric, score.interval) for score in scores]
 
 
-def class_rows(scores: Sequence[Score], *, method: str, cohort: str, probe: str) -> list[dict]:
-    """One row per (task, fraction) with classes: the test patients of the smallest class."""
+def count_rows(scores: Sequence[Score], *, method: str, cohort: str, probe: str) -> list[dict]:
+    """The test patients of the smallest class, one row per (task, fraction) with classes, and those
+    of the smallest group that a metric needs, one row per metric that needs any."""
     made = {}
-    for score in (s for s in scores if s.seed == ALL and np.isfinite(s.per_class)):
-        count = stats.Interval(score.per_class, np.nan, np.nan, 0)
-        key = score.task.column, score.fraction
-        made[key] = _row(score, method, cohort, probe, PER_CLASS, count)
+    for score in (s for s in scores if s.seed == ALL):
+        counts = {PER_CLASS: score.per_class, PATIENTS_OF + score.metric: score.resting}
+        for name, patients in counts.items():
+            if np.isfinite(patients):
+                count = stats.Interval(patients, np.nan, np.nan, 0)
+                key = score.task.column, score.fraction, name
+                made[key] = _row(score, method, cohort, probe, name, count)
     return list(made.values())
 
 
@@ -158,7 +197,8 @@ def differences(
 
     An average precision minus that of a constant predictor has neither interval nor p: labels
     drawn at random earn a ranking more than their prevalence, which is what a constant one has,
-    and a resample that draws a positive twice adds to it.
+    and a resample that draws a positive twice adds to it. No difference of so `few` test patients
+    has a p.
     """
     by_key = {_key(score): score for score in others}
     made = []
@@ -170,7 +210,11 @@ def differences(
             made.append(_row(score, method, cohort, probe, score.metric, untold))
             continue
         gap = stats.difference(value, score.sample_R, other.sample_R)
+        if score.patients < 2:
+            gap = gap._replace(low=np.nan, high=np.nan)
         made.append(_row(score, method, cohort, probe, score.metric, gap))
+        if few(score) or few(other):
+            continue
         found = {f"{score.metric}_p": gap.p}
         if score.components and other.components:
             test = delong.difference(score.components, other.components)
@@ -205,13 +249,7 @@ def warnings(scores: Sequence[Score], series_N, subject_N) -> list[str]:
     """Sentences about test sets that are too small, and resamples that had to be left out."""
     found = []
     for task in {score.task.column: score.task for score in scores}.values():
-        value_N = task.value_N[series_N]
-        for name, patients in per_class(task, value_N, subject_N).items():
-            if patients < FEW:
-                found.append(
-                    f'{task.column}: only {patients} test patients of class "{name}"; '
-                    f"with fewer than {FEW} per class the numbers say little."
-                )
+        found += _about_few(task.column, _counts(task, task.value_N[series_N], subject_N))
         lost = max(s.interval.degenerate for s in scores if s.task.column == task.column)
         if lost:
             found.append(
@@ -219,3 +257,27 @@ def warnings(scores: Sequence[Score], series_N, subject_N) -> list[str]:
                 "one value only and are left out of the intervals."
             )
     return found
+
+
+def _about_few(column: str, counts: Counts) -> list[str]:
+    found = []
+    if counts.labelled < FEW:
+        found.append(_warning(column, counts.labelled, "", "", "the numbers"))
+    for name, patients in counts.per_class.items():
+        if patients < FEW:
+            found.append(
+                _warning(column, patients, f' of class "{name}"', " per class", "the numbers")
+            )
+    groups = {name: n for of in counts.per_metric.values() for name, n in of.items()}
+    for name, patients in groups.items():
+        if patients < FEW:
+            resting = [metric for metric, of in counts.per_metric.items() if name in of]
+            found.append(_warning(column, patients, f" {name}", "", ", ".join(resting)))
+    return found
+
+
+def _warning(column: str, patients: int, which: str, per: str, what: str) -> str:
+    return (
+        f"{column}: only {patients} test patient{'s' * (patients != 1)}{which}; with fewer than "
+        f"{FEW}{per} {what} say little, and no difference has a p or a mark."
+    )

@@ -53,7 +53,7 @@ def _rows(study: Study, method: str, scores: dict, names: dict) -> list[dict]:
     made = [
         row for name, s in (scores | given).items() for row in rows.rows(s, method=name, **names)
     ]
-    made += rows.class_rows(scores[method], method=method, **names)
+    made += rows.count_rows(scores[method], method=method, **names)
     for name, other in (scores | given).items():
         if name != method:
             pair = f"{method} - {name}"

@@ -35,7 +35,7 @@ def make_clock(
 
     tau: 0 = the last horizon. Raises UserError for a horizon that the test split does not reach or
     from which nobody is left (naming the largest usable one), and for one before its first event;
-    for such a tau, too: no pair would be left to compare.
+    for such a tau, too: no pair would be left to compare. Where no horizon is usable, it says so.
     """
     horizon_H = np.sort(np.asarray(horizons, np.float64))
     tau = tau or float(horizon_H[-1])
@@ -43,17 +43,24 @@ def make_clock(
     test_T, where = test_N2[:, 1], f'column "{column}"'
     unseen = curve.time_C[curve.value_C <= 0]  # beyond them, no training series was observed
     end = min([test_T.max(), *unseen])
+    first = test_T[test_N2[:, 0] == 1].min()
+    if first >= end:
+        raise UserError(
+            f"No value of survival.horizons is usable: the first event of {where} in the test "
+            f"split comes at {first:g} {unit}, and the outcomes reach to {end:g} {unit}; series "
+            "must be seen for longer than until that event, in the training and in the test split."
+        )
     for key, time in [("horizons", h) for h in horizon_H] + [("tau", tau)]:
         if time >= end:
             raise UserError(
                 f"survival.{key} holds {time:g}, but the outcomes of {where} reach to {end:g} "
-                f"{unit}: the largest usable value is {_below(end):g}."
+                f"{unit}: the largest usable value is {_usable(_below(end), first, end)}."
             )
-    first = test_T[test_N2[:, 0] == 1].min()
     if horizon_H[0] < first:
         raise UserError(
             f"survival.horizons holds {horizon_H[0]:g}, but the first event of {where} in the test "
-            f"split comes at {first:g} {unit}: the smallest usable horizon is {_from(first):g}."
+            f"split comes at {first:g} {unit}: the smallest usable horizon is "
+            f"{_usable(_from(first), first, end)}."
         )
     # A last horizon at the first event leaves no pair either, but has curves to be judged by.
     if tau <= first and tau != horizon_H[-1]:
@@ -63,6 +70,13 @@ def make_clock(
         )
     grid_G = horizon_H[-1] * np.arange(1, grid + 1) / grid
     return Clock(horizon_H, grid_G, tau, *curve)
+
+
+def _usable(round_number: float, first: float, end: float) -> str:
+    """Of the horizons from `first` to below `end`: the round number, or `first` to all its digits
+    where no round one lies among them."""
+    text = f"{round_number:g}"
+    return text if first <= float(text) < end else repr(float(first))
 
 
 def _below(time: float) -> float:
@@ -78,7 +92,7 @@ def _from(time: float) -> float:
 
 
 def _step(time: float) -> float:
-    return 10.0 ** (np.floor(np.log10(max(time, 1e-9))) - 2)
+    return 10.0 ** (np.floor(np.log10(max(time, 1e-300))) - 2)
 
 
 def times(clock: Clock) -> np.ndarray:

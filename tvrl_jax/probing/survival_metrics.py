@@ -31,6 +31,22 @@ def metrics(clock: Clock) -> dict:
     return named | {"ibs": partial(integrated_brier, clock=clock, first=1 + count)}
 
 
+def needs(label_N2, clock: Clock) -> dict[str, dict[str, np.ndarray]]:
+    """Metric -> each group of series without enough of which it says little -> bool [N].
+
+    In words that follow "patients". c_index needs events alone, whenever they come.
+    """
+    event_N, time_N = label_N2[:, 0] == 1, label_N2[:, 1]
+    found = {
+        "c_index_ipcw": {f"with the event before {clock.tau:g}": event_N & (time_N < clock.tau)}
+    }
+    for horizon in clock.horizon_H:
+        by_N = {f"with the event by {horizon:g}": event_N & (time_N <= horizon)}
+        both = by_N | {f"seen free of the event after {horizon:g}": time_N > horizon}
+        found |= {f"auc_{horizon:g}": both, f"brier_{horizon:g}": both}
+    return found | {"ibs": by_N}
+
+
 def c_index(label_N2, output_NK, weight_RN):
     """Share of comparable pairs in which the earlier event has the higher risk (Harrell 1982).
 

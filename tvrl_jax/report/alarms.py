@@ -106,13 +106,15 @@ def unlearnt(rows: Sequence[Mapping], batch_size: int | None) -> Check:
 def helped(results: Sequence[Mapping], method: str, fraction: float, probe: str) -> Check:
     """Whether `method` beats the same encoder untrained at any task, beyond chance.
 
-    Tasks with too few test patients of a class cannot tell, and are left out.
+    Numbers of too few test patients cannot tell, and are left out.
     """
-    pair = (method, "untrained")
-    lines = compare(results, pair, fraction, probe=probe)
-    lines = [line for line in lines if all(line.cells) and not line.few]
+    name, pair = "against the untrained encoder", (method, "untrained")
+    lines = [line for line in compare(results, pair, fraction, probe=probe) if all(line.cells)]
     if method == "untrained" or not lines:
-        return Check("against the untrained encoder", "", "")
+        return Check(name, "", "")
+    lines = [line for line in lines if not line.is_open]
+    if not lines:
+        return Check(f"{name} (too few test patients)", "", "")
     better, worse = ([line for line in lines if line.cells[i].best] for i in (0, 1))
     finding = f"better beyond chance in {len(better)} of {len(lines)} comparisons"
     alarm = ""
@@ -121,7 +123,7 @@ def helped(results: Sequence[Mapping], method: str, fraction: float, probe: str)
     if worse:
         names = ", ".join(f"{line.task} ({metric_text(line.metric)})" for line in worse)
         alarm += f"{' ' if alarm else ''}The untrained encoder is better at {names}."
-    return Check("against the untrained encoder", alarm, finding)
+    return Check(name, alarm, finding)
 
 
 FILE = "checks_{}.json"  # of a probe folder, one for each kind of probe
@@ -190,12 +192,18 @@ def encoder_checks(found) -> list[Check]:
 
 
 def spread(rank: float, share: float) -> Check:
-    """Of test features: effective rank without their mean, and deviation / length."""
-    finding = f"effective rank {rank:.1f} without their mean, "
+    """Of test features: effective rank without their mean, and deviation / length.
+
+    NaN of what too few series cannot tell.
+    """
+    name = "collapse of the test features"
+    if math.isnan(share):
+        return Check(f"{name} (one test series)", "", "")
+    finding = "" if math.isnan(rank) else f"effective rank {rank:.1f} without their mean, "
     finding += f"series differ by {100 * share:.2g} % of a feature"
     bad = rank < COLLAPSED_RANK or share < COLLAPSED_SPREAD
     alarm = f"The features have collapsed: all test series look nearly alike ({finding})."
-    return Check("collapse of the test features", alarm if bad else "", finding)
+    return Check(name, alarm if bad else "", finding)
 
 
 def embedding(found) -> Check:

@@ -16,7 +16,8 @@ ABOVE_CONSTANT = "average_precision"
 ALL_SEEDS = "all"  # the seed of a row whose interval already is one over seeds
 SPREAD = ("_sd_draw", "_sd_optimisation")  # ends of a metric's name: a deviation among its fits
 PER_CLASS = "patients_per_class"  # metric of a row that counts the test patients of a class
-FEW = 10  # of them; a task with fewer is marked
+PATIENTS_OF = "patients_of_"  # before a metric: counts those of the smallest group that it needs
+FEW = 10  # test patients; what rests on fewer is marked, and nothing is concluded from it
 
 
 class Cell(NamedTuple):
@@ -32,7 +33,13 @@ class Line(NamedTuple):
     task: str
     metric: str
     cells: tuple[Cell | None, ...]  # one per method; None = not measured
-    few: bool  # a class has too few test patients
+    few: bool  # the task has too few test patients, in all or of a class
+    sparse: bool  # this metric has, such as too few who were seen beyond its horizon
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the test patients are too few to call one cell better than another."""
+        return self.few or self.sparse
 
 
 def methods_of(rows: Iterable[Mapping]) -> list[str]:
@@ -81,8 +88,9 @@ def compare(
 
     The best cell of a line is marked when its lead over each other cell is beyond chance: a row
     of method "A - B" (their paired difference with its interval) decides; without one, the two
-    intervals must not overlap. Nothing is marked where a class has too few test patients, and an
-    average precision need not lead that of the constant predictor: a random ranking does, too.
+    intervals must not overlap. Nothing is marked where there are too few test patients, in all, of
+    a class or for a metric, and an average precision need not lead that of the constant predictor:
+    a random ranking does, too.
     """
     rows = [row for row in rows if math.isclose(float(row["fraction"]), fraction)]
     shown = [row for row in rows if row["method"] in methods and probe in ("", row["probe"])]
@@ -92,8 +100,11 @@ def compare(
         pairs.sort(key=lambda pair: metrics.index(pair[1]))
         order = list(dict.fromkeys(task for task, _ in pairs))
         pairs.sort(key=lambda pair: order.index(pair[0]))
-    few = small(rows)
-    return [_line(rows, methods, task, metric, probe, task in few) for task, metric in pairs]
+    few, thin = small(rows), sparse(rows)
+    return [
+        _line(rows, methods, *pair, probe, few=pair[0] in few, sparse=pair in thin)
+        for pair in pairs
+    ]
 
 
 def _line_key(row: Mapping) -> tuple[str, str]:
@@ -102,22 +113,35 @@ def _line_key(row: Mapping) -> tuple[str, str]:
 
 def is_score(row: Mapping) -> bool:
     """Whether a row holds a metric of predictions, and not a count or a deviation among fits."""
-    return row["metric"] != PER_CLASS and not row["metric"].endswith(SPREAD)
+    metric = row["metric"]
+    return not (metric == PER_CLASS or metric.startswith(PATIENTS_OF) or metric.endswith(SPREAD))
 
 
 def small(rows: Iterable[Mapping]) -> set[str]:
-    """The tasks of which a class has fewer than FEW test patients."""
-    counts = [row for row in rows if row["metric"] == PER_CLASS]
-    return {row["task"] for row in counts if float(row["value"]) < FEW}
+    """The tasks with fewer than FEW test patients, in all or of a class."""
+    return {row["task"] for row in rows if _patients(row) < FEW}
 
 
-def _line(rows, methods, task: str, metric: str, probe: str, few: bool) -> Line:
+def _patients(row: Mapping) -> float:
+    return float(row["value"] if row["metric"] == PER_CLASS else row["n"])
+
+
+def sparse(rows: Iterable[Mapping]) -> set[tuple[str, str]]:
+    """(task, metric) of which a group that the metric needs has fewer than FEW test patients."""
+    return {
+        (row["task"], row["metric"].removeprefix(PATIENTS_OF))
+        for row in rows
+        if row["metric"].startswith(PATIENTS_OF) and float(row["value"]) < FEW
+    }
+
+
+def _line(rows, methods, task: str, metric: str, probe: str, *, few: bool, sparse: bool) -> Line:
     rows = [row for row in rows if _line_key(row) == (task, metric)]
     cells = {name: _cell(rows, name, probe) for name in methods}
     there = {name: cell for name, cell in cells.items() if cell is not None}
-    best = None if few else _best(rows, there, metric, probe)
+    best = None if few or sparse else _best(rows, there, metric, probe)
     marked = [cell and cell._replace(best=name == best) for name, cell in cells.items()]
-    return Line(task, metric, tuple(marked), few)
+    return Line(task, metric, tuple(marked), few, sparse)
 
 
 def _cell(rows: Sequence[Mapping], method: str, probe: str) -> Cell | None:

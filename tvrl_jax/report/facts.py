@@ -71,8 +71,8 @@ def _seeds(config: Mapping, results: Sequence[Mapping]) -> str:
 
 def checked(checks: Sequence[Check]) -> str:
     """One paragraph: what was looked at and found in order, and what could not be looked at."""
-    fine = [f"{check.name} ({check.finding})" for check in checks if check.finding]
-    blind = [check.name for check in checks if not check.finding]
+    fine = dict.fromkeys(f"{check.name} ({check.finding})" for check in checks if check.finding)
+    blind = dict.fromkeys(check.name for check in checks if not check.finding)
     text = f"Checked: {'; '.join(fine)}." if fine else "Nothing could be checked."
     return text + (f" Not recorded, so not checked: {'; '.join(blind)}." if blind else "")
 

@@ -25,6 +25,7 @@ WORDS = {
     "effective_rank": "effective rank",
 }
 SECOND = ("mae", "average_precision")
+SMALL_NOTE = f"! fewer than {compare.FEW} test patients: the number says little"
 CHANGES = (
     "How far CLS moves when the frames of a window are put into another order, or when their times "
     "are taken away or scaled: 1 - cosine, in units of that between patients. 0 is not noticed."
@@ -195,6 +196,7 @@ def table(rows: Sequence[Mapping]) -> Table:
     note = (
         "Value [95 % interval over patients]; a drop is the metric on intact less changed windows."
     )
+    note += f" {SMALL_NOTE}." if any(map(_is_small, rows)) else ""
     return Table(*_grid(rows), note=note, left=2)
 
 
@@ -202,11 +204,21 @@ def _grid(rows: Sequence[Mapping]) -> tuple[list[str], list[list[str]]]:
     methods = compare.methods_of(rows)
     cell = {(r["task"], r["metric"], r["method"]): _text(r) for r in rows}
     pairs = dict.fromkeys((r["task"], r["metric"]) for r in rows)
+    small = {(r["task"], r["metric"]) for r in rows if _is_small(r)}
     body = [
-        [task, _metric(metric), *(cell.get((task, metric, m), wording.MISSING) for m in methods)]
+        [
+            task,
+            _metric(metric) + wording.SMALL * ((task, metric) in small),
+            *(cell.get((task, metric, m), wording.MISSING) for m in methods),
+        ]
         for task, metric in pairs
     ]
     return ["what", "measure", *map(_label, methods)], body
+
+
+def _is_small(row: Mapping) -> bool:
+    """Whether few test patients speak, and not none."""
+    return 0 < row["n"] < compare.FEW and math.isfinite(row["value"])
 
 
 def _metric(metric: str) -> str:
@@ -229,9 +241,11 @@ def _bounded(row: Mapping) -> bool:
 
 def printed(rows: Sequence[Mapping]) -> str:
     """The table for a terminal, without the second metric of each task."""
-    head, body = _grid([row for row in rows if row["metric"].split("_drop_")[0] not in SECOND])
+    rows = [row for row in rows if row["metric"].split("_drop_")[0] not in SECOND]
+    head, body = _grid(rows)
     widths = [max(len(line[i]) for line in (head, *body)) for i in range(len(head))]
     lines = (head, ["-" * width for width in widths], *body)
-    return "\n".join(
+    texts = [
         "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
+    ]
+    return "\n".join([*texts, *[f"{SMALL_NOTE}."] * any(map(_is_small, rows))])

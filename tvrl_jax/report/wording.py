@@ -8,8 +8,11 @@ from tvrl_jax.report.naming import lower_is_better, metric_text
 
 BEST = " *"
 MISSING = "-"
-SMALL = " !"  # after the name of a task
-SMALL_NOTE = f"! a class, or the event, has fewer than {FEW} test patients: the numbers say little"
+SMALL = " !"  # after the name of a task or of a metric
+SMALL_NOTE = (
+    f"! fewer than {FEW} test patients in all, of a class, or with the event (at a horizon: by "
+    "then, or seen free of it for longer): the numbers say little, and nothing is concluded"
+)
 
 
 def heading(probe: str, fraction: float) -> str:
@@ -25,7 +28,8 @@ def grid(
     for line in lines:
         cells = line_texts(line, best)
         task = "" if line.task == above else task_text(line)
-        body.append([task, metric_text(line.metric), *cells])
+        metric = metric_text(line.metric) + (SMALL if line.sparse and not line.few else "")
+        body.append([task, metric, *cells])
         above = line.task
     return head, body
 
@@ -70,7 +74,7 @@ def note(lines: Sequence[Line]) -> str:
         parts.append("* better than every other column beyond chance" + _aside(lines))
     else:
         parts.append("no column is better than every other beyond chance")
-    if any(line.few for line in lines):
+    if any(line.is_open for line in lines):
         parts.append(SMALL_NOTE)
     return "; ".join(parts) + "."
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tvrl_jax import metrics
+from tvrl_jax.probing.rows import FEW
 from tvrl_jax.probing.temporal import elapsed, measured
 from tvrl_jax.probing.temporal.pretext import Retrieval, Target
 
@@ -23,14 +24,19 @@ class Findings(NamedTuple):
 def spread(cls_ND: np.ndarray) -> tuple[float, float]:
     """(effective rank of the centred features, root mean square distance from the mean / length).
 
-    Both are 0 where all series look the same.
+    Both are 0 where all series look the same. Of one series both are NaN, and of fewer than FEW the
+    rank, which is low however they look.
     """
+    if len(cls_ND) < 2:
+        return np.nan, np.nan
     cls_ND = np.asarray(cls_ND, np.float64)
     centred_ND = cls_ND - cls_ND.mean(0)
     size = float(np.sqrt((cls_ND**2).sum(1).mean()))
     away = float(np.sqrt((centred_ND**2).sum(1).mean()))
     if away <= 1e-6 * size:
         return 0.0, 0.0
+    if len(cls_ND) < FEW:
+        return np.nan, away / size
     return float(metrics.effective_rank(centred_ND / away)), away / size
 
 

@@ -28,10 +28,13 @@ def ratio(
     if not known_N.any():
         return alone(task, metric, np.nan, 0)
     top_N, bottom_N, subject_N = top_N[known_N], bottom_N[known_N], subject_N[known_N]
+    patients = len(np.unique(subject_N))
+    if patients < 2:  # each resample of one patient is this patient again
+        return alone(task, metric, float(_divide(top_N.sum(), bottom_N.sum())), patients)
     weight_RN = stats.resample(subject_N, samples=samples, seed=seed)
     value = _divide(top_N.sum(), bottom_N.sum())
     sample_R = _divide(weight_RN @ top_N, weight_RN @ bottom_N)
-    return Measured(task, metric, stats.interval(value, sample_R), len(np.unique(subject_N)))
+    return Measured(task, metric, stats.interval(value, sample_R), patients)
 
 
 def _divide(top, bottom):
