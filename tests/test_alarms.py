@@ -1,5 +1,6 @@
 """Each alarm is raised by what it is for, and by nothing less."""
 
+import json
 import shutil
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from configs import base, probe_knn, probe_temporal, tvrl
 from tests import tiny
 from tvrl_jax import prober, roster, settings, trainer
 from tvrl_jax.checkpoint import Checkpoints
-from tvrl_jax.data import opening
+from tvrl_jax.data import external, opening
 from tvrl_jax.probing import leak
 from tvrl_jax.probing.temporal import findings
 from tvrl_jax.report import alarms, html
@@ -92,7 +93,14 @@ def test_the_bound_on_retrieval_is_binomial():
 def test_a_leak_names_the_patient():
     check = alarms.leak(("p3", "p7"), 20, "")
     assert 'Patient "p3" and 1 more of the 20' in check.alarm
-    assert not alarms.leak((), 20, "").alarm and alarms.leak((), 20, "").finding == "0 of 20"
+    assert (
+        not alarms.leak((), 20, "").alarm
+        and alarms.leak((), 20, "").finding == "0 of 20, by name only"
+    )
+    copied = alarms.leak((), 20, "", ("b-p3", "b-p7"), True)
+    assert 'images of patient "b-p3" and 1 more of the 20 test patients trained' in copied.alarm
+    assert copied.finding == "2 of 20, by name and by content"
+    assert alarms.leak(("p3",), 20, "", ("q",), True).alarm.count("trained the encoder too") == 2
     unknown = alarms.leak((), 20, "x.csv does not exist.")
     assert not unknown.alarm and not unknown.finding and "x.csv" in unknown.name
 
@@ -151,7 +159,7 @@ def test_a_patient_of_pretraining_among_the_test_patients_is_named(pretrained, t
     config = probe_knn.get_config()
     _probe(pretrained, tmp_path / "same", config, fractions=(1.0,), seeds=1)
     printed = capsys.readouterr().out
-    assert "patients of pretraining in the test split (0 of 6)" in printed
+    assert "patients of pretraining in the test split (0 of 6, by name and by content)" in printed
     assert "trained the encoder" not in printed
 
 
@@ -159,7 +167,7 @@ def test_a_cohort_that_is_gone_cannot_be_checked_and_that_is_said(pretrained, tm
     _, config = pretrained
     data = config.data
     store = opening.open_cohort(data)
-    assert leak.find(data, data, store) == ((), 6, "")
+    assert leak.find(data, data, store) == ((), 6, "", (), True)
     moved = data.copy_and_resolve_references()
     moved.root = str(tmp_path)
     found = leak.find(moved, data, store)
@@ -169,6 +177,73 @@ def test_a_cohort_that_is_gone_cannot_be_checked_and_that_is_said(pretrained, tm
         moved.root = str(root)
         other = opening.open_cohort(moved)
         assert leak.find(data, moved, other).shared == shared
+
+
+@pytest.fixture
+def begun(pretrained, tmp_path):
+    """The run as training leaves it, with its list of series."""
+    folder, config = pretrained
+    shutil.copytree(folder / "run", tmp_path / "run")
+    roster.write(tmp_path / "run", opening.open_cohort(config.data))
+    return tmp_path / "run"
+
+
+def _copied_cohort(pretrained, out, patients: int):
+    """The home cohort's files copied elsewhere, as another hospital's; the last ones are changed.
+
+    Times are another's, too: what counts are the images.
+    """
+    home = pretrained[0] / "cohort"
+    shutil.copytree(home, out / "abroad", ignore=shutil.ignore_patterns("store"))
+    for i in range(patients, 24):
+        path = out / "abroad" / f"s{i:02d}.npy"
+        np.save(path, np.load(path)[::-1].copy())
+    both, _ = external.combine(
+        str(home / "cohort.csv"),
+        str(out / "abroad" / "cohort.csv"),
+        str(out / "both.csv"),
+        subject="subject",
+        paths=["path"],
+        split="split",
+        prefix="external-",
+    )
+    both.to_csv(out / "both.csv", index=False)
+    return {"data.root": str(out), "data.csv": "both.csv", "data.frame_interval": 0.5}
+
+
+@pytest.mark.parametrize("patients", [24, 2, 0])
+def test_the_same_images_under_another_name_are_a_leak(
+    pretrained, begun, tmp_path, patients, capsys
+):
+    changes = _copied_cohort(pretrained, tmp_path, patients) | {"fractions": (1.0,), "seeds": 1}
+    _probe((tmp_path, None), tmp_path / "probe", probe_knn.get_config(), **changes)
+    printed = capsys.readouterr().out
+    copies = sum(i % 4 < 2 for i in range(patients))  # two of four patients trained the encoder
+    alarm = 'The images of patient "external-s00" and '
+    assert (f"{alarm}{copies - 1} more of the 24 test patients trained" in printed) == (copies > 0)
+    finding = f"patients of pretraining in the test split ({copies} of 24, by name and by content)"
+    assert finding in printed
+
+
+def test_the_list_of_an_older_run_knows_names_alone(pretrained, begun, tmp_path, capsys):
+    old = json.loads((begun / roster.FILE).read_text())
+    assert len(old.pop("trained_frames")) == 12
+    (begun / roster.FILE).write_text(json.dumps(old))
+    assert roster.trained(begun) and not roster.trained_frames(begun)
+    changes = _copied_cohort(pretrained, tmp_path, 24) | {"fractions": (1.0,), "seeds": 1}
+    _probe((tmp_path, None), tmp_path / "probe", probe_knn.get_config(), **changes)
+    printed = capsys.readouterr().out
+    assert "patients of pretraining in the test split (0 of 24, by name only)" in printed
+
+
+def test_images_that_were_decoded_otherwise_are_not_compared(pretrained, begun):
+    data = pretrained[1].data
+    frames = roster.trained_frames(begun)
+    other = data.copy_and_resolve_references()
+    other.percentiles = (1.0, 99.0)
+    for now, by_content in ((data, True), (other, False)):
+        found = leak.find(data, now, opening.open_cohort(now), roster.trained(begun), frames)
+        assert found == ((), 6, "", (), by_content)
 
 
 def test_a_split_that_was_changed_since_pretraining_hides_no_patient(pretrained, tmp_path, capsys):

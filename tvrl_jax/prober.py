@@ -69,14 +69,15 @@ def probe(
     if pretraining.model.time_embedding and data.on_equal_times == "stop":
         store.require_times()
     encoder = restore_encoder(restored, pretraining)
-    learnt = roster.trained(_run_folder(Path(checkpoint)))
+    run = _run_folder(Path(checkpoint))
+    learnt = roster.trained(run), roster.trained_frames(run)
     plan = temporal.plan if config.kind == "temporal" else suite.plan
     plan(encoder, store, config, LOG.info)  # what is wrong is said before anything is written
     LOG.info("probing step %d of %s", restored.step, checkpoint)
     folder = run_folder.prepare(workdir, record, name)
     checks = []
     if config.kind != "supervised":  # which learns nothing from pretraining
-        checks.append(alarms.leak(*leak.find(pretraining.data, data, store, learnt)))
+        checks.append(alarms.leak(*leak.find(pretraining.data, data, store, *learnt)))
     if config.kind == "temporal":
         results = temporal.run(encoder, restore_trained(restored, store), store, config, folder)
         checks += alarms.encoder_checks(results.findings)

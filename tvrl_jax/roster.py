@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tvrl_jax import artefacts, run_folder, whole_file
-from tvrl_jax.data.store import Store
+from tvrl_jax.data.store import Place, Store
 from tvrl_jax.errors import UserError
 from tvrl_jax.peers import ALONE, Alone
 
@@ -82,13 +82,21 @@ def _tell_changes(store: Store, before: dict[str, str]) -> None:
 
 
 def _content(store: Store) -> dict[str, str]:
-    """id -> a hash of a series' frames (a packed file is named by what it holds) and times."""
-    return {
-        info.id: hashlib.sha256(
-            f"{os.path.basename(place.path)} {place.start} ".encode() + info.time_T.tobytes()
-        ).hexdigest()[:16]
-        for info, place in zip(store.series, store.places, strict=True)
-    }
+    """id -> a hash of a series' frames and times."""
+    pairs = zip(store.series, store.places, strict=True)
+    return {info.id: _hash(place, info.time_T.tobytes()) for info, place in pairs}
+
+
+def frames(store: Store) -> list[str]:
+    """A hash of each series' frames, whatever its name and its times. Series of the same files,
+    packed with the same settings, have the same."""
+    return [_hash(place) for place in store.places]
+
+
+def _hash(place: Place, more: bytes = b"") -> str:
+    """A packed file is named by what it holds."""
+    name = f"{os.path.basename(place.path)} {place.start} ".encode()
+    return hashlib.sha256(name + more).hexdigest()[:16]
 
 
 def _check_split(folder: Path, store: Store, learnt: set[str]) -> None:
@@ -107,10 +115,13 @@ def write(folder: Path, store: Store) -> None:
     """The list as the run goes on with it. Atomic."""
     before = read(folder)
     now = {info.subject for info in store.series if info.split == "train"}
+    own = zip(store.series, frames(store), strict=True)
+    shown = {held for info, held in own if info.split == "train"}
     content = {
         "series": [[info.id, info.frames] for info in store.series],
         "skipped": [list(one) for one in _skipped(before, store)],
         "trained": sorted(_trained(before) | now),
+        "trained_frames": sorted(_trained(before, "trained_frames") | shown),
         "content": _content(store),
     }
     text = json.dumps(content, indent=0) + "\n"
@@ -129,8 +140,14 @@ def trained(folder: Path) -> set[str]:
     return _trained(read(folder))
 
 
-def _trained(before: dict | None) -> set[str]:
-    return set(before.get("trained", ())) if before else set()
+def trained_frames(folder: Path) -> set[str]:
+    """The hashes, as of `frames`, of all series that the run learned from; none where its list is
+    older than they are."""
+    return _trained(read(folder), "trained_frames")
+
+
+def _trained(before: dict | None, key: str = "trained") -> set[str]:
+    return set(before.get(key, ())) if before else set()
 
 
 def read(folder: Path) -> dict | None:
@@ -142,7 +159,8 @@ def read(folder: Path) -> dict | None:
         content = json.loads((folder / FILE).read_text())
         _check(content["series"], (str, int))
         _check(content["skipped"], (int, str, str))
-        _check([[patient] for patient in content.get("trained", ())], (str,))
+        for key in ("trained", "trained_frames"):
+            _check([[name] for name in content.get(key, ())], (str,))
         _check(list(content.get("content", {}).items()), (str, str))
         return content
     except FileNotFoundError:

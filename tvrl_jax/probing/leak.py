@@ -3,32 +3,49 @@
 from collections.abc import Collection
 from typing import NamedTuple
 
+from tvrl_jax import roster
 from tvrl_jax.data.cohort import load_cohort
 from tvrl_jax.errors import UserError
+
+PACKING = ("pixel_mm", "fit", "percentiles")  # with others, the same file has other frames
 
 
 class Leak(NamedTuple):
     shared: tuple[str, ...]  # pretraining's training patients among the test patients, by name
     tested: int  # test patients
     unknown: str  # why pretraining's patients are not known; "" = they are
+    copied: tuple[str, ...] = ()  # further test patients with images that pretraining learned from
+    by_content: bool = False  # whether images were compared, too
 
 
-def find(pretraining_data, data, store, written: Collection[str] = ()) -> Leak:
-    """Compares names: the patients of pretraining with the test split of `store`.
+def find(
+    pretraining_data, data, store, written: Collection[str] = (), frames: Collection[str] = ()
+) -> Leak:
+    """Compares names and images: the patients of pretraining with the test split of `store`.
 
-    written: whom the run says that it learned from; the table may have changed since. Without,
-    they are those of pretraining's train split now. data: the section that `store` was opened
-    with. Where it is that of pretraining, the store knows both splits; else pretraining's table is
-    read again, without its images.
+    written, frames: whom and what the run says that it learned from (`roster`); the table may have
+    changed since. Without, they are those of pretraining's train split now. data: the section that
+    `store` was opened with. Where it is that of pretraining, the store knows both splits; else
+    pretraining's table is read again, without its images, and names alone can be compared.
     """
-    test = _names(store.series, "test")
+    test, same = _names(store.series, "test"), data == pretraining_data
     if written:
         train, unknown = set(written), ""
-    elif data == pretraining_data:
+    elif same:
         train, unknown = _names(store.series, "train"), ""
     else:
         train, unknown = _pretrained(pretraining_data)
-    return Leak(tuple(sorted(train & test)), len(test), unknown)
+    held = list(zip(store.series, roster.frames(store), strict=True))
+    if not frames and same:
+        frames = {hashed for one, hashed in held if one.subject in train}
+    alike = all(data[key] == pretraining_data[key] for key in PACKING)
+    known = set(frames) if alike else set()
+    copied = {one.subject for one, hashed in held if one.split == "test" and hashed in known}
+    return Leak(_sorted(train & test), len(test), unknown, _sorted(copied - train), bool(known))
+
+
+def _sorted(names: set[str]) -> tuple[str, ...]:
+    return tuple(sorted(names))
 
 
 def _pretrained(data) -> tuple[set[str], str]:

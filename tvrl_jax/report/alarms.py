@@ -163,21 +163,37 @@ def summary(checks: Sequence[Check]) -> str:
     return "\n".join([f"{word}:", *(f"  {alarm}" for alarm in raised)])
 
 
-def leak(shared: Sequence[str], tested: int, unknown: str) -> Check:
+def leak(
+    shared: Sequence[str],
+    tested: int,
+    unknown: str,
+    copied: Sequence[str] = (),
+    by_content: bool = False,
+) -> Check:
     """shared: names of test patients whom the encoder was pretrained on; unknown: why they are not
-    known."""
+    known; copied: test patients of another name with images that it was pretrained on."""
     name = "patients of pretraining in the test split"
-    if unknown:
+    if unknown and not by_content:
         return Check(f"{name} (pretraining's cohort cannot be read: {unknown.rstrip('.')})", "", "")
-    finding = f"{len(shared)} of {tested}"
-    more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
-    alarm = (
-        f'Patient "{shared[0]}"{more} of the {tested} test patients trained the encoder too: the '
-        "numbers are not those of new patients. Test others, or rename them if they are."
-        if shared
-        else ""
-    )
-    return Check(name, alarm, finding)
+    how = "by name and by content" if by_content else "by name only"
+    finding = f"{len(shared) + len(copied)} of {tested}, {how}"
+    raised = []
+    if shared:
+        raised.append(
+            f"Patient {_and_more(shared)} of the {tested} test patients trained the encoder too: "
+            "the numbers are not those of new patients. Test others, or rename them if they are."
+        )
+    if copied:
+        raised.append(
+            f"The images of patient {_and_more(copied)} of the {tested} test patients trained the "
+            "encoder too, under another name: the numbers are not those of new patients. Test "
+            "others."
+        )
+    return Check(name, " ".join(raised), finding)
+
+
+def _and_more(names: Sequence[str]) -> str:
+    return f'"{names[0]}"' + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def encoder_checks(found) -> list[Check]:
