@@ -23,10 +23,12 @@ from tvrl_jax.probing import (
     rows,
     sampling,
     stats,
+    study,
     suite,
     tasks,
     windows,
 )
+from tvrl_jax.probing.temporal import suite as temporal
 from tvrl_jax.report import tables, wording
 
 
@@ -274,6 +276,28 @@ def test_bad_settings_are_refused_before_any_feature(encoder, store, config, cha
     with pytest.raises(UserError) as error:
         suite.run(encoder, store, config, "/nowhere", said.append)
     assert all(word in str(error.value) for word in words) and not said
+
+
+@pytest.mark.parametrize("kind", ["knn", "cox", "temporal"])
+@pytest.mark.parametrize("absent", tasks.SPLITS)
+def test_a_split_without_patients_is_named_and_not_a_column(encoder, store, config, kind, absent):
+    kept = [i for i, info in enumerate(store.series) if info.split != absent]
+    config.kind, config.baselines = kind, ()
+    plan = temporal.plan if kind == "temporal" else study.plan
+    with pytest.raises(UserError, match=f"cohort.csv has no series in the {absent} split"):
+        plan(encoder, store.only(kept), config, quiet)
+
+
+def test_a_class_that_is_only_tested_is_refused_by_its_row(encoder, store, config):
+    abroad = store.only(range(len(store.series)))
+    at = store.split("test")[3]
+    abroad.text = store.text.copy()
+    abroad.text.iloc[at, store.text.columns.get_loc("large")] = "none"
+    row, words = store.series[at].row, 'no training patient is of class "none"; leave the cells'
+    with pytest.raises(UserError, match=f'row {row}, column "large": {words}.*"0", "1"'):
+        study.plan(encoder, abroad, config, quiet)
+    abroad.text.iloc[at, store.text.columns.get_loc("large")] = ""
+    study.plan(encoder, abroad, config, quiet)
 
 
 def test_a_cohort_in_another_unit_is_refused(encoder, store, config):

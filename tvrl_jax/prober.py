@@ -55,7 +55,8 @@ def probe(
     pretraining = settings.from_json(restored.meta["config"])
     data = merge_data(pretraining.data, config.data)
     settings.check(ConfigDict({"data": data}))
-    record = ConfigDict(config.to_dict() | {"checkpoint": str(checkpoint), "step": restored.step})
+    run = _run_folder(Path(checkpoint))
+    record = ConfigDict(config.to_dict() | {"checkpoint": str(run), "step": restored.step})
     name = f"probe_{config.kind}.json"
     refuse_mixture(workdir, record, pretraining.data)
     run_folder.refuse_other(workdir, record, resume=resume, name=name)
@@ -69,7 +70,6 @@ def probe(
     if pretraining.model.time_embedding and data.on_equal_times == "stop":
         store.require_times()
     encoder = restore_encoder(restored, pretraining)
-    run = _run_folder(Path(checkpoint))
     learnt = roster.trained(run), roster.trained_frames(run)
     plan = temporal.plan if config.kind == "temporal" else suite.plan
     plan(encoder, store, config, LOG.info)  # what is wrong is said before anything is written
@@ -91,6 +91,7 @@ def probe(
 
 
 def _run_folder(checkpoint: Path) -> Path:
+    """Named either way, runs/x or runs/x/checkpoints, it is one checkpoint."""
     return checkpoint.parent if checkpoint.name == "checkpoints" else checkpoint
 
 
@@ -153,7 +154,8 @@ def refuse_mixture(workdir: str, record: ConfigDict, pretrained: ConfigDict) -> 
 
 
 def _place(record: ConfigDict) -> tuple[str, int]:
-    return os.path.realpath(os.path.expanduser(record.checkpoint)), record.step
+    path = os.path.realpath(os.path.expanduser(record.checkpoint))
+    return str(_run_folder(Path(path))), record.step
 
 
 def restore_encoder(restored: Restored, pretraining: ConfigDict) -> Encoder:

@@ -33,6 +33,7 @@ def plan(encoder: Encoder, store, config, say) -> Study:
     asked = _tasks(encoder, store, config)
     series = {split: np.asarray(store.split(split)) for split in tasks.SPLITS}
     subject = {split: np.asarray(store.subject_index)[i] for split, i in series.items()}
+    tasks.check_classes(store, asked)
     counts = dict(fractions=config.fractions, seeds=config.seeds, restarts=config.restarts)
     draws = sampling.draws(asked, series["train"], subject["train"], **counts)
     settings = window_settings(encoder.config, config.features)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tvrl_jax.data.targets import Target, class_codes, class_names, numbers, parse_targets
-from tvrl_jax.errors import UserError
+from tvrl_jax.errors import UserError, shorten
 from tvrl_jax.probing import survival
 
 SPLITS = ("train", "val", "test")
@@ -29,6 +29,7 @@ def asked(probe: Sequence[str], pretraining: Sequence[str]) -> Sequence[str]:
 
 def load(store, specs: Sequence[str]) -> tuple[Task, ...]:
     """The tasks of a store. UserError: no targets, a column that is absent, a useless split."""
+    check_splits(store)
     if not specs:
         raise UserError('No targets to probe: set data.targets, for example ("LVEF:regression",).')
     tasks = tuple(_task(store, target) for target in parse_targets(specs, store.text, store.where))
@@ -45,6 +46,7 @@ def load_survival(store, *, horizons, tau: float, grid: int) -> tuple[Task, ...]
       UserError: no columns are mapped, an outcome is impossible, a split holds fewer than two
         events, or a horizon lies outside what the test split tells.
     """
+    check_splits(store)
     value_N2 = store.outcomes()
     if value_N2 is None:
         raise UserError(
@@ -63,6 +65,31 @@ def load_survival(store, *, horizons, tau: float, grid: int) -> tuple[Task, ...]
     settings = dict(horizons=horizons, tau=tau, grid=grid, column=column, unit=store.time_unit)
     clock = survival.make_clock(known["train"], known["test"], **settings)
     return (Task(column, "survival", (), value_N2, clock),)
+
+
+def check_splits(store) -> None:
+    """UserError for a split without any series."""
+    for split in SPLITS:
+        if not len(store.split(split)):
+            raise UserError(
+                f"{store.where} has no series in the {split} split; each split needs some patients."
+            )
+
+
+def check_classes(store, tasks: Sequence[Task]) -> None:
+    """UserError for a class that no training patient has: nothing could learn it."""
+    train = store.split("train")
+    for task in tasks:
+        codes = range(len(task.classes))
+        unknown = [code for code in codes if not (task.value_N[train] == code).any()]
+        if unknown:
+            row = store.text.index[np.argmax(task.value_N == unknown[0])]
+            known = [f'"{shorten(task.classes[code])}"' for code in codes if code not in unknown]
+            raise UserError(
+                f'{store.where}, row {row}, column "{task.column}": no training patient is of '
+                f'class "{shorten(task.classes[unknown[0]])}"; leave the cells of this class '
+                f"empty, or give them the name of one that is trained ({', '.join(known[:5])})."
+            )
 
 
 def _task(store, target: Target) -> Task:

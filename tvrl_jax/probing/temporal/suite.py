@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 from tvrl_jax import metrics
-from tvrl_jax.errors import UserError
 from tvrl_jax.probing import cache, check, tasks, untrained, windows
 from tvrl_jax.probing.features import Encoder, is_joint, window_settings
 from tvrl_jax.probing.tasks import Task
@@ -57,10 +56,10 @@ def plan(encoder: Encoder, store, config, say) -> Study:
     check.config(config)
     check.cache(config)
     check.cohort(store, encoder.config)
+    tasks.check_splits(store)
     wanted = tasks.asked(config.data.targets, encoder.config.data.targets)
     asked = tasks.load(store, wanted) if wanted else ()
     series = {split: np.asarray(store.split(split)) for split in tasks.SPLITS}
-    _check_splits(series)
     settings = window_settings(encoder.config, config.features)
     tables = {
         split: windows.spread(windows.cut(store, own, **settings), config.temporal.windows)
@@ -70,14 +69,6 @@ def plan(encoder: Encoder, store, config, say) -> Study:
     notes = [f"Shortcut probe of {line}" for line in left]
     notes += [] if asked else ["No data.targets: what a change of order costs is not measured."]
     return Study(store, config, settings, series, tables, asked, columns, notes, say)
-
-
-def _check_splits(series: dict[str, np.ndarray]) -> None:
-    for split, own in series.items():
-        if not len(own):
-            raise UserError(
-                f"The cohort has no series in the {split} split; each split needs some."
-            )
 
 
 def run(encoder: Encoder, trained: Trained | None, store, config, out_dir, say=print) -> Results:
