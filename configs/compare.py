@@ -57,6 +57,10 @@ def get_config(cohort: str = "own") -> ConfigDict:
     c.probe.data = ConfigDict()  # another table for the probes, such as one with new test patients
     c.probe.data.root = ""  # folder that the table's paths are relative to; "" = as in pretraining
     c.probe.data.csv = ""  # the table, relative to that folder; "" = as in pretraining
+    c.probe.survival = ConfigDict()  # of cox and hazard alone: when predictions are judged
+    c.probe.survival.horizons = (1.0, 2.0, 3.0)  # of AUC and Brier score, data.time_unit
+    c.probe.survival.tau = 0.0  # events from here on do not count in c_index_ipcw; 0 = last horizon
+    c.probe.survival.grid = 30  # even steps to the last horizon, of the integrated Brier score
     c.probe.features = ConfigDict()
     c.probe.features.every = 1  # frames between the starts of two windows; 1 = every start
     c.probe.features.batch_size = 256  # frames, or windows, at once

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import ROOT
 
@@ -630,6 +631,65 @@ def test_the_results_of_another_command_are_left_alone(left, resume, known, tmp_
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def dated(root: Path):
+    """A comparison on a cohort with events, in days: 110 is the first of a test patient."""
+    tiny.write_cohort(root, subjects=32)
+    table = pd.read_csv(root / "cohort.csv")
+    table["dead"], table["days"] = (np.arange(32) // 4) % 2, 100 + 10 * (np.arange(32) // 4)
+    table.to_csv(root / "cohort.csv", index=False)
+    config = presets.get_config("own")
+    tiny.shrink(config.shared, root)
+    config.shared.data.columns.update(event="dead", duration="days")
+    config.methods, config.probes = ("csimclr",), ("linear", "cox")
+    config.probe.fractions = (0.5, 1.0)
+    config.probe.survival.horizons = (120, 150)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"probe.survival.horizons": (1.0, 2.0)},
+            ["config.probe.survival.horizons holds 1,", "110"],
+        ),
+        ({"probe.survival.horizons": (500,)}, ["config.probe.survival.horizons holds 500", "169"]),
+        ({"probe.survival.tau": 105.0}, ["config.probe.survival.tau = 105", "greater"]),
+        ({"probe.survival.grid": 0}, ["config.survival.grid = 0 must be at least 1"]),
+        (
+            {"probe.fractions": (0.01,)},
+            ["config.probe.fractions holds 0.01", "--config.probe.frac"],
+        ),
+        ({"shared.data.targets": ("radios:regression",)}, ['"radios"', '"radius"']),
+        ({"shared.data.columns.event": "rate"}, ["row 2", "must be 1 (observed) or 0"]),
+        ({"shared.data.columns.event": "daed"}, ['"daed"', "dead"]),
+    ],
+)
+def test_what_the_table_does_not_allow_is_found_before_the_first_cell(
+    changes, words, known, tmp_path, monkeypatch
+):
+    never_run(monkeypatch)
+    config = dated(tmp_path / "data")
+    with pytest.raises(AssertionError, match="a cell was run"):
+        comparer.compare(config, str(tmp_path / "good"), presets=known, command="")
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(UserError) as caught:
+        comparer.compare(config, str(tmp_path / "bad"), presets=known, command="")
+    for word in words:
+        assert word in str(caught.value), caught.value
+    assert not (tmp_path / "bad").exists()
+
+
+def test_horizons_are_those_of_the_survival_probes_alone(known, tmp_path):
+    config = dated(tmp_path / "data")
+    flag = "--config.survival.horizons=(120, 150)"
+    cells = {cell.kind: cell for cell in small_plan(config, tmp_path / "x", known).cells}
+    assert flag in cells["cox"].arguments
+    assert not [a for a in cells["linear"].arguments if "survival" in a]
+    for name, value in settings.leaves(presets.get_config().probe.survival):
+        assert dict(settings.leaves(known.probe("cox").survival))[name] == value
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -643,10 +703,7 @@ def test_a_table_that_is_missing_is_found_before_the_first_cell(
     key, value, known, tmp_path, monkeypatch
 ):
     never_run(monkeypatch)
-    tiny.write_cohort(tmp_path / "data", subjects=4)
-    config = presets.get_config("own")
-    tiny.shrink(config.shared, tmp_path / "data")
-    config.methods = ("csimclr",)
+    config = dated(tmp_path / "data")
     with pytest.raises(AssertionError, match="a cell was run"):
         comparer.compare(config, str(tmp_path / "good"), presets=known, command="")
     config.update_from_flattened_dict({key: value})

@@ -6,7 +6,17 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from tvrl_jax import prober, run_folder, settings, whole_file
-from tvrl_jax.comparison import collect, machine, markdown, page, plan, record, runner, summary
+from tvrl_jax.comparison import (
+    asked,
+    collect,
+    machine,
+    markdown,
+    page,
+    plan,
+    record,
+    runner,
+    summary,
+)
 from tvrl_jax.comparison.board import Board
 from tvrl_jax.comparison.plan import TRAIN, Cell, Plan, Presets
 from tvrl_jax.data import table
@@ -60,19 +70,21 @@ def identity(config: ConfigDict) -> ConfigDict:
 
 
 def check_tables(planned: Plan, presets: Presets) -> None:
-    """Raises UserError for a table of patients that is missing, of what is not done yet.
+    """Raises UserError for a table of patients that is missing, of what is not done yet, and for
+    one that does not hold what a probe asks of it.
 
-    Else a probe's is missed only after every pretraining. What is done needs no table any more.
+    Else a probe finds that out after every pretraining. What is done needs no table any more.
     """
-    found = set()
+    found, wanted = set(), {}
     for cell in planned.cells:
         if record.is_done(planned, cell):
             continue
         data, where = planned.pretraining[cell.method].data, "config.shared.data"
         if cell.kind != TRAIN:
-            own = plan.probing(planned.config, cell.kind, presets).data
-            data = prober.merge_data(data, own)
-            where = "config.probe.data" if own.root or own.csv else where
+            probe = plan.probing(planned.config, cell.kind, presets)
+            data = prober.merge_data(data, probe.data)
+            where = "config.probe.data" if probe.data.root or probe.data.csv else where
+            wanted[cell.kind, str(data)] = (data, probe)
         if not data.phantom.kind:  # else its first reader writes it
             found.add((where, data.root, data.csv))
     for where, root, csv in sorted(found):
@@ -80,6 +92,9 @@ def check_tables(planned: Plan, presets: Presets) -> None:
             table.read_table(root, csv)
         except UserError as error:
             raise UserError(f"{where}: {error}") from error
+    for data, probe in wanted.values():
+        if not data.phantom.kind or Path(table.find_file(data.root, data.csv)).is_file():
+            asked.check(data, probe)
 
 
 def write(planned: Plan, command: str) -> None:

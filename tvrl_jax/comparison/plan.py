@@ -111,9 +111,15 @@ def pretraining(config: ConfigDict, method: str, seed: int, presets: Presets) ->
 
 
 def probing(config: ConfigDict, kind: str, presets: Presets) -> ConfigDict:
-    """The configuration of a kind of probe, for every method alike."""
+    """The configuration of a kind of probe, for every method alike.
+
+    What is said of survival is for the kinds that predict it, and leaves the others as they are.
+    """
     made = presets.probe(kind)
-    apply(made, dict(settings.leaves(config.probe)), "config.probe")
+    given = dict(settings.leaves(config.probe))
+    if kind not in probes.SURVIVAL:
+        given = {key: value for key, value in given.items() if not key.startswith("survival.")}
+    apply(made, given, "config.probe")
     return made
 
 

@@ -162,15 +162,16 @@ def claims(plan: Plan, results: Results, at: Setting) -> Grid:
                 elif found[0]:
                     body.append([*named, _gap(found[0]), *[wording.MISSING] * 2, TOO_FEW])
     tested = sum(row[-1] != TOO_FEW for row in body)
-    note = (
-        "p: two-sided, paired bootstrap of the test patients. Corrected: Holm, over "
-        f"{'these' if tested == len(body) else 'the other'} {tested} differences. Verdict at a "
-        f"corrected p below {BEYOND_CHANCE}.{too_few(plan.config.bootstrap.samples, tested)}"
-    )
-    if tested < len(body):
-        note += f" {TOO_FEW.capitalize()}: {wording.SMALL_NOTE.removeprefix('! ')}."
+    parts = [f"{wording.SMALL_NOTE}."] if tested < len(body) else []
+    if tested:
+        which = "these" if tested == len(body) else "the other"
+        parts.append(
+            f"p: two-sided, paired bootstrap of the test patients. Corrected: Holm, over {which} "
+            f"{tested} differences. Verdict at a corrected p below {BEYOND_CHANCE}."
+            f"{too_few(plan.config.bootstrap.samples, tested)}"
+        )
     head = ["task", "method", "minus", "difference", "p", "corrected p", "verdict"]
-    return Grid(head, body, note)
+    return Grid(head, body, " ".join(parts))
 
 
 def too_few(samples: int, count: int) -> str:

@@ -1,6 +1,6 @@
 """What every method of a probe is measured on: settings, tasks, splits and label draws."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +30,7 @@ def plan(encoder: Encoder, store, config, say) -> Study:
     check.cohort(store, encoder.config)
     if config.kind == "cls":
         cls.refuse_joint(encoder)
-    asked = _tasks(encoder, store, config)
+    asked = find_tasks(store, config, encoder.config.data.targets)
     series = {split: np.asarray(store.split(split)) for split in tasks.SPLITS}
     subject = {split: np.asarray(store.subject_index)[i] for split, i in series.items()}
     tasks.check_classes(store, asked)
@@ -42,11 +42,15 @@ def plan(encoder: Encoder, store, config, say) -> Study:
     return Study(store, config, settings, series, subject, asked, problems, others, say)
 
 
-def _tasks(encoder: Encoder, store, config) -> tuple[Task, ...]:
-    """Times to an event for the kinds that are made for them, data.targets for the others."""
+def find_tasks(store, config, pretrained: Sequence[str]) -> tuple[Task, ...]:
+    """Times to an event for the kinds that are made for them, data.targets for the others.
+
+    pretrained: the targets of pretraining, which are the probe's where it names none. UserError as
+    of `tasks.load` and `tasks.load_survival`.
+    """
     if config.kind in check.SURVIVAL:
         return tasks.load_survival(store, **config.survival)
-    return tasks.load(store, tasks.asked(config.data.targets, encoder.config.data.targets))
+    return tasks.load(store, tasks.asked(config.data.targets, pretrained))
 
 
 def _others(store, test, draws, config) -> list[paired.Measured]:

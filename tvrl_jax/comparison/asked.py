@@ -1,0 +1,43 @@
+"""What the probes will ask of a cohort, held against its table before hours of pretraining."""
+
+import numpy as np
+
+from tvrl_jax.data.cohort import Cohort, load_cohort
+from tvrl_jax.data.store import Store
+from tvrl_jax.errors import UserError
+from tvrl_jax.probing import sampling, study, tasks
+
+
+class Listed:
+    """The series of a table, with what `probing.tasks` reads of a store; no image is read.
+
+    A volume of several slices is one series here.
+    """
+
+    split, outcomes = Store.split, Store.outcomes
+
+    def __init__(self, cohort: Cohort):
+        self.series = cohort.records
+        self.text = cohort.table.loc[[record.sources[-1].row for record in cohort.records]]
+        self.where, self.columns = cohort.where, cohort.columns
+        self.time_unit = cohort.time_unit
+
+
+def check(data, probe) -> None:
+    """data: the section that the probe will open its cohort with; probe: its configuration.
+
+    Raises:
+      UserError: a target, an outcome, a horizon or a label fraction that the table does not allow,
+        by the key of the comparison where it has one.
+    """
+    listed = Listed(load_cohort(**data))
+    try:
+        wanted = study.find_tasks(listed, probe, data.targets)
+        tasks.check_classes(listed, wanted)
+        train = listed.split("train")
+        subject_N = np.array([listed.series[i].subject for i in train])
+        sampling.check_fractions(wanted, train, subject_N, probe.fractions)
+    except UserError as error:
+        text = str(error).replace("config.fractions", "config.probe.fractions")
+        place = "config.probe." if text.startswith("survival.") else f'probe "{probe.kind}": '
+        raise UserError(place + text) from error
