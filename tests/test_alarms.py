@@ -225,6 +225,16 @@ def test_the_same_images_under_another_name_are_a_leak(
     assert finding in printed
 
 
+def test_blank_series_are_alike_and_no_leak(pretrained, tmp_path):
+    root = tmp_path / "cohort"
+    shutil.copytree(pretrained[0] / "cohort", root, ignore=shutil.ignore_patterns("store"))
+    for name in ("s00", "s03"):  # of the training and of the test split
+        np.save(root / f"{name}.npy", np.zeros_like(np.load(root / f"{name}.npy")))
+    data = pretrained[1].data.copy_and_resolve_references()
+    data.root = str(root)
+    assert leak.find(data, data, opening.open_cohort(data)) == ((), 6, "", (), True)
+
+
 def test_the_list_of_an_older_run_knows_names_alone(pretrained, begun, tmp_path, capsys):
     old = json.loads((begun / roster.FILE).read_text())
     assert len(old.pop("trained_frames")) == 12

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-from tvrl_jax.data.readers import read
+from tvrl_jax.data.readers import dicom_pixels, read
 from tvrl_jax.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -154,6 +154,20 @@ def test_every_slice_of_a_stack_may_be_a_series(tmp_path):
         (1, 2, ""),
         (2, 2, ""),
     ]
+
+
+def test_every_frame_of_a_cine_may_be_a_series(tmp_path):
+    """As some scanners export a dynamic; nothing can be woven of series of one frame."""
+    for t in range(3):
+        series(tmp_path / "a", name=f"{t}", frames=1, start=40 * t, SeriesInstanceUID=f"1.{t}")
+    (image,) = read(str(tmp_path / "a"))
+    np.testing.assert_allclose(image.time_T, [0, 0.04, 0.08])
+
+
+def test_a_frame_takes_the_bytes_that_it_is_read_as():
+    """Lossy colour packs 30-fold and stays bytes; a rescaled frame is float32."""
+    for values, wide in (({}, 2), ({"RescaleSlope": 2.0}, 4), ({"RescaleSlope": 1.0}, 2)):
+        assert dicom_pixels.unpacked("a", header(CINE[0], **values)) == wide * CINE[0].size
 
 
 @pytest.mark.parametrize(

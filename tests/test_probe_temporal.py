@@ -437,6 +437,20 @@ def make_trained(method, spatial, embed) -> pretext.Trained:
     return pretext.Trained(learner, State(np.int32(0), {}, {}, (), {}))
 
 
+def test_runs_from_before_views_drew_their_own_share_are_read():
+    trained = make_trained(csimclr_te, seeing, clock)
+    config = trained.learner.config.to_dict()
+    del config["clips"]["drop_spread"]
+    older = trained._replace(learner=trained.learner._replace(config=FrozenConfigDict(config)))
+    sizes = dict(size=4, seed=0)
+    for a, b in zip(
+        pretext.batches(make_pictures(8), range(8), trained, **sizes),
+        pretext.batches(make_pictures(8), range(8), older, **sizes),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a["time_BVT"], b["time_BVT"])
+
+
 def blind(clip_BTHWC):
     return jnp.zeros((*clip_BTHWC.shape[:2], WIDTH))
 

@@ -633,3 +633,12 @@ def test_a_page_is_named_by_the_cohort_that_was_probed_too(tmp_path):
         ([_row(cohort="abroad")], "tvrl on home, probed on abroad"),
     ):
         assert html._title(material._replace(results=rows)) == title
+
+
+def test_a_table_that_does_not_count_its_patients_is_no_table_of_few():
+    row = dict(method="a", cohort="x", task="t", probe="linear", fraction=1.0, seed="all")
+    many = row | dict(metric="r2", value=0.5, ci_low=0.4, ci_high=0.6, n=100)
+    assert compare.small([many, many | {"n": 0}]) == set()
+    assert compare.small([many, many | {"n": 9}]) == {"t"}
+    lines = compare.compare([many, many | {"probe": "cox", "n": 5}], ("a",), 1.0, probe="linear")
+    assert not lines[0].few

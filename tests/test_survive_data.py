@@ -16,7 +16,7 @@ from forkserver import ForkServer
 
 from configs import tvrl
 from tvrl_jax import roster
-from tvrl_jax.data import opening
+from tvrl_jax.data import bundle, opening
 from tvrl_jax.data.store import Unreadable
 from tvrl_jax.errors import UserError
 from tvrl_jax.peers import Alone
@@ -135,7 +135,7 @@ def test_a_series_of_another_length_is_another_series(root, tmp_path):
         roster.hold(folder, _store(root), may_shrink=False)
 
 
-def test_images_that_were_exchanged_are_told(root, tmp_path, caplog):
+def test_images_that_were_exchanged_are_told(root, tmp_path, caplog, monkeypatch):
     folder = _begun(tmp_path / "run", _store(root))
     roster.hold(folder, _store(root), may_shrink=False)
     assert not caplog.records
@@ -143,6 +143,11 @@ def test_images_that_were_exchanged_are_told(root, tmp_path, caplog):
     held = roster.hold(folder, _store(root), may_shrink=False)
     assert 'images or times of 1 series, such as "s04/s04.npy", are not those' in caplog.text
     caplog.clear()
+    # The same images, decoded by another rule, have other hashes: then nothing can be told.
+    with monkeypatch.context() as later:
+        later.setattr(bundle, "VERSION", bundle.VERSION + 1)
+        roster.hold(folder, _store(root), may_shrink=False)
+        assert not caplog.records and not roster.trained_frames(folder)
     roster.write(folder, held)
     roster.hold(folder, _store(root), may_shrink=False)
     assert not caplog.records

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tvrl_jax import artefacts, run_folder, whole_file
+from tvrl_jax.data import bundle
 from tvrl_jax.data.store import Place, Store
 from tvrl_jax.errors import UserError
 from tvrl_jax.peers import ALONE, Alone
@@ -41,7 +42,8 @@ def hold(
         store = _restrict(folder, store, dict(map(tuple, began["series"])), may_shrink)
         if not may_move:
             _check_split(folder, store, _trained(began))
-        _tell_changes(store, began.get("content", {}))
+        if _is_decoded_alike(began):
+            _tell_changes(store, began.get("content", {}))
     if not peers.agree(_digest(store), lambda found: len(set(found)) == 1):
         raise UserError(
             f"{store.where}: the processes of this run do not see the same series: some host "
@@ -87,6 +89,11 @@ def _content(store: Store) -> dict[str, str]:
     return {info.id: _hash(place, info.time_T.tobytes()) for info, place in pairs}
 
 
+def _is_decoded_alike(before: dict) -> bool:
+    """Whether the run packed its images as they are packed now: else the same have other hashes."""
+    return before.get("decoding") == bundle.VERSION
+
+
 def frames(store: Store) -> list[str]:
     """A hash of each series' frames, whatever its name and its times. Series of the same files,
     packed with the same settings, have the same."""
@@ -121,7 +128,8 @@ def write(folder: Path, store: Store) -> None:
         "series": [[info.id, info.frames] for info in store.series],
         "skipped": [list(one) for one in _skipped(before, store)],
         "trained": sorted(_trained(before) | now),
-        "trained_frames": sorted(_trained(before, "trained_frames") | shown),
+        "trained_frames": sorted(_trained_frames(before) | shown),
+        "decoding": bundle.VERSION,
         "content": _content(store),
     }
     text = json.dumps(content, indent=0) + "\n"
@@ -142,12 +150,17 @@ def trained(folder: Path) -> set[str]:
 
 def trained_frames(folder: Path) -> set[str]:
     """The hashes, as of `frames`, of all series that the run learned from; none where its list is
-    older than they are."""
-    return _trained(read(folder), "trained_frames")
+    older than they are, or than the way in which images are decoded now."""
+    return _trained_frames(read(folder))
 
 
-def _trained(before: dict | None, key: str = "trained") -> set[str]:
-    return set(before.get(key, ())) if before else set()
+def _trained_frames(before: dict | None) -> set[str]:
+    known = before and _is_decoded_alike(before)
+    return set(before.get("trained_frames", ())) if known else set()
+
+
+def _trained(before: dict | None) -> set[str]:
+    return set(before.get("trained", ())) if before else set()
 
 
 def read(folder: Path) -> dict | None:

@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from typing import NamedTuple
 
+import numpy as np
+
 from tvrl_jax import roster
 from tvrl_jax.data.cohort import load_cohort
 from tvrl_jax.errors import UserError
@@ -40,8 +42,17 @@ def find(
         frames = {hashed for one, hashed in held if one.subject in train}
     alike = all(data[key] == pretraining_data[key] for key in PACKING)
     known = set(frames) if alike else set()
-    copied = {one.subject for one, hashed in held if one.split == "test" and hashed in known}
+    copied = {
+        one.subject
+        for i, (one, hashed) in enumerate(held)
+        if one.split == "test" and hashed in known and _shows_something(store, i)
+    }
     return Leak(_sorted(train & test), len(test), unknown, _sorted(copied - train), bool(known))
+
+
+def _shows_something(store, i: int) -> bool:
+    """All blank series are alike."""
+    return bool(np.any(store.frames(i, np.arange(store.series[i].frames))))
 
 
 def _sorted(names: set[str]) -> tuple[str, ...]:

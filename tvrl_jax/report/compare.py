@@ -100,7 +100,8 @@ def compare(
         pairs.sort(key=lambda pair: metrics.index(pair[1]))
         order = list(dict.fromkeys(task for task, _ in pairs))
         pairs.sort(key=lambda pair: order.index(pair[0]))
-    few, thin = small(rows), sparse(rows)
+    own = [row for row in rows if probe in ("", row["probe"])]
+    few, thin = small(own), sparse(own)
     return [
         _line(rows, methods, *pair, probe, few=pair[0] in few, sparse=pair in thin)
         for pair in pairs
@@ -119,11 +120,13 @@ def is_score(row: Mapping) -> bool:
 
 def small(rows: Iterable[Mapping]) -> set[str]:
     """The tasks with fewer than FEW test patients, in all or of a class."""
-    return {row["task"] for row in rows if _patients(row) < FEW}
+    return {row["task"] for row in rows if _is_few(row)}
 
 
-def _patients(row: Mapping) -> float:
-    return float(row["value"] if row["metric"] == PER_CLASS else row["n"])
+def _is_few(row: Mapping) -> bool:
+    if row["metric"] == PER_CLASS:
+        return float(row["value"]) < FEW
+    return 0 < row["n"] < FEW  # 0 where a table does not say
 
 
 def sparse(rows: Iterable[Mapping]) -> set[tuple[str, str]]:

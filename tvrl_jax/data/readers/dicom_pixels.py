@@ -64,23 +64,27 @@ def _check_size(path: str, header: pydicom.Dataset, count: int) -> None:
 
 
 def unpacked(path: str, header: pydicom.Dataset) -> int:
-    """Bytes that a single frame may come to, by its header."""
+    """Bytes that a single frame comes to, by its header."""
     return max(_sizes(path, header, 1))
 
 
 def _sizes(path: str, header: pydicom.Dataset, count: int) -> tuple[int, int]:
-    """Bytes of `count` frames as stored without packing, and as float32."""
+    """Bytes of `count` frames as stored without packing, and as they are read."""
     with reading(path, *BROKEN):
         samples = int(header.get("SamplesPerPixel", 1))
         numbers = count * int(header.Rows) * int(header.Columns) * samples
-        bits = numbers * int(header.BitsAllocated)
+        allocated = int(header.BitsAllocated)
+        bits = numbers * allocated
+        width = 4 if dicom_times.rescale(header, 0) != (1.0, 0.0) else max(1, allocated // 8)
+        if header.get("PhotometricInterpretation") == "PALETTE COLOR":
+            width = max(width, 3 * 2)  # three colours of 16 bits
         packed = header.file_meta.TransferSyntaxUID.is_compressed
         halved = header.get("PhotometricInterpretation") == "YBR_FULL_422" and not packed
     if min(bits, samples) < 1:
         raise UserError(f"{path} states that its frames hold no pixels: remove it.")
     if halved:  # two pixels share their colour
         bits = bits * 2 // 3
-    return -(-bits // 8), 4 * numbers
+    return -(-bits // 8), width * numbers
 
 
 def _frame(header: pydicom.Dataset, stored: np.ndarray, n: int) -> np.ndarray:

@@ -23,22 +23,33 @@ def check_patient(files: Sequence[tuple[str, Dataset]]) -> None:
 
 
 def check_series(files: Sequence[tuple[str, Dataset]]) -> None:
-    """UserError when two files of one slice position are of two series. Those of different
-    positions may be: some scanners make every slice of a stack a series."""
+    """UserError when two files of one slice position are of two series, of which one at least has
+    several frames. Some scanners make every slice of a stack a series, or every frame of a cine."""
     pair = _differing(files, "SeriesInstanceUID")
-    if pair:
+    if pair and _repeats(files, "SeriesInstanceUID"):
         raise UserError(
             f"{pair[1]} and {pair[0]} lie at one slice position and are of two series "
             "(SeriesInstanceUID): keep one cine a folder."
         )
 
 
+def _repeats(files: Sequence[tuple[str, Dataset]], tag: str) -> bool:
+    """Whether two files state the same."""
+    stated = [_stated(path, header, tag) for path, header in files]
+    stated = [text for text in stated if text]
+    return len(set(stated)) < len(stated)
+
+
+def _stated(path: str, header: Dataset, tag: str) -> str:
+    with reading(path, *dicom_pixels.BROKEN):
+        return str(header.get(tag) or "").strip().casefold()
+
+
 def _differing(files: Sequence[tuple[str, Dataset]], tag: str) -> tuple[str, str] | None:
     """The first file that states the tag, and the first one that states it otherwise."""
     first: tuple[str, str] | None = None
     for path, header in files:
-        with reading(path, *dicom_pixels.BROKEN):
-            stated = str(header.get(tag) or "").strip()
+        stated = _stated(path, header, tag)
         if not stated:
             continue
         first = first or (path, stated)
