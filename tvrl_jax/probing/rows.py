@@ -8,14 +8,8 @@ import numpy as np
 from tvrl_jax.probing import delong, stats, survival_metrics, variance
 from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.tasks import Task, groups, labelled
-
-ALL = "all"  # seed of the row that averages over the seeds
-FEW = 10  # test patients, in all, of a class or at a horizon; from fewer nothing is concluded
-# Metrics of the rows that count them, so that a table can say so.
-PER_CLASS = "patients_per_class"
-PATIENTS_OF = "patients_of_"  # before the metric that rests on so many
-# A score that knows nothing is expected above a constant one, so that the difference has no null.
-ABOVE_CONSTANT = "average_precision"
+from tvrl_jax.report.compare import ABOVE_CONSTANT, FEW, PATIENTS_OF, PER_CLASS
+from tvrl_jax.report.compare import ALL_SEEDS as ALL
 
 
 class Score(NamedTuple):
