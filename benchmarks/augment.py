@@ -18,8 +18,8 @@ import numpy as np
 from configs import demo
 from tvrl_jax import state, step
 from tvrl_jax.augment import augment
+from tvrl_jax.learner import make_learner
 from tvrl_jax.objectives import OBJECTIVES
-from tvrl_jax.trainer import make_learner
 
 
 def random_batch(config, side: int) -> dict:
@@ -34,7 +34,6 @@ def random_batch(config, side: int) -> dict:
             ),
             time_BVT=time_BVT.astype(np.float32),
             valid_BVT=np.ones((batch, 1, frames), bool),
-            start_BV=np.zeros((batch, 1), np.float32),
             subject_B=np.arange(batch, dtype=np.int32),
             series_B=np.arange(batch, dtype=np.int32),
             weight_B=np.ones(batch, np.float32),

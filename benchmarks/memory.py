@@ -75,7 +75,6 @@ def batch_of(args: argparse.Namespace) -> dict[str, np.ndarray]:
         "clip_BVTHWC": rng.integers(0, 256, (rows, 1, frames, args.size, args.size, 1), np.uint8),
         "time_BVT": np.broadcast_to(times, (rows, 1, frames)).copy(),
         "valid_BVT": np.ones((rows, 1, frames), bool),
-        "start_BV": np.zeros((rows, 1), np.float32),
         "subject_B": np.arange(rows, dtype=np.int32),
         "weight_B": np.ones(rows, np.float32),
     }

@@ -16,11 +16,12 @@ import jax
 import numpy as np
 
 from configs import csimclr_te
-from tvrl_jax import sharding, step, trainer
+from tvrl_jax import sharding, step
 from tvrl_jax import state as states
 from tvrl_jax.data import opening
 from tvrl_jax.data.packing import Packing
 from tvrl_jax.data.pipeline import train_batches
+from tvrl_jax.learner import find_objective, make_learner
 
 
 def settings(args: argparse.Namespace):
@@ -49,7 +50,7 @@ def read(config, store, count: int, capacities: int) -> list[dict]:
         store,
         split="train",
         clips=config.clips,
-        views=trainer.find_objective(config).views,
+        views=find_objective(config).views,
         batch_size=config.train.batch_size,
         seed=0,
         start_step=0,
@@ -86,7 +87,7 @@ def main():
     args = parser.parse_args()
     config = settings(args)
     store = opening.open_cohort(config.data)
-    learner = trainer.make_learner(config, trainer.find_objective(config), store)
+    learner = make_learner(config, find_objective(config), store)
     mesh = sharding.make_mesh()
     state = states.create_sharded(
         learner.network, learner.tx, seed=0, ema=0.0, mesh=mesh, kind="data"

@@ -12,7 +12,7 @@ from scipy.stats import binom
 
 from configs import base, probe_knn, probe_temporal, tvrl
 from tests import tiny
-from tvrl_jax import prober, roster, settings, trainer
+from tvrl_jax import learner, prober, roster, settings
 from tvrl_jax.checkpoint import Checkpoints
 from tvrl_jax.data import external, opening
 from tvrl_jax.probing import leak
@@ -122,7 +122,7 @@ def pretrained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pretrained")
     tiny.write_cohort(folder / "cohort")
     config = tiny.shrink(tvrl.get_config("phantom_cardiac"), folder / "cohort")
-    network = trainer.make_network(config, trainer.find_objective(config), outputs=1)
+    network = learner.make_network(config, learner.find_objective(config), outputs=1)
     params, extra = network.init(jax.random.key(0))
     with Checkpoints(folder / "run" / "checkpoints", keep=1, best="loss") as checkpoints:
         tree = {"params": params, "extra": extra, "ema": {}}
@@ -239,7 +239,7 @@ def test_the_list_of_an_older_run_knows_names_alone(pretrained, begun, tmp_path,
     old = json.loads((begun / roster.FILE).read_text())
     assert len(old.pop("trained_frames")) == 12
     (begun / roster.FILE).write_text(json.dumps(old))
-    assert roster.trained(begun) and not roster.trained_frames(begun)
+    assert roster.learnt(begun).patients and not roster.learnt(begun).frames
     changes = _copied_cohort(pretrained, tmp_path, 24) | {"fractions": (1.0,), "seeds": 1}
     _probe((tmp_path, None), tmp_path / "probe", probe_knn.get_config(), **changes)
     printed = capsys.readouterr().out
@@ -248,11 +248,10 @@ def test_the_list_of_an_older_run_knows_names_alone(pretrained, begun, tmp_path,
 
 def test_images_that_were_decoded_otherwise_are_not_compared(pretrained, begun):
     data = pretrained[1].data
-    frames = roster.trained_frames(begun)
     other = data.copy_and_resolve_references()
     other.percentiles = (1.0, 99.0)
     for now, by_content in ((data, True), (other, False)):
-        found = leak.find(data, now, opening.open_cohort(now), roster.trained(begun), frames)
+        found = leak.find(data, now, opening.open_cohort(now), roster.learnt(begun))
         assert found == ((), 6, "", (), by_content)
 
 

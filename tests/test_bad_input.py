@@ -22,6 +22,7 @@ CASES = [
     (("train.py", "--config=", WORK), "--config is empty; name a file such as configs/tvrl.py"),
     (("train.py", "--config", WORK), "--config is empty"),
     (("train.py", "--config.seed=1", WORK), "--config is missing"),
+    (("train.py", TVRL, "--config", "configs/x.py", WORK), "--config is given twice"),
     (("train.py", "--config=configs", WORK), "configs is a folder"),
     (("train.py", "--config=configs/tvlr.py", WORK), 'configs/tvlr.py. Did you mean "configs/tvrl'),
     (

@@ -293,7 +293,8 @@ def test_a_class_in_two_spellings_is_refused(load, cells):
 
 def test_classes_that_are_equal_as_numbers_are_no_spellings(load):
     text = "subject,path,kind\n1,a.npy,1e3\n2,b.npy,1E3\n3,c.npy,1000.0\n"
-    load(text, targets=("kind:classification",))
+    cohort = load(text, targets=("kind:classification",))
+    assert targets.class_names(cohort.table["kind"]) == ("1000",)
 
 
 # As pandas.read_csv documents them, besides "" and None.

@@ -299,14 +299,27 @@ def test_a_command_that_is_shown_is_the_one_that_ran(argument):
     assert '"\'"' not in line or "$" in line
 
 
-def test_two_comparisons_do_not_share_a_folder(tmp_path):
-    with (
-        runner.lock(tmp_path),
-        pytest.raises(UserError, match="a comparison is running there"),
-        runner.lock(tmp_path),
-    ):
-        pass
-    with runner.lock(tmp_path):
+def test_the_reason_is_that_of_the_last_attempt(tmp_path):
+    (tmp_path / "log").write_text(
+        "$ python train.py --workdir=x\nerror: the disk is full.\n"
+        "$ python train.py --workdir=x\nTraceback (most recent call last):\nValueError: seven\n"
+    )
+    assert record.reason(tmp_path / "log", 1) == "ValueError: seven"
+    (tmp_path / "log").write_text("$ python probe.py --workdir=x\n")
+    assert record.reason(tmp_path / "log", 1) == "it ended without a word"
+
+
+def test_a_cell_that_outlives_its_comparison_keeps_others_out(tmp_path):
+    refused = pytest.raises(UserError, match="another run is at work there")
+    with run_folder.lock(tmp_path, inherited=True):
+        cell = subprocess.Popen(["sleep", "600"], close_fds=False)
+    try:
+        with refused, run_folder.lock(tmp_path, inherited=True):
+            pass
+    finally:
+        cell.kill()
+        cell.wait()
+    with run_folder.lock(tmp_path, inherited=True):
         pass
 
 

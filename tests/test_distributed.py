@@ -111,6 +111,7 @@ def test_each_process_reads_its_rows_of_the_batch_and_no_other(learnt, topology)
     """The rows read, in their order, and the same rows augmented."""
     (one,) = learnt("1 x 1", "--wide")
     shares = learnt(topology, "--wide")
+    assert {name.split("/")[0] for name in one} >= {"rows", "drawn"}
     for name in one:
         if name.startswith(("rows/", "drawn/")):
             parts = [share[name] for share in shares]

@@ -365,6 +365,12 @@ def test_a_file_changed_within_the_clocks_tick_is_never_trusted(tmp_path):
     assert ledger.content_hash(str(path), book) != first
 
 
+@pytest.mark.parametrize("text", ["", "[" * 100_000, "[]", '{"/a": 3}', '{"/a": [1]}'])
+def test_a_damaged_ledger_knows_nothing(tmp_path, text):
+    (tmp_path / "book").write_text(text)
+    assert ledger.load(str(tmp_path / "book")) == {}
+
+
 def test_header_of_a_packed_file_survives_a_round_trip(tmp_path):
     path = str(tmp_path / "x" / "a.frames")
     frames = RNG.integers(0, 255, (2, 4, 4, 1), dtype=np.uint8)

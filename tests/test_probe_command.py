@@ -15,11 +15,11 @@ from test_command_line import assert_sentence, run
 
 from configs import base, probe_base, probe_knn, tvrl
 from tests import tiny
-from tvrl_jax import prober, run_folder, settings, trainer
+from tvrl_jax import learner, prober, run_folder, settings
 from tvrl_jax.checkpoint import Checkpoints
 from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
-from tvrl_jax.probing import paired
+from tvrl_jax.probing import check, paired
 from tvrl_jax.report import tables
 
 
@@ -29,7 +29,7 @@ def pretrained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pretrained")
     tiny.write_cohort(folder / "cohort", subjects=32)
     config = tiny.shrink(tvrl.get_config("phantom_cardiac"), folder / "cohort")
-    network = trainer.make_network(config, trainer.find_objective(config), outputs=1)
+    network = learner.make_network(config, learner.find_objective(config), outputs=1)
     params, extra = network.init(jax.random.key(0))
     with Checkpoints(folder / "run" / "checkpoints", keep=1, best="loss") as checkpoints:
         tree = {"params": params, "extra": extra, "ema": {}}
@@ -181,6 +181,8 @@ def test_a_folder_takes_every_kind_of_probe_of_one_cohort(tmp_path):
     data = base.get_config().data
     run_folder.prepare(str(tmp_path), _record("knn"), "probe_knn.json")
     same = {"targets": ("EF:regression",), "columns.event": "died", "threads": 2}
+    for kind in check.KINDS:
+        prober.refuse_mixture(str(tmp_path), _record(kind, **same), data)
     for place in ("./runs/a", "runs/a/checkpoints", "runs/b/../a/checkpoints/"):
         prober.refuse_mixture(str(tmp_path), _record("linear", place, **same), data)
     prober.refuse_mixture(str(tmp_path / "new"), _record("linear", "runs/b"), data)

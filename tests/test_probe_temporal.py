@@ -34,6 +34,7 @@ from tvrl_jax.probing.temporal import (
     trajectory,
 )
 from tvrl_jax.probing.temporal import suite as temporal
+from tvrl_jax.probing.temporal.measured import Measured
 from tvrl_jax.probing.temporal.sight import Sight, look, over_time
 from tvrl_jax.probing.windows import Windows
 from tvrl_jax.report import alarms, html, tables
@@ -437,20 +438,6 @@ def make_trained(method, spatial, embed) -> pretext.Trained:
     return pretext.Trained(learner, State(np.int32(0), {}, {}, (), {}))
 
 
-def test_runs_from_before_views_drew_their_own_share_are_read():
-    trained = make_trained(csimclr_te, seeing, clock)
-    config = trained.learner.config.to_dict()
-    del config["clips"]["drop_spread"]
-    older = trained._replace(learner=trained.learner._replace(config=FrozenConfigDict(config)))
-    sizes = dict(size=4, seed=0)
-    for a, b in zip(
-        pretext.batches(make_pictures(8), range(8), trained, **sizes),
-        pretext.batches(make_pictures(8), range(8), older, **sizes),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(a["time_BVT"], b["time_BVT"])
-
-
 def blind(clip_BTHWC):
     return jnp.zeros((*clip_BTHWC.shape[:2], WIDTH))
 
@@ -590,6 +577,22 @@ def test_rows_arrays_and_pictures_of_the_whole_probe(encoder, store, config, tmp
     assert "R2, drop when times blank" in printed and "untrained encoder" in printed
 
 
+@pytest.mark.parametrize(
+    ("patients", "smallest", "marked"), [(30, 10, False), (30, 9, True), (9, 10, True)]
+)
+def test_a_shortcut_of_few_patients_in_all_or_of_a_class_is_marked(patients, smallest, marked):
+    interval = stats.Interval(0.7, 0.5, 0.9, 0)
+    found = [
+        Measured("site", "auroc", interval, patients, smallest),
+        Measured("age", "r2", interval, 30),
+    ]
+    rows = measured.table(found, method="tvrl", cohort="c")
+    printed = report.printed(rows)
+    assert ("AUROC !" in printed) == (report.SMALL_NOTE in printed) == marked
+    assert "R2 !" not in printed and "patients_per_class" not in printed
+    assert (report.SMALL_NOTE in report.table(rows).note) == marked
+
+
 def test_rows_are_measured_on_the_features_and_patients_of_the_test(
     encoder, store, config, tmp_path
 ):
@@ -641,7 +644,8 @@ def test_settings_that_make_no_sense_are_named(encoder, store, config):
         ("against", ("x",)),
         ("temporal.scale", 1.0),
         ("temporal.windows", 0),
-        ("temporal.retrieval", 1),
+        ("temporal.retrieval", 2),
+        ("temporal.seed", -1),
         ("temporal.strengths", ()),
     ):
         changed = config.copy_and_resolve_references()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from ml_collections import ConfigDict
 
 from configs import base, causal, cohorts, csimclr, cvrl, probe_base, supervised, tvrl, videomae
 from tvrl_jax import agreement, learner, run_folder, settings
@@ -46,6 +47,7 @@ def test_every_rule_names_a_key_of_base():
         ("augment.crop", (0.9, 0.1)),
         ("augment.crop", ("a", 1)),
         ("augment.crop", (0.1,)),
+        ("augment.crop", (0.0, 0.0)),
         ("augment.hflip", 1.5),
         ("model.dropout", 1.0),
         ("data.time_unit", "fortnights"),
@@ -98,6 +100,22 @@ def test_folder_of_another_run_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"optim.lr = 0.0002, not 0.5"):
         run_folder.refuse_other(tmp_path, config, resume=False)
     run_folder.refuse_other(tmp_path, config, resume=True)
+
+
+@pytest.mark.parametrize(("key", "value"), settings.SINCE.items())
+def test_a_run_from_before_a_key_goes_on_with_what_was_done_then(tmp_path, key, value):
+    config = base.get_config()
+    older = config.to_dict()
+    section, name = key.split(".")
+    del older[section][name]
+    run_folder.prepare(tmp_path, ConfigDict(older))
+    (tmp_path / "checkpoints" / "3").mkdir(parents=True)
+    assert run_folder.read(tmp_path)[section][name] == value
+    config[section][name] = value
+    run_folder.refuse_other(tmp_path, config, resume=False)
+    config[section][name] = value + 1
+    with pytest.raises(UserError, match=f"{key} = {value}, not {value + 1}"):
+        run_folder.refuse_other(tmp_path, config, resume=False)
 
 
 def test_a_run_without_a_checkpoint_gives_way_to_a_corrected_command(tmp_path):

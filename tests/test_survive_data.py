@@ -92,7 +92,7 @@ def test_a_run_keeps_the_list_that_it_began_with(root, tmp_path):
     ((row, path, reason),) = json.loads((folder / roster.FILE).read_text())["skipped"]
     assert row == 3 and path.endswith("s01.npy") and "does not exist" in reason
     trained = {info.subject for info in whole.series if info.split == "train"}
-    assert roster.trained(folder) == trained and "s01" in trained  # it was learned from
+    assert roster.learnt(folder).patients == trained and "s01" in trained  # it was learned from
 
 
 def test_rows_that_are_added_wait_for_another_run(root, tmp_path):
@@ -125,7 +125,7 @@ def test_a_patient_of_another_split_than_before_stops_the_run(root, tmp_path, pa
         roster.hold(folder, _store(root), may_shrink=True)
     held = roster.hold(folder, _store(root), may_shrink=True, may_move=True)
     roster.write(folder, held)
-    assert {"s00", "s01"} <= roster.trained(folder) and len(held.series) == 24
+    assert {"s00", "s01"} <= roster.learnt(folder).patients and len(held.series) == 24
 
 
 def test_a_series_of_another_length_is_another_series(root, tmp_path):
@@ -147,7 +147,7 @@ def test_images_that_were_exchanged_are_told(root, tmp_path, caplog, monkeypatch
     with monkeypatch.context() as later:
         later.setattr(bundle, "VERSION", bundle.VERSION + 1)
         roster.hold(folder, _store(root), may_shrink=False)
-        assert not caplog.records and not roster.trained_frames(folder)
+        assert not caplog.records and not roster.learnt(folder).frames
     roster.write(folder, held)
     roster.hold(folder, _store(root), may_shrink=False)
     assert not caplog.records

@@ -305,7 +305,7 @@ def test_a_cohort_of_one_patient_is_noted(config, root, tmp_path, caplog, monkey
         caplog.clear()
         config.data.root = folder
         store = opening.open_cohort(config.data)
-        agreement.check_cohort(config, trainer.find_objective(config), store)
+        agreement.check_cohort(config, find_objective(config), store)
         assert ("holds one patient" in caplog.text) == noted
 
 
@@ -316,7 +316,7 @@ def test_a_batch_larger_than_the_cohort_is_noted(config, root, caplog, monkeypat
     for size, noted in ((16, True), (12, False)):
         caplog.clear()
         config.train.batch_size = size
-        agreement.check_cohort(config, trainer.find_objective(config), store)
+        agreement.check_cohort(config, find_objective(config), store)
         assert ("a series several times" in caplog.text) == noted
 
 

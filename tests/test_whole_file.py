@@ -37,6 +37,15 @@ def test_what_a_killed_process_left_is_written_over(tmp_path):
     assert os.listdir(tmp_path) == ["a"] and (tmp_path / "a").read_text() == "new"
 
 
+def test_what_killed_writers_of_a_shared_file_left_goes_after_a_day(tmp_path):
+    for name in (".a.1-2.part", ".a.3-4.part", "a", ".b"):
+        (tmp_path / name).write_text("x")
+    for name in (".a.1-2.part", "a", ".b"):
+        os.utime(tmp_path / name, (1, 1))
+    whole_file.sweep(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".a.3-4.part", ".b", "a"]
+
+
 def test_many_may_write_one_shared_file(tmp_path):
     contents = [bytes([k]) * 100_000 for k in range(8)]
     with ThreadPoolExecutor(8) as pool:

@@ -93,11 +93,16 @@ def _parse(required: tuple[str, ...], template: str) -> None:
 
 
 def _config_value() -> str | None:
-    """What follows the last --config, as absl reads it."""
-    arguments = sys.argv[1:]
-    found = [a.split("=", 1)[1] for a in arguments if re.match(r"--?config=", a)]
-    spaced = [b for a, b in itertools.pairwise(arguments) if a.strip("-") == "config"]
-    return (found or spaced or [None])[-1]
+    """What follows --config. Raises UserError where it stands twice: absl would read both files."""
+    found = []
+    for argument, following in itertools.pairwise([*sys.argv[1:], None]):
+        if re.fullmatch(r"--?config", argument):
+            found.append(following)
+        elif given := re.match(r"--?config=", argument):
+            found.append(argument[given.end() :])
+    if len(found) > 1:
+        raise UserError("--config is given twice; give it once.")
+    return found[0] if found else None
 
 
 def _bad_value(error: Exception, loaded: ConfigDict) -> str:

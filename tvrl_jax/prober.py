@@ -11,13 +11,13 @@ from tvrl_jax import state as states
 from tvrl_jax.checkpoint import Restored, restore_for_reading
 from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
+from tvrl_jax.learner import find_objective, make_learner, make_network
 from tvrl_jax.probing import check, leak, suite
 from tvrl_jax.probing.suite import Encoder
 from tvrl_jax.probing.temporal import suite as temporal
 from tvrl_jax.probing.temporal.pretext import Trained
 from tvrl_jax.report import alarms, ending, html, tables
 from tvrl_jax.report import temporal as about_time
-from tvrl_jax.trainer import find_objective, make_learner, make_network
 
 LOG = logging.getLogger("tvrl_jax")
 LOCK = ".results.lock"
@@ -51,8 +51,10 @@ def probe(
     # A comparison's rows are its own, also with --resume.
     run_folder.refuse_results(Path(workdir), (run_folder.COMPARISON,), "name another --workdir.")
     settings.check(without_data(config))
+    check.config(config)
+    check.cache(config)
     restored = restore_for_reading(checkpoint, ("params", "extra", "ema"), step)
-    pretraining = settings.from_json(restored.meta["config"])
+    pretraining = settings.stored(restored.meta["config"])
     data = merge_data(pretraining.data, config.data)
     settings.check(ConfigDict({"data": data}))
     run = _run_folder(Path(checkpoint))
@@ -70,14 +72,14 @@ def probe(
     if pretraining.model.time_embedding and data.on_equal_times == "stop":
         store.require_times()
     encoder = restore_encoder(restored, pretraining)
-    learnt = roster.trained(run), roster.trained_frames(run)
+    learnt = roster.learnt(run)
     plan = temporal.plan if config.kind == "temporal" else suite.plan
     plan(encoder, store, config, LOG.info)  # what is wrong is said before anything is written
     LOG.info("probing step %d of %s", restored.step, checkpoint)
     folder = run_folder.prepare(workdir, record, name)
     checks = []
     if config.kind != "supervised":  # which learns nothing from pretraining
-        checks.append(alarms.leak(*leak.find(pretraining.data, data, store, *learnt)))
+        checks.append(alarms.leak(*leak.find(pretraining.data, data, store, learnt)))
     if config.kind == "temporal":
         results = temporal.run(encoder, restore_trained(restored, store), store, config, folder)
         checks += alarms.encoder_checks(results.findings)
@@ -168,7 +170,7 @@ def restore_encoder(restored: Restored, pretraining: ConfigDict) -> Encoder:
 
 def restore_trained(restored: Restored, store) -> Trained | None:
     """The whole network as it was trained, for its own exercise; None where that needs labels."""
-    pretraining = settings.from_json(restored.meta["config"])
+    pretraining = settings.stored(restored.meta["config"])
     objective = find_objective(pretraining)
     if "head" in objective.parts:
         return None

@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tvrl_jax import artefacts, run_folder, whole_file
 from tvrl_jax.data import bundle
@@ -21,6 +22,15 @@ from tvrl_jax.peers import ALONE, Alone
 
 FILE = "roster.json"
 LOG = logging.getLogger("tvrl_jax")
+
+
+class Learnt(NamedTuple):
+    """Whom and what a run learned from, whatever became of its table since."""
+
+    patients: frozenset[str] = frozenset()  # none where its list does not tell
+    # Hashes, as of `frames`, of all series; none where the list is older than they are, or than the
+    # way in which images are decoded now.
+    frames: frozenset[str] = frozenset()
 
 
 def hold(
@@ -41,7 +51,7 @@ def hold(
     if began:
         store = _restrict(folder, store, dict(map(tuple, began["series"])), may_shrink)
         if not may_move:
-            _check_split(folder, store, _trained(began))
+            _check_split(folder, store, _learnt(began).patients)
         if _is_decoded_alike(began):
             _tell_changes(store, began.get("content", {}))
     if not peers.agree(_digest(store), lambda found: len(set(found)) == 1):
@@ -106,7 +116,7 @@ def _hash(place: Place, more: bytes = b"") -> str:
     return hashlib.sha256(name + more).hexdigest()[:16]
 
 
-def _check_split(folder: Path, store: Store, learnt: set[str]) -> None:
+def _check_split(folder: Path, store: Store, learnt: frozenset[str]) -> None:
     moved = [i for i in store.series if (i.split == "train") != (i.subject in learnt)]
     if learnt and moved:
         one = moved[0]
@@ -122,13 +132,13 @@ def write(folder: Path, store: Store) -> None:
     """The list as the run goes on with it. Atomic."""
     before = read(folder)
     now = {info.subject for info in store.series if info.split == "train"}
-    own = zip(store.series, frames(store), strict=True)
+    own, past = zip(store.series, frames(store), strict=True), _learnt(before)
     shown = {held for info, held in own if info.split == "train"}
     content = {
         "series": [[info.id, info.frames] for info in store.series],
         "skipped": [list(one) for one in _skipped(before, store)],
-        "trained": sorted(_trained(before) | now),
-        "trained_frames": sorted(_trained_frames(before) | shown),
+        "trained": sorted(past.patients | now),
+        "trained_frames": sorted(past.frames | shown),
         "decoding": bundle.VERSION,
         "content": _content(store),
     }
@@ -142,25 +152,16 @@ def _skipped(before: dict | None, store: Store) -> list[Sequence]:
     return sorted(known | {tuple(one) for one in store.skipped})
 
 
-def trained(folder: Path) -> set[str]:
-    """The patients that the run learned from, whatever became of the table since; none where its
-    list does not tell."""
-    return _trained(read(folder))
+def learnt(folder: Path) -> Learnt:
+    """What the run in a folder learned from."""
+    return _learnt(read(folder))
 
 
-def trained_frames(folder: Path) -> set[str]:
-    """The hashes, as of `frames`, of all series that the run learned from; none where its list is
-    older than they are, or than the way in which images are decoded now."""
-    return _trained_frames(read(folder))
-
-
-def _trained_frames(before: dict | None) -> set[str]:
-    known = before and _is_decoded_alike(before)
-    return set(before.get("trained_frames", ())) if known else set()
-
-
-def _trained(before: dict | None) -> set[str]:
-    return set(before.get("trained", ())) if before else set()
+def _learnt(before: dict | None) -> Learnt:
+    if not before:
+        return Learnt()
+    frames = before.get("trained_frames", ()) if _is_decoded_alike(before) else ()
+    return Learnt(frozenset(before.get("trained", ())), frozenset(frames))
 
 
 def read(folder: Path) -> dict | None:

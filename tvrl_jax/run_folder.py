@@ -49,7 +49,7 @@ def read(folder: Path, name: str = CONFIG) -> ConfigDict:
     """The configuration that a run folder holds."""
     artefacts.check_file(folder / name)
     try:
-        return settings.from_json((folder / name).read_text())
+        return settings.stored((folder / name).read_text())
     except FileNotFoundError:
         raise UserError(f"{folder} is not a run folder: it holds no {name}.") from None
     except OSError as error:
@@ -100,14 +100,18 @@ def make(workdir: str | Path) -> None:
 
 
 @contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Only one run at a time in a folder. UserError while another one is at work there."""
+def lock(folder: Path, *, inherited: bool = False) -> Iterator[None]:
+    """Only one run at a time in a folder. UserError while another one is at work there.
+
+    Where it is `inherited`, a process that was started meanwhile holds it, too, and may outlive us.
+    """
     try:
         file = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
     except OSError as error:
         raise UserError(f"--workdir={folder}: cannot write there ({error.strerror}).") from error
     try:
         _lock(file, folder)
+        os.set_inheritable(file, inherited)
         yield
     finally:
         os.close(file)

@@ -68,7 +68,7 @@ LONG = """
     optim.accumulate train.steps train.checkpoint_every log.every log.diagnose_every train.grace
     distributed.start distributed.timeout
 """.split()
-RANGES = {"augment.crop": (0.0, 1.0), "augment.blur_sigma": (0.0, math.inf)}
+RANGES = {"augment.crop": (1e-3, 1.0), "augment.blur_sigma": (0.0, math.inf)}
 RULES: tuple[tuple[list[str], Callable[[Any], bool], str], ...] = (
     (AT_LEAST_ONE, lambda v: v >= 1, "at least 1"),
     (POSITIVE, lambda v: v > 0, "greater than 0"),
@@ -81,6 +81,8 @@ RULES: tuple[tuple[list[str], Callable[[Any], bool], str], ...] = (
     (MANY, lambda v: v <= 100_000, "100000 at most"),
     (LONG, lambda v: v <= 10**9, "10^9 at most"),
 )
+# Keys that older runs lack, and the value that does what was done then.
+SINCE = {"clips.drop_spread": 0.0}
 # What may differ when a run continues: where things lie and how often they are written.
 MAY_CHANGE = (
     *("log.", "data.root", "data.store", "data.threads", "data.workers", "train.keep"),
@@ -234,6 +236,16 @@ def from_json(text: str) -> ConfigDict:
         return tuple(tuples(v) for v in value) if isinstance(value, list) else value
 
     return ConfigDict(tuples(json.loads(text)))
+
+
+def stored(text: str) -> ConfigDict:
+    """The configuration of a run, as `to_json` wrote it, perhaps by an older version."""
+    config = from_json(text)
+    for key, value in SINCE.items():
+        section, _, name = key.rpartition(".")
+        if isinstance(held := config.get(section), ConfigDict) and name not in held:
+            held[name] = value
+    return config
 
 
 def differences(old: ConfigDict, new: ConfigDict) -> list[str]:

@@ -2,12 +2,14 @@
 
 import os
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 PART = ".part"  # how the name of an unfinished file ends; it begins with a dot
+ABANDONED_S = 86400
 
 
 @contextmanager
@@ -45,3 +47,12 @@ def write(
     """Writes all of a file at once, as `writing` does."""
     with writing(path, binary=isinstance(content, bytes), sync=sync, shared=shared) as file:
         file.write(content)
+
+
+def sweep(folder: str | Path) -> None:
+    """Removes what killed writers of shared files left in a folder: parts that nobody touched for a
+    day."""
+    for path in Path(folder).glob(f".*{PART}"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > ABANDONED_S:
+                path.unlink()

@@ -51,7 +51,7 @@ def compare(
         run_folder.refuse_results(planned.folder, FOREIGN, remedy)
     check_tables(planned, presets)
     folder = run_folder.prepare(workdir, same, CONFIG)
-    with runner.lock(folder):
+    with run_folder.lock(folder, inherited=True):
         board = Board(planned.cells)
         failed = runner.run(planned, board, resume=resume)
         LOG.info("resampling the test patients of what is done")

@@ -76,9 +76,11 @@ def same(record: Record, cell: Cell) -> bool:
 
 
 def reason(log: Path, code: int) -> str:
-    """The sentence with which a process ended: its error, else its last line."""
+    """The sentence with which the last process of a log ended: its error, else its last line."""
     if code < 0:
         return f"ended by signal {-code} ({signal.Signals(-code).name})"
-    lines = re.split(r"[\r\n]+", log.read_text(encoding="utf-8", errors="replace").strip())
+    text = log.read_text(encoding="utf-8", errors="replace")
+    last = re.split(r"(?m)^\$ python .*$", text)[-1]  # a pretraining's holds earlier attempts
+    lines = re.split(r"[\r\n]+", last.strip())
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     return (errors or lines)[-1].strip() or "it ended without a word"

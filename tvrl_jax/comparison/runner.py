@@ -4,14 +4,11 @@ A process of its own gives its memory (and an accelerator's) back, and takes no 
 when it fails.
 """
 
-import fcntl
-import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 from tvrl_jax import shell
@@ -19,7 +16,6 @@ from tvrl_jax.comparison import record
 from tvrl_jax.comparison.board import Board
 from tvrl_jax.comparison.plan import TRAIN, Cell, Plan
 from tvrl_jax.comparison.record import Record
-from tvrl_jax.errors import UserError
 from tvrl_jax.signals import Interruption
 
 ROOT = Path(__file__).resolve().parents[2]  # where train.py and probe.py are
@@ -102,19 +98,3 @@ def _wait(process: subprocess.Popen, board: Board, interruption: Interruption) -
         if interruption and not sent:
             process.send_signal(interruption.number)
             sent = True
-
-
-@contextmanager
-def lock(folder: Path):
-    """Only one comparison at a time in a folder. UserError while another one is at work there."""
-    file = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
-    os.set_inheritable(file, True)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(file)
-        raise UserError(f"{folder}: a comparison is running there; wait for its end.") from None
-    try:
-        yield
-    finally:
-        os.close(file)

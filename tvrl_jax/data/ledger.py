@@ -22,9 +22,10 @@ def load(path: str) -> Ledger:
     try:
         with open(path, encoding="utf-8") as file:
             ledger = json.load(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return ledger if isinstance(ledger, dict) else {}
+    kept = ledger.items() if isinstance(ledger, dict) else ()
+    return {path: known for path, known in kept if isinstance(known, list) and len(known) == 2}
 
 
 def save(path: str, ledger: Ledger) -> None:

@@ -11,12 +11,14 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from tvrl_jax.data import intensity, ledger, packed
+from tvrl_jax import whole_file
+from tvrl_jax.data import intensity, ledger
 from tvrl_jax.data.bundle import Bundle, Shelf, bundles, fetch
 from tvrl_jax.data.cohort import Cohort, Record, load_cohort
 from tvrl_jax.data.packed import Entry, Packed
@@ -59,7 +61,8 @@ def open_store(
     intensity.check_settings(**settings)
     cohort = load_cohort(on_bad=on_bad, **table)
     folder = os.path.abspath(os.path.expanduser(store))
-    packed.sweep(folder)
+    for shard in Path(folder).glob("*/"):
+        whole_file.sweep(shard)
     book_path = _book_path(folder, cohort)
     shelf = Shelf(cohort.where, folder, ledger.load(book_path), settings, on_bad == "skip")
     clock = dict(time_unit=cohort.time_unit, frame_interval=frame_interval)

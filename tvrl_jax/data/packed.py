@@ -6,14 +6,11 @@
 It appears whole or not at all: written beside its place, flushed to the disk, then renamed.
 """
 
-import glob
 import json
 import mmap
 import os
 import struct
-import time
 import zlib
-from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -63,14 +60,6 @@ def write(path: str, series: list[tuple[Entry, np.ndarray]]) -> None:
         raise UserError(
             f"cannot write {path} ({error.strerror}): make room or set another data.store."
         ) from None
-
-
-def sweep(folder: str) -> None:
-    """Removes what writers left behind that were killed: parts that nobody touched for a day."""
-    for path in glob.glob(os.path.join(glob.escape(folder), "*", f".*{whole_file.PART}")):
-        with suppress(OSError):
-            if time.time() - os.stat(path).st_mtime > 86400:
-                os.unlink(path)
 
 
 def read_header(path: str) -> Packed | None:

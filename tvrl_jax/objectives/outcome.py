@@ -20,7 +20,7 @@ class Objective(NamedTuple):
 
     `batch` is augmented: clip_BVTHWC float in [0, 1] with V = views; rows with weight_B 0 do not
     count. `progress` in [0, 1] is the share of training done. A loss that compares embeddings also
-    takes `tile`, which changes how it is computed and not what it is: see `losses.info_nce`.
+    takes `tile`, which changes how it is computed and not what it is: see `losses.sup_con`.
     """
 
     loss: Callable[..., Outcome]

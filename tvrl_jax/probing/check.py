@@ -2,6 +2,7 @@
 
 import os
 
+from tvrl_jax import whole_file
 from tvrl_jax.data.clips import SAMPLINGS
 from tvrl_jax.errors import UserError, nearest
 
@@ -54,7 +55,7 @@ def config(c) -> None:
     for key, value in _not_negative(c):
         if value < 0:
             raise UserError(f"config.{key} = {value} must be 0 or more.")
-    for key, value in (("untrained_seed", c.untrained_seed), ("bootstrap.seed", c.bootstrap.seed)):
+    for key, value in _seeds(c):
         if not 0 <= value < 2**32:
             raise UserError(f"config.{key} = {value} must be 0 or more, and below 2^32.")
     for section in ("linear", "attentive", "cls", "finetune"):
@@ -105,6 +106,7 @@ def cache(c) -> None:
     path = os.path.expanduser(folder)
     try:
         os.makedirs(path, exist_ok=True)
+        whole_file.sweep(path)
     except OSError as error:
         raise UserError(f"config.features.cache = {folder}: {error.strerror}; {remedy}") from error
     if not os.access(path, os.W_OK):
@@ -122,8 +124,8 @@ def _temporal(c) -> None:
     for name in ("windows", "pairs", "bins", "subjects", "classes"):
         if c.temporal[name] < 1:
             raise UserError(f"config.temporal.{name} = {c.temporal[name]} must be at least 1.")
-    if c.temporal.retrieval < 2:
-        raise UserError(f"config.temporal.retrieval = {c.temporal.retrieval} must be at least 2.")
+    if c.temporal.retrieval < 3:  # of two, an odd number of series leaves one alone in its batch
+        raise UserError(f"config.temporal.retrieval = {c.temporal.retrieval} must be at least 3.")
     if c.temporal.scale in (0, 1):
         raise UserError(f"config.temporal.scale = {c.temporal.scale} must be neither 0 nor 1.")
     _grid("temporal.strengths", c.temporal.strengths, above=True)
@@ -144,6 +146,13 @@ def _whole(c):
     for section in ("cls", "finetune"):
         for name in ("epochs", "batch_size", "min_steps", "evaluations", "val_windows"):
             yield f"{section}.{name}", c[section][name]
+
+
+def _seeds(c):
+    """Key and value of every seed of a random number generator."""
+    yield "untrained_seed", c.untrained_seed
+    yield "bootstrap.seed", c.bootstrap.seed
+    yield "temporal.seed", c.temporal.seed
 
 
 def _not_negative(c):

@@ -1,6 +1,5 @@
 """Patients whom the encoder was pretrained on and who are tested now."""
 
-from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +8,7 @@ from tvrl_jax import roster
 from tvrl_jax.data.cohort import load_cohort
 from tvrl_jax.errors import UserError
 
+NOTHING_SAID = roster.Learnt()
 PACKING = ("pixel_mm", "fit", "percentiles")  # with others, the same file has other frames
 
 
@@ -20,28 +20,27 @@ class Leak(NamedTuple):
     by_content: bool = False  # whether images were compared, too
 
 
-def find(
-    pretraining_data, data, store, written: Collection[str] = (), frames: Collection[str] = ()
-) -> Leak:
+def find(pretraining_data, data, store, learnt: roster.Learnt = NOTHING_SAID) -> Leak:
     """Compares names and images: the patients of pretraining with the test split of `store`.
 
-    written, frames: whom and what the run says that it learned from (`roster`); the table may have
-    changed since. Without, they are those of pretraining's train split now. data: the section that
-    `store` was opened with. Where it is that of pretraining, the store knows both splits; else
-    pretraining's table is read again, without its images, and names alone can be compared.
+    learnt: what the run says that it learned from; the table may have changed since. What it does
+    not say is taken from pretraining's train split now. data: the section that `store` was opened
+    with. Where it is that of pretraining, the store knows both splits; else pretraining's table is
+    read again, without its images, and names alone can be compared.
     """
     test, same = _names(store.series, "test"), data == pretraining_data
-    if written:
-        train, unknown = set(written), ""
+    if learnt.patients:
+        train, unknown = set(learnt.patients), ""
     elif same:
         train, unknown = _names(store.series, "train"), ""
     else:
         train, unknown = _pretrained(pretraining_data)
     held = list(zip(store.series, roster.frames(store), strict=True))
+    frames = set(learnt.frames)
     if not frames and same:
         frames = {hashed for one, hashed in held if one.subject in train}
     alike = all(data[key] == pretraining_data[key] for key in PACKING)
-    known = set(frames) if alike else set()
+    known = frames if alike else set()
     copied = {
         one.subject
         for i, (one, hashed) in enumerate(held)

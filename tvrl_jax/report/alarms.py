@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from scipy.stats import beta
 
-from tvrl_jax import artefacts
+from tvrl_jax import artefacts, whole_file
 from tvrl_jax.errors import UserError
 from tvrl_jax.report.compare import compare
 from tvrl_jax.report.naming import metric_text
@@ -132,7 +132,8 @@ FILE = "checks_{}.json"  # of a probe folder, one for each kind of probe
 def save(folder: str | Path, kind: str, checks: Sequence[Check]) -> None:
     """What a probe found, kept for every later report of its folder."""
     path = Path(folder) / FILE.format(kind)
-    path.write_text(json.dumps([check._asdict() for check in checks], indent=1) + "\n")
+    text = json.dumps([check._asdict() for check in checks], indent=1) + "\n"
+    whole_file.write(path, text, shared=True)
 
 
 def load(folder: str | Path) -> list[Check]:

@@ -81,14 +81,9 @@ def _prediction(arrays, method: str, probe: str, task: str, results) -> Picture 
     if classes:
         figure = plots.roc(true_N, output_NK, task, classes=classes, note=note)
         return Picture(figure, f"{task}: ROC curve. {note}")
-    unit = _unit(arrays, task)
     predicted_N = output_NK.reshape(len(true_N)).astype(float)
-    figure = plots.predicted_against_true(true_N, predicted_N, task, unit=unit, note=note)
+    figure = plots.predicted_against_true(true_N, predicted_N, task, note=note)
     return Picture(figure, f"{task}: predicted against true. {note}")
-
-
-def _unit(arrays: Mapping[str, np.ndarray], task: str) -> str:
-    return str(arrays.get(f"unit/{task}", ""))
 
 
 def _classes(arrays: Mapping[str, np.ndarray], task: str) -> tuple[str, ...]:
@@ -138,7 +133,6 @@ def _maps(arrays: Mapping[str, np.ndarray], method: str) -> Gallery:
             arrays[f"feature/{method}"],
             arrays[f"label/{task}"].astype(float),
             task,
-            unit=_unit(arrays, task),
             classes=_classes(arrays, task),
         )
         made.append(Picture(figure, f"Map of the features, {_label(method)}, coloured by {task}"))

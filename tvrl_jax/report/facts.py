@@ -11,7 +11,7 @@ from tvrl_jax.report import compare
 from tvrl_jax.report.alarms import Check
 from tvrl_jax.report.page import Bullets, Facts, Fold, Section, Table, Text
 
-PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scikit-learn")
+PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy", "pandas")
 
 
 def header(material, device: str, now: float) -> Facts:

@@ -8,8 +8,8 @@
   results.csv                  of the probe folder (else the run folder)
   predictions_PROBE.npz        of the probe folder (else the run folder), one for each kind of
                                probe, for N test series: label/TASK [N] values or class codes,
-                               NaN = missing; classes/TASK names, empty for regression; unit/TASK,
-                               optional text; prediction/METHOD/TASK [N, K]; feature/METHOD [N, D]
+                               NaN = missing; classes/TASK names, empty for regression;
+                               prediction/METHOD/TASK [N, K]; feature/METHOD [N, D]
   temporal.npz                 of the probe folder: what `report.temporal` draws
   checks_PROBE.json            of the probe folder: what the probes found to beware of
 """

@@ -16,7 +16,7 @@ SIDE = 3.4  # inches, of a square figure
 
 @rc_context(STYLE)
 def predicted_against_true(
-    true_N: np.ndarray, predicted_N: np.ndarray, title: str, *, unit: str = "", note: str = ""
+    true_N: np.ndarray, predicted_N: np.ndarray, title: str, *, note: str = ""
 ) -> bytes:
     """A point per test case, and the line of agreement; `note` (R2, MAE) goes into a corner.
 
@@ -30,9 +30,8 @@ def predicted_against_true(
     axis.plot(ends, ends, color=GREY, lw=1, zorder=1)
     size = float(np.clip(3000 / max(len(true), 1), 4, 24))
     axis.scatter(true, predicted, s=size, color=BLUE, alpha=0.55, linewidths=0)
-    suffix = f" [{unit}]" if unit else ""
     axis.set(xlim=ends, ylim=ends, aspect="equal", title=title)
-    axis.set(xlabel=f"true{suffix}", ylabel=f"predicted{suffix}")
+    axis.set(xlabel="true", ylabel="predicted")
     missing = "" if known.all() else f"{(~known).sum()} without a value"
     _corner(axis, (note, missing), 0.03, 0.97)
     return png(figure)
@@ -119,7 +118,6 @@ def embedding_map(
     target_N: np.ndarray,
     title: str,
     *,
-    unit: str = "",
     classes: Sequence[str] = (),
 ) -> bytes:
     """A point per case in the plane of `principal_axes`; `classes` make the target categorical.
@@ -139,7 +137,7 @@ def embedding_map(
         points = axis.scatter(
             *position_N2[known].T, c=target_N[known], s=size, cmap="viridis", linewidths=0
         )
-        bar = figure.colorbar(points, ax=axis, label=unit, aspect=30)
+        bar = figure.colorbar(points, ax=axis, aspect=30)
         bar.outline.set_visible(False)
     axis.set(title=title, xlabel=labels[0], ylabel=labels[1], xticks=(), yticks=())
     return png(figure)

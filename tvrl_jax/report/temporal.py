@@ -25,7 +25,7 @@ WORDS = {
     "effective_rank": "effective rank",
 }
 SECOND = ("mae", "average_precision")
-SMALL_NOTE = f"! fewer than {compare.FEW} test patients: the number says little"
+SMALL_NOTE = f"! fewer than {compare.FEW} test patients, in all or of a class: it says little"
 CHANGES = (
     "How far CLS moves when the frames of a window are put into another order, or when their times "
     "are taken away or scaled: 1 - cosine, in units of that between patients. 0 is not noticed."
@@ -196,15 +196,15 @@ def table(rows: Sequence[Mapping]) -> Table:
     note = (
         "Value [95 % interval over patients]; a drop is the metric on intact less changed windows."
     )
-    note += f" {SMALL_NOTE}." if any(map(_is_small, rows)) else ""
+    note += f" {SMALL_NOTE}." if _small(rows) else ""
     return Table(*_grid(rows), note=note, left=2)
 
 
 def _grid(rows: Sequence[Mapping]) -> tuple[list[str], list[list[str]]]:
     methods = compare.methods_of(rows)
     cell = {(r["task"], r["metric"], r["method"]): _text(r) for r in rows}
-    pairs = dict.fromkeys((r["task"], r["metric"]) for r in rows)
-    small = {(r["task"], r["metric"]) for r in rows if _is_small(r)}
+    pairs = dict.fromkeys((r["task"], r["metric"]) for r in rows if compare.is_score(r))
+    small = _small(rows)
     body = [
         [
             task,
@@ -216,9 +216,14 @@ def _grid(rows: Sequence[Mapping]) -> tuple[list[str], list[list[str]]]:
     return ["what", "measure", *map(_label, methods)], body
 
 
-def _is_small(row: Mapping) -> bool:
-    """Whether few test patients speak, and not none."""
-    return 0 < row["n"] < compare.FEW and math.isfinite(row["value"])
+def _small(rows: Sequence[Mapping]) -> set[tuple[str, str]]:
+    """(task, metric) of which few test patients speak, and not none, in all or of a class."""
+    few = {r["task"] for r in rows if r["metric"] == compare.PER_CLASS and r["value"] < compare.FEW}
+    return {
+        (r["task"], r["metric"])
+        for r in rows
+        if math.isfinite(r["value"]) and (0 < r["n"] < compare.FEW or r["task"] in few)
+    }
 
 
 def _metric(metric: str) -> str:
@@ -248,4 +253,4 @@ def printed(rows: Sequence[Mapping]) -> str:
     texts = [
         "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines
     ]
-    return "\n".join([*texts, *[f"{SMALL_NOTE}."] * any(map(_is_small, rows))])
+    return "\n".join([*texts, *[f"{SMALL_NOTE}."] * bool(_small(rows))])

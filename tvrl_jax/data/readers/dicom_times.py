@@ -27,15 +27,13 @@ def frame_times(header: Dataset, frames: int) -> tuple[np.ndarray | None, str]:
     time), FrameTimeVector (milliseconds since the frame before), FrameTime (milliseconds). Equal
     times of a slice are taken only where nothing else is stated: every frame of a gated dynamic
     may have the same trigger delay."""
-    equal_N = None
-    for time_N in _times_per_frame(header, frames):
-        if _differ(time_N, _slices(header, frames)):
+    found = list(_times_per_frame(header, frames))
+    slice_N = _slices(header, frames) if found else []
+    for time_N in found:
+        if _differ(time_N, slice_N):
             return time_N, ""
-        equal_N = time_N if equal_N is None else equal_N
     time_N, note = _steps(header, frames)
-    if time_N is None and equal_N is not None:
-        return equal_N, ""
-    return time_N, note
+    return (found[0], "") if time_N is None and found else (time_N, note)
 
 
 def _times_per_frame(header: Dataset, frames: int) -> Iterator[np.ndarray]:

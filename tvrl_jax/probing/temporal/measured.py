@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tvrl_jax.probing import rows, stats
+from tvrl_jax.report.compare import PER_CLASS
 
 PROBE = "temporal"  # in the column `probe`
 
@@ -15,6 +16,7 @@ class Measured(NamedTuple):
     metric: str
     interval: stats.Interval | stats.Difference
     patients: int
+    per_class: float = np.nan  # those of the smallest class; NaN where there are no classes
 
 
 def ratio(
@@ -55,7 +57,8 @@ def alone(task: str, metric: str, value: float, patients: int) -> Measured:
 
 def of_score(score: rows.Score, task: str = "") -> Measured:
     """A metric of predictions, under the name of its task or another one."""
-    return Measured(task or score.task.column, score.metric, score.interval, score.patients)
+    name = task or score.task.column
+    return Measured(name, score.metric, score.interval, score.patients, score.per_class)
 
 
 def find(found: Sequence[Measured], task: str, metric: str) -> float | None:
@@ -65,20 +68,26 @@ def find(found: Sequence[Measured], task: str, metric: str) -> float | None:
 
 
 def table(found: Sequence[Measured], *, method: str, cohort: str) -> list[dict]:
-    """Rows with the columns of results.csv; all labels, and one fit, whose start is not random."""
-    return [
-        {
-            "method": method,
-            "cohort": cohort,
-            "task": one.task,
-            "probe": PROBE,
-            "fraction": 1.0,
-            "seed": rows.ALL,
-            "metric": one.metric,
-            "value": float(one.interval.value),
-            "ci_low": float(one.interval.low),
-            "ci_high": float(one.interval.high),
-            "n": one.patients,
-        }
-        for one in found
-    ]
+    """Rows with the columns of results.csv; all labels, and one fit, whose start is not random.
+
+    A task with classes has a row besides that counts the test patients of the smallest.
+    """
+    smallest = {one.task: one for one in found if np.isfinite(one.per_class)}
+    counts = [alone(one.task, PER_CLASS, one.per_class, one.patients) for one in smallest.values()]
+    return [_row(one, method, cohort) for one in (*found, *counts)]
+
+
+def _row(one: Measured, method: str, cohort: str) -> dict:
+    return {
+        "method": method,
+        "cohort": cohort,
+        "task": one.task,
+        "probe": PROBE,
+        "fraction": 1.0,
+        "seed": rows.ALL,
+        "metric": one.metric,
+        "value": float(one.interval.value),
+        "ci_low": float(one.interval.low),
+        "ci_high": float(one.interval.high),
+        "n": one.patients,
+    }

@@ -44,8 +44,7 @@ class Target(NamedTuple):
 def batches(store, series, trained: Trained, *, size: int, seed: int) -> Iterator[dict]:
     """Every series once in random order, in equal batches of at most `size`; windows and views as
     drawn in pretraining. A remainder that fills no batch is left out."""
-    clips = trained.learner.config.clips  # of a run from before views drew shares: no spread
-    draw = {"drop_spread": 0.0, **clips, "views": trained.learner.objective.views}
+    draw = {**trained.learner.config.clips, "views": trained.learner.objective.views}
     relative = draw.pop("relative_time")
     rng = np.random.default_rng(seed)
     order = rng.permutation(series)
