@@ -100,12 +100,11 @@ def times(clock: Clock) -> np.ndarray:
     return np.concatenate([clock.horizon_H, clock.grid_G])
 
 
-def kaplan_meier(outcome_N2, weight_N=None) -> Curve:
+def kaplan_meier(outcome_N2) -> Curve:
     """Share without an event for longer than each event time (Kaplan and Meier 1958)."""
     event_N, time_N = outcome_N2[:, 0] == 1, outcome_N2[:, 1]
-    weight_N = np.ones(len(time_N)) if weight_N is None else weight_N
-    time_C = np.unique(time_N[event_N & (weight_N > 0)])
-    return _product(time_C, event_N, time_N, weight_N, time_N >= time_C[:, None])
+    time_C = np.unique(time_N[event_N])
+    return _product(time_C, event_N, time_N, time_N >= time_C[:, None])
 
 
 def censoring(outcome_N2) -> Curve:
@@ -114,12 +113,12 @@ def censoring(outcome_N2) -> Curve:
     event_N, time_N = outcome_N2[:, 0] == 1, outcome_N2[:, 1]
     time_C = np.unique(time_N[~event_N])
     there_CN = (time_N > time_C[:, None]) | ((time_N == time_C[:, None]) & ~event_N)
-    return _product(time_C, ~event_N, time_N, np.ones(len(time_N)), there_CN)
+    return _product(time_C, ~event_N, time_N, there_CN)
 
 
-def _product(time_C, ends_N, time_N, weight_N, there_CN) -> Curve:
-    gone_C = ((time_N == time_C[:, None]) & ends_N) @ weight_N
-    return Curve(time_C, np.cumprod(1 - gone_C / np.maximum(there_CN @ weight_N, 1e-300)))
+def _product(time_C, ends_N, time_N, there_CN) -> Curve:
+    gone_C = ((time_N == time_C[:, None]) & ends_N).sum(1)
+    return Curve(time_C, np.cumprod(1 - gone_C / there_CN.sum(1)))
 
 
 def at(curve: Curve, time_N, *, before: bool = False) -> np.ndarray:

@@ -70,14 +70,9 @@ def settings_of(rows: Sequence[Mapping]) -> list[tuple[str, float]]:
 
 
 def compare(
-    rows: Iterable[Mapping],
-    methods: Sequence[str],
-    fraction: float,
-    *,
-    probe: str = "",
-    metrics: Sequence[str] = (),
+    rows: Iterable[Mapping], methods: Sequence[str], fraction: float, *, probe: str = ""
 ) -> list[Line]:
-    """One line per task and metric, in the order of `rows` (metrics: in the given order).
+    """One line per task and metric, in the order of `rows`.
 
     Rows that describe a task or another row (`is_score`) make no line of their own.
 
@@ -94,12 +89,7 @@ def compare(
     """
     rows = [row for row in rows if math.isclose(float(row["fraction"]), fraction)]
     shown = [row for row in rows if row["method"] in methods and probe in ("", row["probe"])]
-    pairs = list(dict.fromkeys(_line_key(row) for row in shown if is_score(row)))
-    if metrics:
-        pairs = [pair for pair in pairs if pair[1] in metrics]
-        pairs.sort(key=lambda pair: metrics.index(pair[1]))
-        order = list(dict.fromkeys(task for task, _ in pairs))
-        pairs.sort(key=lambda pair: order.index(pair[0]))
+    pairs = dict.fromkeys(_line_key(row) for row in shown if is_score(row))
     own = [row for row in rows if probe in ("", row["probe"])]
     few, thin = small(own), sparse(own)
     return [

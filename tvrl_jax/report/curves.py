@@ -50,14 +50,12 @@ LEGEND = {
 
 
 @rc_context(STYLE)
-def training_curves(
-    rows: Sequence[Mapping], panels: Sequence[Panel] = PANELS
-) -> tuple[bytes | None, list[str]]:
+def training_curves(rows: Sequence[Mapping]) -> tuple[bytes | None, list[str]]:
     """The figure, and the titles of panels of which `rows` hold nothing; no figure without any.
 
     With many points a metric is drawn faintly, with its running mean on top.
     """
-    held = [(panel, _held(rows, panel.names)) for panel in panels]
+    held = [(panel, _held(rows, panel.names)) for panel in PANELS]
     absent = [panel.title for panel, names in held if not names]
     held = [(panel, names) for panel, names in held if names]
     if not held:

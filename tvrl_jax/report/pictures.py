@@ -13,18 +13,19 @@ from PIL import Image
 from tvrl_jax.report.style import BLUE, GREY, RED, STYLE, png
 
 SHEET_WIDTH = 1200  # pixels, about
+FRAMES = 4  # of each clip on a sheet
 
 
-def sheet(clip_NVTHWC: np.ndarray, *, columns: int = 4, frames: int = 4) -> bytes:
+def sheet(clip_NVTHWC: np.ndarray, *, columns: int = 4) -> bytes:
     """Clips (uint8, or float in [0, 1]; without V: [N, T, H, W, C]) as strips of a few frames.
 
-    `frames` frames are taken evenly from each clip; the views of a series are one above the
+    FRAMES frames are taken evenly from each clip; the views of a series are one above the
     other, the series are apart. What lies between the strips is transparent.
     """
     if clip_NVTHWC.ndim == 5:
         clip_NVTHWC = clip_NVTHWC[:, None]
     count, views, length, height, width, _ = clip_NVTHWC.shape
-    columns, frames = min(columns, count), min(frames, length)
+    columns, frames = min(columns, count), min(FRAMES, length)
     taken = np.round(np.linspace(0, length - 1, frames)).astype(int)
     clip = _rgba(clip_NVTHWC[:, :, taken])
     gap = max(height // 6, 2)

@@ -107,15 +107,13 @@ def key(row: Mapping) -> tuple:
     return tuple(float(row[k]) if k == "fraction" else str(row[k]) for k in KEY)
 
 
-def comparison(
-    rows: Sequence[Mapping], labels: Mapping[str, str] = compare.LABELS, style: str = "text"
-) -> str:
+def comparison(rows: Sequence[Mapping], style: str = "text") -> str:
     """A table of all methods for each probe and label fraction among `rows`, with headings."""
     mark = "### " if style == "markdown" else ""
     parts = []
     for probe, fraction in compare.settings_of(rows):
         methods = compare.columns_of(rows, probe, fraction)
-        table = comparison_table(rows, methods, fraction, probe=probe, labels=labels, style=style)
+        table = comparison_table(rows, methods, fraction, probe=probe, style=style)
         parts.append(f"{mark}{wording.heading(probe, fraction)}\n\n{table}")
     return "\n\n".join(parts)
 
@@ -126,22 +124,19 @@ def comparison_table(
     fraction: float,
     *,
     probe: str = "",
-    metrics: Sequence[str] = (),
-    labels: Mapping[str, str] = compare.LABELS,
     style: str = "text",
 ) -> str:
     """task x method as text: `value [low, high]`, with a note that says what the marks mean.
 
     Args:
       rows: as from `read_results`; `compare.compare` says which of them make a cell.
-      methods: the columns, in order; `labels` gives those that need one another name.
+      methods: the columns, in order.
       fraction: of the labels.
       probe: of this probe only; "" = whatever there is.
-      metrics: in this order only; () = all.
       style: "text" (aligned by blanks) or "markdown".
     """
-    lines = compare.compare(rows, methods, fraction, probe=probe, metrics=metrics)
-    head, body = wording.grid(lines, methods, labels)
+    lines = compare.compare(rows, methods, fraction, probe=probe)
+    head, body = wording.grid(lines, methods, compare.LABELS)
     note = wording.note(lines)
     if style == "markdown":
         return _markdown(head, body) + (f"\n\n{note}" if note else "")

@@ -20,13 +20,13 @@ def heading(probe: str, fraction: float) -> str:
 
 
 def grid(
-    lines: Sequence[Line], methods: Sequence[str], labels: Mapping[str, str], best: str = BEST
+    lines: Sequence[Line], methods: Sequence[str], labels: Mapping[str, str]
 ) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of text cells; `best` follows the best cell of a row."""
+    """Header and rows of text cells; BEST follows the best cell of a row."""
     head = ["task", "metric", *(labels.get(name, name) for name in methods)]
     body, above = [], ""
     for line in lines:
-        cells = line_texts(line, best)
+        cells = line_texts(line, BEST)
         task = "" if line.task == above else task_text(line)
         metric = metric_text(line.metric) + (SMALL if line.sparse and not line.few else "")
         body.append([task, metric, *cells])

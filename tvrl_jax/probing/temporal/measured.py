@@ -55,9 +55,9 @@ def alone(task: str, metric: str, value: float, patients: int) -> Measured:
     return Measured(task, metric, stats.Interval(float(value), np.nan, np.nan, 0), patients)
 
 
-def of_score(score: rows.Score, task: str = "") -> Measured:
-    """A metric of predictions, under the name of its task or another one."""
-    name = task or score.task.column
+def of_score(score: rows.Score) -> Measured:
+    """A metric of predictions, under the name of its task."""
+    name = score.task.column
     return Measured(name, score.metric, score.interval, score.patients, score.per_class)
 
 
