@@ -20,14 +20,8 @@ def test_schedule_meets_the_recording_at_epoch_starts(parity_dir, name, epoch):
     lr, batch, epochs, warm = RECORDED[name]
     recording = parity.load(parity_dir, "11a_lr_schedule")
     with parity.precision("float64"):
-        _, schedule = optim.make(
-            steps=epochs * epoch,
-            batch_size=batch,
-            epoch=epoch,
-            lr=lr,
-            warmup_fraction=warm / epochs,
-            **PLAIN,
-        )
+        counts = dict(updates=epochs * epoch, warmup=warm * epoch, epoch=epoch)
+        schedule = optim.warmup_cosine(lr * batch / 256, **counts)
         rates = schedule(jnp.arange(epochs) * epoch)
     np.testing.assert_allclose(rates, recording.array[f"out/lr_{name}"], rtol=1e-9)
 

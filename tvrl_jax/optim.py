@@ -26,7 +26,6 @@ def make(
     *,
     steps: int,
     batch_size: int,
-    epoch: int = 1,
     lr: float,
     warmup_fraction: float,
     weight_decay: float,
@@ -40,14 +39,14 @@ def make(
 
     Returns the transformation, to be called once a step, and the learning rate as a function of
     the updates done: `accumulate` steps make one update, with the mean of their gradients. The
-    peak is lr x batch_size / 256, not changed by accumulation, as published. `epoch` (updates)
-    only shapes the top of the warm-up: see `warmup_cosine`. A run is counted in steps and leaves it
-    at 1, so that the rate at an epoch's start in the warm-up is up to 5 % below the published one.
+    peak is lr x batch_size / 256, not changed by accumulation, as published. A run is counted in
+    steps, not epochs (see `warmup_cosine`), so that the rate at an epoch's start in the warm-up is
+    up to 5 % below the published one.
     """
     updates = max(steps // accumulate, 1)
     warmup = round(warmup_fraction * updates)
     peak = lr * batch_size / 256
-    schedule = warmup_cosine(peak, updates=updates, warmup=warmup, epoch=epoch)
+    schedule = warmup_cosine(peak, updates=updates, warmup=warmup, epoch=1)
     tx = optax.adamw(schedule, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay)
     if clip_norm > 0:
         tx = optax.chain(optax.clip_by_global_norm(clip_norm), tx)

@@ -166,7 +166,7 @@ def augmented(clips: np.ndarray | None) -> Section:
     title = "What the encoder is shown"
     if clips is None:
         return Section(title, [Text("No samples.npz: no augmented clips were kept.")])
-    views = clips.shape[1] if clips.ndim == 6 else 1
+    views = clips.shape[1]
     above = f", its {views} views one above the other" if views > 1 else ""
     caption = (
         f"{len(clips)} augmented clips of the first step, four frames of each{above}. "

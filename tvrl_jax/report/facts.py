@@ -14,7 +14,7 @@ from tvrl_jax.report.page import Bullets, Facts, Fold, Section, Table, Text
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy", "pandas")
 
 
-def header(material, device: str, now: float) -> Facts:
+def header(material, now: float) -> Facts:
     """Run, cohort, progress, seeds, machine, versions, date. `now`: seconds since 1970."""
     config, results = material.config, material.results
     cohorts = dict.fromkeys(row["cohort"] for row in results)
@@ -27,7 +27,7 @@ def header(material, device: str, now: float) -> Facts:
         ("probe folder", str(material.probe) if material.probe != material.run else ""),
         ("training", _progress(config, material.metrics)),
         ("seeds", _seeds(config, results)),
-        ("machine", f"{device or _device()}; {os.cpu_count()} CPU cores, {platform.machine()}"),
+        ("machine", f"{_device()}; {os.cpu_count()} CPU cores, {platform.machine()}"),
         ("versions", versions()),
         ("written", time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(now))),
     ]
@@ -35,7 +35,7 @@ def header(material, device: str, now: float) -> Facts:
 
 
 def _device() -> str:
-    import jax  # only where the caller does not say: it takes a second
+    import jax  # only here: it takes a second
 
     devices = jax.devices()
     return f"{len(devices)} x {devices[0].device_kind}"

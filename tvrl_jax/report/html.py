@@ -3,8 +3,7 @@
 `gather` reads, and says so where one is missing:
 
   config.json, metrics.jsonl   of the run folder
-  samples.npz                  of the run folder: `augmented` [N, V, T, H, W, C] (or without V),
-                               uint8, or float in [0, 1]
+  samples.npz                  of the run folder: `augmented` [N, V, T, H, W, C], uint8
   results.csv                  of the probe folder (else the run folder)
   predictions_PROBE.npz        of the probe folder (else the run folder), one for each kind of
                                probe, for N test series: label/TASK [N] values or class codes,
@@ -33,10 +32,8 @@ PREDICTIONS = "predictions_{}.npz"
 class Extras(NamedTuple):
     """What only the caller knows; all of it may be left out."""
 
-    device: str = ""  # kind and number of the devices, "" = those that JAX finds here
     base: Mapping | None = None  # the base configuration, to tell what differs from it
-    alarms: Sequence[str] = ()  # further ones
-    notes: Sequence[str] = ()  # further ones: skipped files, small test sets
+    notes: Sequence[str] = ()  # skipped files, small test sets
 
 
 class Material(NamedTuple):
@@ -120,8 +117,8 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 def sections(material: Material, extras: Extras) -> list[Section]:
     """The page from top to bottom: what to beware of, what came out, what it rests on."""
     checks = all_checks(material)
-    raised = [check.alarm for check in checks if check.alarm] + list(extras.alarms)
-    head = [facts.header(material, extras.device, time.time())]
+    raised = [check.alarm for check in checks if check.alarm]
+    head = [facts.header(material, time.time())]
     head += [Alarm(raised)] if raised else []
     head += [Text(facts.checked(checks), quiet=True)]
     about_time = temporal.rows_of(material.results)

@@ -17,13 +17,11 @@ FRAMES = 4  # of each clip on a sheet
 
 
 def sheet(clip_NVTHWC: np.ndarray, *, columns: int = 4) -> bytes:
-    """Clips (uint8, or float in [0, 1]; without V: [N, T, H, W, C]) as strips of a few frames.
+    """Clips (uint8) as strips of a few frames.
 
     FRAMES frames are taken evenly from each clip; the views of a series are one above the
     other, the series are apart. What lies between the strips is transparent.
     """
-    if clip_NVTHWC.ndim == 5:
-        clip_NVTHWC = clip_NVTHWC[:, None]
     count, views, length, height, width, _ = clip_NVTHWC.shape
     columns, frames = min(columns, count), min(FRAMES, length)
     taken = np.round(np.linspace(0, length - 1, frames)).astype(int)
@@ -41,9 +39,7 @@ def sheet(clip_NVTHWC: np.ndarray, *, columns: int = 4) -> bytes:
 
 
 def _rgba(image: np.ndarray) -> np.ndarray:
-    """[..., 1 or 3] -> uint8 [..., 4], opaque."""
-    if image.dtype != np.uint8:
-        image = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    """uint8 [..., 1 or 3] -> [..., 4], opaque."""
     colour = np.broadcast_to(image, (*image.shape[:-1], 3))
     return np.concatenate([colour, np.full_like(colour[..., :1], 255)], axis=-1)
 

@@ -107,40 +107,20 @@ def key(row: Mapping) -> tuple:
     return tuple(float(row[k]) if k == "fraction" else str(row[k]) for k in KEY)
 
 
-def comparison(rows: Sequence[Mapping], style: str = "text") -> str:
-    """A table of all methods for each probe and label fraction among `rows`, with headings."""
-    mark = "### " if style == "markdown" else ""
+def comparison(rows: Sequence[Mapping]) -> str:
+    """Aligned text: a table of all methods for each probe and label fraction, with a heading.
+
+    task x method: `value [low, high]`, with a note that says what the marks mean.
+    """
     parts = []
     for probe, fraction in compare.settings_of(rows):
         methods = compare.columns_of(rows, probe, fraction)
-        table = comparison_table(rows, methods, fraction, probe=probe, style=style)
-        parts.append(f"{mark}{wording.heading(probe, fraction)}\n\n{table}")
+        lines = compare.compare(rows, methods, fraction, probe=probe)
+        table = _aligned(*wording.grid(lines, methods, compare.LABELS))
+        note = wording.note(lines)
+        heading = wording.heading(probe, fraction)
+        parts.append(f"{heading}\n\n{table}" + (f"\n{note}" if note else ""))
     return "\n\n".join(parts)
-
-
-def comparison_table(
-    rows: Iterable[Mapping],
-    methods: Sequence[str],
-    fraction: float,
-    *,
-    probe: str = "",
-    style: str = "text",
-) -> str:
-    """task x method as text: `value [low, high]`, with a note that says what the marks mean.
-
-    Args:
-      rows: as from `read_results`; `compare.compare` says which of them make a cell.
-      methods: the columns, in order.
-      fraction: of the labels.
-      probe: of this probe only; "" = whatever there is.
-      style: "text" (aligned by blanks) or "markdown".
-    """
-    lines = compare.compare(rows, methods, fraction, probe=probe)
-    head, body = wording.grid(lines, methods, compare.LABELS)
-    note = wording.note(lines)
-    if style == "markdown":
-        return _markdown(head, body) + (f"\n\n{note}" if note else "")
-    return _aligned(head, body) + (f"\n{note}" if note else "")
 
 
 def _aligned(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
@@ -151,10 +131,3 @@ def _aligned(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
         for row in (head, rule, *body)
     ]
     return "\n".join(pad)
-
-
-def _markdown(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    rows = [head, ["---"] * len(head), *body]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows
-    )
