@@ -9,6 +9,7 @@ others, then `only`. So methods differ in what makes them, and in nothing else.
 from ml_collections import ConfigDict
 
 from configs import base, cohorts, demo
+from tvrl_jax import settings
 
 # What the synthetic cohorts take from the demo: a size and an augmentation with which two CPU
 # cores learn within minutes. What depends on the images or on the unit of time stays the cohort's.
@@ -94,13 +95,8 @@ def _shared(cohort: str) -> ConfigDict:
 
 
 def _take(config: ConfigDict, source: ConfigDict, keys: list[str]) -> None:
-    config.update_from_flattened_dict({key: _at(source, key) for key in keys})
-
-
-def _at(config: ConfigDict, key: str):
-    for name in key.split("."):
-        config = config[name]
-    return config
+    values = dict(settings.leaves(source))
+    config.update_from_flattened_dict({key: values[key] for key in keys})
 
 
 def _videomae(shared: ConfigDict) -> ConfigDict:

@@ -41,22 +41,16 @@ def _settings(config: ConfigDict, said: dict[str, str]) -> Iterator[str]:
         if not isinstance(config[name], ConfigDict):
             yield _line(name, config[name], said)
             continue
-        keys = [key for key, _ in settings.leaves(config[name], f"{name}.")]
+        values = dict(settings.leaves(config[name], f"{name}."))
         heading = f"{name}: {said[name]}" if said.get(name) else name
         yield "\n" + textwrap.fill(
             heading, PAGE, initial_indent="  ", subsequent_indent=" " * (len(name) + 4)
         )
-        if keys and not any(key in said for key in keys):
+        if values and not any(key in said for key in values):
             yield f"  --config.{name}.KEY=VALUE"  # a section that holds another file's keys
             continue
-        for key in sorted(keys, key=lambda key: place.get(key, len(place))):
-            yield _line(key, _at(config, key), said)
-
-
-def _at(config: ConfigDict, key: str) -> Any:
-    for name in key.split("."):
-        config = config[name]
-    return config
+        for key in sorted(values, key=lambda key: place.get(key, len(place))):
+            yield _line(key, values[key], said)
 
 
 def _line(key: str, value: Any, said: dict[str, str]) -> str:
