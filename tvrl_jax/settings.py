@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from tvrl_jax.errors import UserError, shorten
 from tvrl_jax.peers import Alone
+from tvrl_jax.scalars import is_number
 
 TIME_UNITS = ("s", "ms", "frames", "days", "months", "years")
 CHOICES = {
@@ -108,7 +109,7 @@ def check(config: ConfigDict) -> None:
         _check_finite(key, value)
     for keys, holds, what in RULES:
         for key in keys:
-            if key in values and not (_is_number(values[key]) and holds(values[key])):
+            if key in values and not (is_number(values[key]) and holds(values[key])):
                 raise UserError(f"config.{key} = {values[key]} must be {what}.")
     for key, allowed in CHOICES.items():
         if key in values and values[key] not in allowed:
@@ -154,10 +155,6 @@ def _check_type(key: str, value: Any, example: Any) -> None:
     kind = kinds.get(type(example), object)
     if not isinstance(value, kind) or (isinstance(value, bool) and type(example) in (int, float)):
         raise UserError(f"config: {key} = {shorten(repr(value))} must be such as {example!r}.")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def check_kinds(config: ConfigDict, before: ConfigDict) -> None:

@@ -14,9 +14,9 @@ from tvrl_jax.comparison.summary import Results, Setting, heading, label, method
 from tvrl_jax.report import compare
 from tvrl_jax.report.curves import SMOOTH_FROM, running_mean
 from tvrl_jax.report.metricslog import FILE, read_metrics
-from tvrl_jax.report.scalars import is_number
 from tvrl_jax.report.style import COLOURS, GREY, MARKERS, STYLE, png
 from tvrl_jax.report.verdict import NO_SKILL
+from tvrl_jax.scalars import is_number
 
 COLUMNS = 4
 WIDTH = 9.6  # inches, of a figure

@@ -11,7 +11,7 @@ from tvrl_jax.report import compare, wording
 from tvrl_jax.report.metricslog import FILE, read_metrics
 from tvrl_jax.report.naming import metric_text
 from tvrl_jax.report.progress import duration
-from tvrl_jax.report.scalars import is_number
+from tvrl_jax.scalars import is_number
 
 BEYOND_CHANCE = 0.05
 LABELS = compare.LABELS | {

@@ -5,6 +5,7 @@ import os
 from tvrl_jax import whole_file
 from tvrl_jax.data.clips import SAMPLINGS
 from tvrl_jax.errors import UserError, nearest
+from tvrl_jax.scalars import is_number
 
 SURVIVAL = ("cox", "hazard")  # answer time to an event; the other kinds data.targets
 KINDS = (
@@ -81,7 +82,7 @@ def config(c) -> None:
 def _fractions(values) -> None:
     if not values:
         raise UserError("config.fractions is empty; give label fractions such as (0.1, 1.0).")
-    if not all(_is_number(v) and 0 < v <= 1 for v in values):
+    if not all(is_number(v) and 0 < v <= 1 for v in values):
         raise UserError(
             f"config.fractions = {values} must be label fractions, each greater than 0 and at "
             "most 1."
@@ -164,17 +165,13 @@ def _not_negative(c):
     yield "finetune.clip_norm", c.finetune.clip_norm
 
 
-def _is_number(value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _one_of(key: str, value: str, known) -> None:
     if value not in known:
         raise UserError(f'config.{key} has "{value}".{nearest(str(value), known)}')
 
 
 def _grid(key: str, values, *, above: bool, whole: bool = False) -> None:
-    good = all(_is_number(v) and (v > 0 or (v == 0 and not above)) for v in values)
+    good = all(is_number(v) and (v > 0 or (v == 0 and not above)) for v in values)
     if not values or not good or (whole and any(not isinstance(v, int) for v in values)):
         what = "greater than 0" if above else "0 or more"
         numbers = "whole numbers" if whole else "numbers"

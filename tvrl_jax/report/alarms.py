@@ -12,7 +12,7 @@ from tvrl_jax import artefacts, whole_file
 from tvrl_jax.errors import UserError
 from tvrl_jax.report.compare import compare
 from tvrl_jax.report.naming import metric_text
-from tvrl_jax.report.scalars import is_number
+from tvrl_jax.scalars import is_number
 
 RECENT = 5  # rows at the end of the log that speak for the finished encoder
 SURE = 4.0  # standard errors above chance ...

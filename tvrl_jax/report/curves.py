@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from tvrl_jax.report.scalars import is_number
 from tvrl_jax.report.style import COLOURS, STYLE, png
+from tvrl_jax.scalars import is_number
 
 COLUMNS = 3
 SMOOTH_FROM = 40  # points; fewer are drawn as they are

@@ -7,7 +7,7 @@ import numpy as np
 from tvrl_jax.report import compare, curves, pictures, plots, wording
 from tvrl_jax.report.naming import metric_text
 from tvrl_jax.report.page import Fold, Gallery, Picture, Section, Table, Text
-from tvrl_jax.report.scalars import is_number
+from tvrl_jax.scalars import is_number
 
 
 def sections(material) -> list[Section]:

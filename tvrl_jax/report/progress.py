@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TextIO
 
-from tvrl_jax.report.scalars import is_number, plain
+from tvrl_jax.scalars import is_number, plain
 
 SHOWN = ("loss", "top1", "mean_rank", "effective_rank")
 RATE_WINDOW_S = 30.0  # the rate is that of the last half minute: it follows a changing load

@@ -3,8 +3,6 @@
 import math
 from collections.abc import Mapping
 
-import numpy as np
-
 
 def plain(value: object) -> object:
     """The JSON form of a metric: numbers, text, lists and dicts; null for NaN and Inf."""
@@ -16,6 +14,8 @@ def plain(value: object) -> object:
         return float(value) if math.isfinite(value) else None
     if value is None or isinstance(value, str | bool | int):
         return value
+    import numpy as np  # here alone: a mistaken setting is told without it, and so at once
+
     return plain(np.asarray(value).tolist())  # a scalar or array of numpy or jax
 
 
