@@ -11,10 +11,7 @@ from pathlib import Path
 from tvrl_jax import whole_file
 from tvrl_jax.errors import UserError, reading
 from tvrl_jax.report.board import Board
-from tvrl_jax.report.progress import Progress
 from tvrl_jax.scalars import is_number, plain
-
-__all__ = ["FILE", "MetricsLog", "NoLog", "Progress", "read_metrics", "truncate"]
 
 FILE = "metrics.jsonl"
 LOG = logging.getLogger("tvrl_jax")

@@ -1,6 +1,6 @@
 """How a metric is called in tables, and which way is better."""
 
-LOWER_IS_BETTER = ("mae", "rmse", "mse", "error", "loss", "brier", "ibs")
+LOWER_IS_BETTER = ("mae", "brier", "ibs")
 NAMES = {
     "r2": "R2",
     "mae": "MAE",

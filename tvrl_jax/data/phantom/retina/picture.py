@@ -29,7 +29,7 @@ BRIGHTNESS = {
 }
 VITREOUS, CHOROID, SCLERA, DARK = 0.16, 0.62, 0.48, 0.14
 CHOROID_MM = 0.22
-CYST, FOCUS, VESSEL = 0.14, 1.0, 0.85
+CYST, FOCUS = 0.14, 1.0
 
 
 def pictures(s: Scans, eye: Eye, look: Appearance, rng: np.random.Generator) -> np.ndarray:
