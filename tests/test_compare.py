@@ -491,7 +491,7 @@ def test_corrected_probabilities_are_of_the_claim_alone(collected):
 
 def test_results_csv_is_that_of_a_probe_with_two_more_columns(collected, tmp_path):
     _, made = collected
-    collect.write(tmp_path / "results.csv", made)
+    tables.write_results(tmp_path / "results.csv", made, collect.COLUMNS)
     header = (tmp_path / "results.csv").read_text().splitlines()[0].split(",")
     assert tuple(header) == (*tables.COLUMNS, "pretraining_seed", "spread")
     assert len(tables.read_results(tmp_path / "results.csv")) == len(made)

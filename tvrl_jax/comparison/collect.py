@@ -1,19 +1,17 @@
 """From the predictions that the probes kept to the rows of results.csv."""
 
-import csv
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from tvrl_jax import whole_file
 from tvrl_jax.comparison import record
 from tvrl_jax.comparison.plan import TRAIN, Plan
 from tvrl_jax.probing import paired, rows
 from tvrl_jax.probing.rows import ALL, Score
 from tvrl_jax.report import compare, tables
 
+# Those of a probe, then the seed of the pretraining and the deviation over its seeds.
 COLUMNS = (*tables.COLUMNS, "pretraining_seed", "spread")
 MAIN = ("r2", "auroc", "c_index")  # the metric of a task by which methods are compared
 P, HOLM = "_p", "_p_holm"  # after the metric's name: probability of a difference, and corrected
@@ -156,17 +154,3 @@ def holm(p_N: np.ndarray) -> np.ndarray:
     scaled = p_N[order] * (len(order) - np.arange(len(order)))
     made_N[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
     return made_N
-
-
-def write(path: Path, made: Sequence[dict]) -> None:
-    """results.csv: the columns of a probe's, then the seed of the pretraining and the spread."""
-    with whole_file.writing(path) as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: _text(row[k]) for k in COLUMNS} for row in made)
-
-
-def _text(value: object) -> object:
-    if isinstance(value, float):
-        return "" if np.isnan(value) else repr(float(value))
-    return value

@@ -21,6 +21,7 @@ from tvrl_jax.comparison.board import Board
 from tvrl_jax.comparison.plan import TRAIN, Cell, Plan, Presets
 from tvrl_jax.data import table
 from tvrl_jax.errors import UserError
+from tvrl_jax.report.tables import write_results
 
 LOG = logging.getLogger("tvrl_jax")
 
@@ -100,7 +101,7 @@ def check_tables(planned: Plan, presets: Presets) -> None:
 def write(planned: Plan, command: str) -> None:
     """results.csv, table.md and report.html, of the cells that are done."""
     rows = collect.result_rows(planned, collect.columns(planned))
-    collect.write(planned.folder / "results.csv", rows)
+    write_results(planned.folder / "results.csv", rows, collect.COLUMNS)
     facts = machine.pairs(planned, command)
     results = summary.gather(rows)
     text = markdown.text(planned, results, facts)

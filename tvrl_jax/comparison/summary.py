@@ -7,14 +7,13 @@ from typing import NamedTuple
 from tvrl_jax.comparison import collect, record
 from tvrl_jax.comparison.plan import TRAIN, Plan, differing
 from tvrl_jax.probing.rows import ALL
-from tvrl_jax.report import compare, wording
+from tvrl_jax.report import compare, naming, wording
 from tvrl_jax.report.metricslog import FILE, read_metrics
-from tvrl_jax.report.naming import metric_text
 from tvrl_jax.report.progress import duration
 from tvrl_jax.scalars import is_number
 
 BEYOND_CHANCE = 0.05
-LABELS = compare.LABELS | {
+LABELS = naming.LABELS | {
     "cvrl": "CVRL",
     "ltn": "LTN",
     "videomae": "VideoMAE",
@@ -79,7 +78,7 @@ def methods_of(plan: Plan, results: Results, at: Setting) -> list[str]:
 def heading(results: Results, task: str, metric: str) -> str:
     """A task and its metric, marked where there are few test patients, in all or of a class."""
     mark = wording.SMALL if task in compare.small(results.rows) else ""
-    return f"{task}{mark} ({metric_text(metric)})"
+    return f"{task}{mark} ({naming.metric_text(metric)})"
 
 
 def scores(plan: Plan, results: Results, at: Setting) -> Grid:

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from tvrl_jax.report.naming import lower_is_better
 
-LABELS = {"untrained": "untrained encoder", "constant": "constant predictor", "tvrl": "TVRL"}
 MINUS = " - "  # in the method of a paired comparison
 CONSTANT = "constant"
 BASELINES = ("untrained", CONSTANT)  # shown last

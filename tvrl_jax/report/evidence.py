@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from tvrl_jax.report import compare, curves, pictures, plots, wording
-from tvrl_jax.report.naming import metric_text
+from tvrl_jax.report.naming import method_text, metric_text
 from tvrl_jax.report.page import Fold, Gallery, Picture, Section, Table, Text
 from tvrl_jax.scalars import is_number
 
@@ -61,14 +61,10 @@ def _predictions(arrays: Mapping[str, np.ndarray], probe: str, results) -> list:
     method = methods_of(arrays, "prediction")[0]
     made = [_prediction(arrays, method, probe, task, results) for task in tasks_of(arrays)]
     caption = (
-        f"{_label(method)}, {probe} probe, seed 0, on the test series: a point is a series. "
+        f"{method_text(method)}, {probe} probe, seed 0, on the test series: a point is a series. "
         "The numbers in the corners are those of the table, over all seeds."
     )
     return [Gallery([p for p in made if p]), Text(caption, quiet=True)]
-
-
-def _label(method: str) -> str:
-    return compare.LABELS.get(method, method)
 
 
 def _prediction(arrays, method: str, probe: str, task: str, results) -> Picture | None:
@@ -117,12 +113,12 @@ def embedding(kept: Iterable[Mapping[str, np.ndarray]]) -> Section:
         missing = "No features with a label of one number in predictions_PROBE.npz: no map."
         return Section(title, [Text(missing)])
     caption = (
-        f"{_label(methods[0])}: the test series on the principal axes of their standardised "
+        f"{method_text(methods[0])}: the test series on the principal axes of their standardised "
         "features. A gradient of colour means that a target is among the features' largest "
         "variations; without one it may still be readable from others."
     )
     parts = [_maps(arrays, methods[0]), Text(caption, quiet=True)]
-    parts += [Fold(f"The same, {_label(name)}", [_maps(arrays, name)]) for name in methods[1:]]
+    parts += [Fold(f"The same, {method_text(name)}", [_maps(arrays, name)]) for name in methods[1:]]
     return Section(title, parts)
 
 
@@ -135,7 +131,9 @@ def _maps(arrays: Mapping[str, np.ndarray], method: str) -> Gallery:
             task,
             classes=_classes(arrays, task),
         )
-        made.append(Picture(figure, f"Map of the features, {_label(method)}, coloured by {task}"))
+        made.append(
+            Picture(figure, f"Map of the features, {method_text(method)}, coloured by {task}")
+        )
     return Gallery(made)
 
 

@@ -1,4 +1,6 @@
-"""How a metric is called in tables, and which way is better."""
+"""How methods and metrics are called in tables, and which way is better."""
+
+LABELS = {"untrained": "untrained encoder", "constant": "constant predictor", "tvrl": "TVRL"}
 
 LOWER_IS_BETTER = ("mae", "brier", "ibs")
 NAMES = {
@@ -12,6 +14,10 @@ NAMES = {
     "brier": "Brier score",
     "ibs": "integrated Brier score",
 }
+
+
+def method_text(method: str) -> str:
+    return LABELS.get(method, method)
 
 
 def lower_is_better(metric: str) -> bool:

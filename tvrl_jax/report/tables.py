@@ -9,6 +9,7 @@ from pathlib import Path
 from tvrl_jax import whole_file
 from tvrl_jax.errors import UserError, nearest, reading
 from tvrl_jax.report import compare, wording
+from tvrl_jax.report.naming import LABELS
 
 COLUMNS = (
     "method",
@@ -70,14 +71,16 @@ def _seed(text: str) -> int | str:
     return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else text
 
 
-def write_results(path: str | Path, rows: Iterable[Mapping]) -> None:
-    """Writes exactly `rows` (dicts with the keys COLUMNS), replacing the file in one move."""
+def write_results(
+    path: str | Path, rows: Iterable[Mapping], columns: Sequence[str] = COLUMNS
+) -> None:
+    """Writes exactly `rows` (dicts with `columns` as keys), replacing the file in one move."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file.writing(path) as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: _cell(row[name]) for name in COLUMNS} for row in rows)
+        writer.writerows({name: _cell(row[name]) for name in columns} for row in rows)
 
 
 def _cell(value: object) -> object:
@@ -116,14 +119,15 @@ def comparison(rows: Sequence[Mapping]) -> str:
     for probe, fraction in compare.settings_of(rows):
         methods = compare.columns_of(rows, probe, fraction)
         lines = compare.compare(rows, methods, fraction, probe=probe)
-        table = _aligned(*wording.grid(lines, methods, compare.LABELS))
+        table = aligned(*wording.grid(lines, methods, LABELS))
         note = wording.note(lines)
         heading = wording.heading(probe, fraction)
         parts.append(f"{heading}\n\n{table}" + (f"\n{note}" if note else ""))
     return "\n\n".join(parts)
 
 
-def _aligned(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+def aligned(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A table for a terminal, its columns padded with blanks."""
     widths = [max(len(row[i]) for row in (head, *body)) for i in range(len(head))]
     rule = ["-" * width for width in widths]
     pad = [

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from tvrl_jax.report import compare, wording
-from tvrl_jax.report.naming import metric_text
+from tvrl_jax.report import compare, tables, wording
+from tvrl_jax.report.naming import method_text, metric_text
 from tvrl_jax.report.page import Fold, Gallery, Picture, Section, Table, Text
 from tvrl_jax.report.style import COLOURS, GREY, MARKERS, STYLE, png
 
@@ -70,7 +70,7 @@ def sections(rows: Sequence[Mapping], arrays: Mapping[str, np.ndarray]) -> list[
         drawn = [_pictures(arrays, name) for name in methods if f"map_frames/{name}" in arrays]
         parts += [part for made in drawn[:1] for part in made]
         folded = zip(methods[1:], drawn[1:], strict=False)
-        parts += [Fold(f"The same, {_label(name)}", made) for name, made in folded]
+        parts += [Fold(f"The same, {method_text(name)}", made) for name, made in folded]
     parts += [Text(BESIDES), table(besides(rows))]
     return [Section(TITLE, [*parts, Fold("All numbers", [table(rows)])])]
 
@@ -87,10 +87,6 @@ def besides(rows: Sequence[Mapping]) -> list[Mapping]:
         and row["task"] not in targets
         and "elapsed" not in row["task"]
     ]
-
-
-def _label(method: str) -> str:
-    return compare.LABELS.get(method, method)
 
 
 def _bars(rows: Sequence[Mapping], metric: str, title: str, caption: str) -> list:
@@ -113,7 +109,7 @@ def bars(rows: Sequence[Mapping], title: str) -> bytes:
         own = [row for row in rows if row["method"] == method]
         value, low, high = (np.array([r[k] for r in own]) for k in ("value", "ci_low", "ci_high"))
         place = [names.index(r["task"]) + (m - (len(methods) - 1) / 2) * step for r in own]
-        axis.barh(place, value, height=0.8 * step, color=COLOURS[m], label=_label(method))
+        axis.barh(place, value, height=0.8 * step, color=COLOURS[m], label=method_text(method))
         axis.hlines(place, low, high, color="#333333", lw=1.2)
     axis.set_yticks(range(len(names)), names)
     axis.set(ylim=(len(names) - 0.5, -0.5), title=title)
@@ -152,13 +148,13 @@ def _pictures(arrays: Mapping[str, np.ndarray], method: str) -> list:
 
 
 def _map_picture(title: str, value, edge, unit: str, method: str) -> Picture:
-    alt = f"Similarity over time, {_label(method)}, {title}"
+    alt = f"Similarity over time, {method_text(method)}, {title}"
     return Picture(heat_map(value, edge, title, unit=unit), alt)
 
 
 def _path_picture(own: Mapping, name: str, title: str, unit: str, method: str) -> Picture:
     fields = (own[f"{name}_{k}"] for k in ("position_P2", "time_P", "series_P", "share_2"))
-    alt = f"Trajectories, {_label(method)}, {title}"
+    alt = f"Trajectories, {method_text(method)}, {title}"
     return Picture(trajectories(*fields, title, unit=unit), alt)
 
 
@@ -213,7 +209,7 @@ def _grid(rows: Sequence[Mapping]) -> tuple[list[str], list[list[str]]]:
         ]
         for task, metric in pairs
     ]
-    return ["what", "measure", *map(_label, methods)], body
+    return ["what", "measure", *map(method_text, methods)], body
 
 
 def _small(rows: Sequence[Mapping]) -> set[tuple[str, str]]:
@@ -247,10 +243,5 @@ def _bounded(row: Mapping) -> bool:
 def printed(rows: Sequence[Mapping]) -> str:
     """The table for a terminal, without the second metric of each task."""
     rows = [row for row in rows if row["metric"].split("_drop_")[0] not in SECOND]
-    head, body = _grid(rows)
-    widths = [max(len(line[i]) for line in (head, *body)) for i in range(len(head))]
-    lines = (head, ["-" * width for width in widths], *body)
-    texts = [
-        "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines
-    ]
-    return "\n".join([*texts, *[f"{SMALL_NOTE}."] * bool(_small(rows))])
+    note = f"\n{SMALL_NOTE}." if _small(rows) else ""
+    return tables.aligned(*_grid(rows)) + note

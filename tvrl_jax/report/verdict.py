@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from tvrl_jax.report import compare, plots, wording
-from tvrl_jax.report.naming import metric_text
+from tvrl_jax.report.naming import LABELS, method_text, metric_text
 from tvrl_jax.report.page import Fold, Picture, Section, Strong, Table, Text
 from tvrl_jax.report.tables import COLUMNS
 
@@ -48,7 +48,7 @@ def main_comparison(results: Sequence[Mapping]) -> list[tuple[str, str, float]]:
 
 def table(lines: Sequence[compare.Line], methods: Sequence[str]) -> Table:
     """A comparison, its surely best cells set in bold."""
-    head, body = wording.grid(lines, methods, compare.LABELS)
+    head, body = wording.grid(lines, methods, LABELS)
     rows = [[Strong(cell) if cell.endswith(wording.BEST) else cell for cell in row] for row in body]
     return Table(head, rows, note=wording.note(lines), left=2)
 
@@ -65,7 +65,7 @@ def spread(results: Sequence[Mapping]) -> list[Table]:
     parts = [name.removeprefix("_sd_") for name in compare.SPREAD]
     body = [
         [
-            compare.LABELS.get(method, method),
+            method_text(method),
             task,
             f"{probe}, {100 * fraction:g} %",
             metric_text(metric),
@@ -82,7 +82,7 @@ def spread(results: Sequence[Mapping]) -> list[Table]:
 
 
 def _figures(lines: Sequence[compare.Line], methods, everyone) -> list[Picture]:
-    pictures, looks = [], dict(labels=compare.LABELS, everyone=everyone)
+    pictures, looks = [], dict(labels=LABELS, everyone=everyone)
     for metric, no_skill in NO_SKILL.items():
         own = [line for line in lines if line.metric == metric]
         if own:
