@@ -5,11 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tvrl_jax.data.split import SPLITS
 from tvrl_jax.data.targets import Target, class_codes, class_names, numbers, parse_targets
 from tvrl_jax.errors import UserError, shorten
 from tvrl_jax.probing import survival
-
-SPLITS = ("train", "val", "test")
 
 
 class Task(NamedTuple):
