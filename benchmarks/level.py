@@ -4,7 +4,7 @@ python -m benchmarks.level
 
 Labels are drawn once; both scores are drawn anew in each run and compared as a probe compares two
 methods: paired resamples of the patients, the 95 % interval of the difference on one side of 0.
-Then the same with few test patients, for which a probe calls none better (`rows.FEW`): how often
+Then the same with few test patients, for which a probe calls none better (`results.FEW`): how often
 there is a difference, either way; 5 % is right.
 """
 

@@ -19,6 +19,7 @@ from tvrl_jax import archive, claims
 from tvrl_jax.data.readers import dicom_stream, read
 from tvrl_jax.errors import LONGEST, UserError
 from tvrl_jax.report import alarms, metricslog, tables
+from tvrl_jax.results import COLUMNS
 
 
 def refused(path, *words) -> None:
@@ -240,7 +241,7 @@ def test_a_row_of_metrics_has_a_number_of_its_step(tmp_path, row):
     ],
 )
 def test_a_damaged_row_of_results_is_named(tmp_path, row, words):
-    (tmp_path / "results.csv").write_text(f"{','.join(tables.COLUMNS)}\n{row}\n")
+    (tmp_path / "results.csv").write_text(f"{','.join(COLUMNS)}\n{row}\n")
     with pytest.raises(UserError, match=words):
         tables.read_results(tmp_path / "results.csv")
 

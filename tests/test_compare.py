@@ -38,10 +38,10 @@ from tvrl_jax.comparison.record import Record
 from tvrl_jax.errors import UserError
 from tvrl_jax.probing import cache, paired, predictions, stats
 from tvrl_jax.probing.problem import Prediction
-from tvrl_jax.probing.rows import ALL
 from tvrl_jax.probing.sampling import Draw
 from tvrl_jax.probing.tasks import Task
 from tvrl_jax.report import tables
+from tvrl_jax.results import ALL, COLUMNS
 
 
 @pytest.fixture(scope="module")
@@ -493,7 +493,7 @@ def test_results_csv_is_that_of_a_probe_with_two_more_columns(collected, tmp_pat
     _, made = collected
     tables.write_results(tmp_path / "results.csv", made, collect.COLUMNS)
     header = (tmp_path / "results.csv").read_text().splitlines()[0].split(",")
-    assert tuple(header) == (*tables.COLUMNS, "pretraining_seed", "spread")
+    assert tuple(header) == (*COLUMNS, "pretraining_seed", "spread")
     assert len(tables.read_results(tmp_path / "results.csv")) == len(made)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from tvrl_jax.errors import UserError
 from tvrl_jax.probing import constant, heads, knn, linear, problem, rows, sampling, tasks
+from tvrl_jax.results import ALL
 
 GRID = {"learning_rates": (0.01, 0.1), "weight_decays": (0.0, 0.1), "epochs": 60, "chunk": 0}
 
@@ -137,7 +138,7 @@ def test_the_linear_probe_learns_what_is_linear(kind, classes):
     feature, task, series = _cohort(kind, classes=classes)
     fitted = linear.fit(feature, _problem(task, series), **GRID)
     scores = rows.evaluate(fitted, series["test"], series["test"], samples=50, seed=0)
-    whole = [s for s in scores if s.fraction == 1.0 and s.seed == rows.ALL]
+    whole = [s for s in scores if s.fraction == 1.0 and s.seed == ALL]
     best = {s.metric: s.interval.value for s in whole}
     assert best.get("r2", 1) > 0.95 and best.get("auroc", 1) > 0.9
     assert {p.draw.seed for p in fitted} == {0, 1}

@@ -20,7 +20,6 @@ from tvrl_jax.probing import (
     passes,
     predictions,
     problem,
-    rows,
     sampling,
     stats,
     study,
@@ -30,6 +29,7 @@ from tvrl_jax.probing import (
 )
 from tvrl_jax.probing.temporal import suite as temporal
 from tvrl_jax.report import tables, wording
+from tvrl_jax.results import COLUMNS, KEY, PER_CLASS, kinds
 
 
 @pytest.fixture(scope="module")
@@ -90,17 +90,17 @@ def test_rows_of_all_methods_reach_results_csv(encoder, store, config, tmp_path)
     results = suite.run(encoder, store, config, tmp_path / "out", said.append)
     assert checksums((encoder.params, encoder.extra)) == before
     table = pd.DataFrame(results.rows)
-    assert tuple(table.columns) == tables.COLUMNS
+    assert tuple(table.columns) == COLUMNS
     names = {"tvrl", "untrained", "constant", "tvrl - untrained", "tvrl - constant"}
     assert set(table.method) == names
     assert set(table.task) == {"radius", "large"} and set(table.probe) == {"linear"}
-    counts = table[table.metric == rows.PER_CLASS]
+    counts = table[table.metric == PER_CLASS]
     cell = store.text["large"].iloc[store.split("test")]
     assert set(counts.task) == {"large"} and (counts.value == cell.value_counts().min()).all()
     single = table[table.method.isin(("tvrl", "untrained", "constant"))].drop(counts.index)
     # 3 methods, 2 fractions, 2 seeds and their mean, 2 metrics for each of 2 tasks
     assert len(single) == 3 * 2 * 3 * 4 and (single.n == 8).all()
-    assert not table.duplicated(list(tables.KEY)).any()
+    assert not table.duplicated(list(KEY)).any()
     chance = single[(single.method == "constant") & (single.metric == "auroc")]
     assert (chance.value == 0.5).all()
     assert any("fewer than 10" in note for note in results.notes)
@@ -115,7 +115,7 @@ def test_every_prediction_is_kept(encoder, store, config, tmp_path):
     config.kind, config.knn.feature = "knn", "token"
     results = suite.run(encoder, store, config, tmp_path, quiet)
     saved = predictions.read(tmp_path, "knn")
-    assert set(saved) == set(results.arrays) and predictions.kinds(tmp_path) == ["knn"]
+    assert set(saved) == set(results.arrays) and kinds(tmp_path) == ["knn"]
     assert saved["feature/tvrl"].shape == (8, probe_network.WIDTH)
     assert saved["classes/large"].tolist() == ["0", "1"]
     assert saved["patient"].tolist() == [store.series[i].subject for i in store.split("test")]
@@ -174,7 +174,7 @@ def test_restarts_split_the_spread_and_change_nothing_else(encoder, store, confi
     config.restarts = 3
     results = suite.run(encoder, store, config, tmp_path / "again", quiet)
     table = pd.DataFrame(results.rows)
-    assert not table.duplicated(list(tables.KEY)).any()
+    assert not table.duplicated(list(KEY)).any()
     kept = predictions.read(tmp_path / "again", "linear")
     first = kept["restart/tvrl/radius"] == 0
     assert kept["restart/tvrl/radius"].tolist() == [0, 1, 2] * 2

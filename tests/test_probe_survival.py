@@ -27,6 +27,7 @@ from tvrl_jax.probing import (
     survival,
     tasks,
 )
+from tvrl_jax.results import ALL, FEW
 
 STRENGTHS = (0.1, 10.0, 1000.0)
 HORIZONS = (1.0, 2.0)
@@ -189,10 +190,10 @@ def test_survival_probes_learn_choose_by_validation_and_see_their_draw_alone(kin
     fitted = fit(feature, _problem(task, series), strengths=STRENGTHS, **settings)
     test = (series["test"], series["test"])
     scores = rows.evaluate(fitted, *test, samples=50, seed=0)
-    best = {s.metric: s.interval.value for s in scores if s.seed == rows.ALL and s.fraction == 1}
+    best = {s.metric: s.interval.value for s in scores if s.seed == ALL and s.fraction == 1}
     ignorant = constant.fit(_problem(task, series), len(series["test"]))
     others = rows.evaluate(ignorant, *test, samples=50, seed=0)
-    base = {s.metric: s.interval.value for s in others if s.seed == rows.ALL and s.fraction == 1}
+    base = {s.metric: s.interval.value for s in others if s.seed == ALL and s.fraction == 1}
     assert best["c_index"] > 0.7 and best["auc_1"] > 0.75 and best["ibs"] < 0.8 * base["ibs"]
     assert base["c_index"] == base["auc_1"] == 0.5
     for p in fitted:
@@ -371,8 +372,8 @@ def test_a_horizon_that_few_patients_reach_is_flagged():
         for metric in ("auc", "brier"):
             count = found[f"patients_of_{metric}_{horizon:g}"]
             assert count == min(len(by), len(beyond)), horizon
-    assert found["patients_of_ibs"] == found["patients_of_c_index_ipcw"] >= rows.FEW
-    assert found["patients_of_auc_4"] < rows.FEW <= found["patients_of_auc_1"]
+    assert found["patients_of_ibs"] == found["patients_of_c_index_ipcw"] >= FEW
+    assert found["patients_of_auc_4"] < FEW <= found["patients_of_auc_1"]
     told = {row["metric"] for row in rows.differences(scores, scores, **names)}
     assert {"auc_1_p", "auc_2_p", "c_index_p", "ibs_p"} <= told
     assert not {"auc_4_p", "brier_4_p"} & told and {"auc_4", "brier_4"} <= told

@@ -39,6 +39,7 @@ from tvrl_jax.probing.temporal.sight import Sight, look, over_time
 from tvrl_jax.probing.windows import Windows
 from tvrl_jax.report import alarms, html, tables
 from tvrl_jax.report import temporal as report
+from tvrl_jax.results import COLUMNS, KEY
 from tvrl_jax.state import State
 
 BOOTSTRAP = dict(samples=100, seed=0)
@@ -560,10 +561,10 @@ def test_rows_arrays_and_pictures_of_the_whole_probe(encoder, store, config, tmp
     said = []
     results = temporal.run(encoder, None, store, config, tmp_path, said.append)
     table = pd.DataFrame(results.rows)
-    assert tuple(table.columns) == tables.COLUMNS and set(table.probe) == {"temporal"}
+    assert tuple(table.columns) == COLUMNS and set(table.probe) == {"temporal"}
     assert set(table.method) == {"tvrl", "untrained"} and set(table.seed) == {"all"}
     assert {*changes.CHANGES, "radius", "large", "cosine", "features", "site"} <= set(table.task)
-    assert not table.duplicated(list(tables.KEY)).any()
+    assert not table.duplicated(list(KEY)).any()
     assert (table.n[table.metric == "cls_change"] == 4).all()  # patients, not series
     assert any("sex" in line for line in results.notes) and set(results.notes) <= set(said)
     assert results.findings.retrieval is None and results.findings.blank > 0

@@ -30,6 +30,7 @@ from tvrl_jax.report import (
 from tvrl_jax.report.metricslog import FILE, MetricsLog, read_metrics
 from tvrl_jax.report.progress import Progress, duration
 from tvrl_jax.report.style import COLOURS
+from tvrl_jax.results import PATIENTS_OF, PER_CLASS
 
 EVIL = '<script>alert("x")</script>'
 
@@ -285,7 +286,7 @@ def test_a_task_of_another_probe_makes_no_line():
 
 def test_nothing_is_marked_where_a_class_has_too_few_patients():
     rows = [_row(value=0.8, metric="auroc"), _row("untrained", value=0.5, metric="auroc")]
-    counts = _row(metric=compare.PER_CLASS, value=9.0)
+    counts = _row(metric=PER_CLASS, value=9.0)
     assert _best([*rows, counts | {"value": 10.0}]) == [[True, False]]
     assert _best([*rows, counts]) == [[False, False]]
     assert alarms.helped([*rows, counts], "tvrl", 1.0, "linear").finding == ""
@@ -306,7 +307,7 @@ def test_nothing_is_concluded_from_few_patients_whatever_the_task():
 
 def test_nothing_is_concluded_at_a_horizon_that_few_patients_reach():
     for patients, told in ((1.0, False), (9.0, False), (10.0, True)):
-        count = _row(task="death", metric=f"{compare.PATIENTS_OF}auc_6", value=patients)
+        count = _row(task="death", metric=f"{PATIENTS_OF}auc_6", value=patients)
         rows = [count]
         for metric in ("c_index", "auc_6"):
             rows += [_row(task="death", metric=metric, value=0.8)]
@@ -378,7 +379,7 @@ def test_the_table_holds_the_numbers_of_the_csv(tmp_path):
 def test_a_task_with_few_test_patients_of_a_class_is_marked_in_the_table(style):
     rows = [_row(task=task, metric="auroc") for task in ("AF", "CAD")]
     rows += [_row(task="LVEF")]
-    lone = dict(metric=compare.PER_CLASS, ci_low=math.nan, ci_high=math.nan)
+    lone = dict(metric=PER_CLASS, ci_low=math.nan, ci_high=math.nan)
     counts = [_row(task="AF", value=9.0) | lone, _row(task="CAD", value=10.0) | lone]
 
     def table(rows):

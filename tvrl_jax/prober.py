@@ -18,6 +18,7 @@ from tvrl_jax.probing.temporal import suite as temporal
 from tvrl_jax.probing.temporal.pretext import Trained
 from tvrl_jax.report import alarms, ending, html, tables
 from tvrl_jax.report import temporal as about_time
+from tvrl_jax.results import TEMPORAL
 
 LOG = logging.getLogger("tvrl_jax")
 LOCK = ".results.lock"
@@ -73,14 +74,14 @@ def probe(
         store.require_times()
     encoder = restore_encoder(restored, pretraining)
     learnt = roster.learnt(run)
-    plan = temporal.plan if config.kind == "temporal" else suite.plan
+    plan = temporal.plan if config.kind == TEMPORAL else suite.plan
     plan(encoder, store, config, LOG.info)  # what is wrong is said before anything is written
     LOG.info("probing step %d of %s", restored.step, checkpoint)
     folder = run_folder.prepare(workdir, record, name)
     checks = []
     if config.kind != "supervised":  # which learns nothing from pretraining
         checks.append(alarms.leak(*leak.find(pretraining.data, data, store, learnt)))
-    if config.kind == "temporal":
+    if config.kind == TEMPORAL:
         results = temporal.run(encoder, restore_trained(restored, store), store, config, folder)
         checks += alarms.encoder_checks(results.findings)
     else:

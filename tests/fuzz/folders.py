@@ -11,6 +11,7 @@ from tvrl_jax.checkpoint import reading
 from tvrl_jax.errors import UserError
 from tvrl_jax.probing import predictions
 from tvrl_jax.report import html, metricslog, tables
+from tvrl_jax.results import COLUMNS
 
 from . import arrays, mutate
 from .law import Target
@@ -26,7 +27,7 @@ def _results(rng: np.random.Generator) -> bytes:
     row = ["tvrl", "c", "t", "linear", "1.0", "0", "auroc", "0.5", "0.4", "0.6", "10"]
     if rng.random() < 0.2:
         row[int(rng.integers(len(row)))] = str(mutate.pick(rng, mutate.WORDS))
-    return f"{','.join(tables.COLUMNS)}\n{','.join(row)}\n".encode("utf-8", "replace")
+    return f"{','.join(COLUMNS)}\n{','.join(row)}\n".encode("utf-8", "replace")
 
 
 def _texts(rng: np.random.Generator) -> dict[str, bytes]:

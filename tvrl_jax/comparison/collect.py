@@ -5,14 +5,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tvrl_jax import results
 from tvrl_jax.comparison import record
 from tvrl_jax.comparison.plan import TRAIN, Plan
 from tvrl_jax.probing import paired, rows
-from tvrl_jax.probing.rows import ALL, Score
-from tvrl_jax.report import compare, tables
+from tvrl_jax.probing.rows import Score
+from tvrl_jax.results import ALL, BASELINES, MINUS
 
 # Those of a probe, then the seed of the pretraining and the deviation over its seeds.
-COLUMNS = (*tables.COLUMNS, "pretraining_seed", "spread")
+COLUMNS = (*results.COLUMNS, "pretraining_seed", "spread")
 MAIN = ("r2", "auroc", "c_index")  # the metric of a task by which methods are compared
 P, HOLM = "_p", "_p_holm"  # after the metric's name: probability of a difference, and corrected
 
@@ -58,7 +59,7 @@ def names(plan: Plan) -> list[str]:
     """All columns: methods, untrained encoders, the constant predictor."""
     lent = [
         column_name(plan, baseline, cell.method)
-        for baseline in ("untrained", "constant")
+        for baseline in BASELINES
         for cell in plan.cells
         if baseline in cell.baselines
     ]
@@ -108,7 +109,7 @@ def difference_rows(plan: Plan, found: Sequence[Column]) -> list[dict]:
         for b in (column for column in found if column.probe == a.probe and column.name != a.name):
             if b.name in plan.config.methods and b.name not in plan.config.against:
                 continue
-            of = dict(method=a.name + compare.MINUS + b.name, cohort=plan.config.cohort)
+            of = dict(method=a.name + MINUS + b.name, cohort=plan.config.cohort)
             one, other = a.mean, b.mean
             if b.name in plan.config.methods and set(a.seeds) != set(b.seeds):
                 one, other = _of(a, b.seeds), _of(b, a.seeds)
@@ -129,9 +130,7 @@ def corrected(plan: Plan, differences: Sequence[dict]) -> list[dict]:
     The family is `claimed` minus `against`, the main metric of every task, of one probe and label
     fraction.
     """
-    claim = [
-        a + compare.MINUS + b for a in plan.config.claimed for b in plan.config.against if a != b
-    ]
+    claim = [a + MINUS + b for a in plan.config.claimed for b in plan.config.against if a != b]
     wanted = [metric + P for metric in MAIN]
     family: dict[tuple, list[dict]] = {}
     for row in differences:

@@ -16,6 +16,7 @@ from tvrl_jax.report.curves import SMOOTH_FROM, running_mean
 from tvrl_jax.report.metricslog import FILE, read_metrics
 from tvrl_jax.report.style import COLOURS, GREY, MARKERS, STYLE, png
 from tvrl_jax.report.verdict import NO_SKILL
+from tvrl_jax.results import MINUS
 from tvrl_jax.scalars import is_number
 
 COLUMNS = 4
@@ -64,7 +65,7 @@ def forest(plan: Plan, results: Results, at: Setting) -> bytes | None:
         for place, name in enumerate(names):
             if name == best:
                 axis.plot(0, place, "o", color=GREY, ms=4)
-            row = results.find(name + compare.MINUS + best, task, at, metric)
+            row = results.find(name + MINUS + best, task, at, metric)
             if row:
                 _interval(axis, place, row, look(plan, name), told=task not in few)
         axis.set_yticks(range(len(names)), [label(n) for n in names])

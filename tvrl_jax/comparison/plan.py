@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from tvrl_jax import agreement, learner, settings
 from tvrl_jax.errors import UserError, closest, nearest
 from tvrl_jax.probing import check as probes
+from tvrl_jax.results import BASELINES
 
 TRAIN = "pretrain"  # the kind of a cell that is no probe
 NAMED = ("method", "seed")  # keys of a pretraining that name the cell, and so always differ
@@ -91,7 +92,7 @@ def check(config: ConfigDict, presets: Presets) -> None:
         _known(f"config.{key}", config[key], presets.methods)
     _known("config.probes", config.probes, presets.probes)
     _known("config.only", config.only, presets.methods)
-    _known("config.baselines", config.baselines, ("untrained", "constant"))
+    _known("config.baselines", config.baselines, BASELINES)
 
 
 def _known(key: str, names: Sequence[str], known: Sequence[str]) -> None:

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from tvrl_jax.comparison import collect, record
 from tvrl_jax.comparison.plan import TRAIN, Plan, differing
-from tvrl_jax.probing.rows import ALL
 from tvrl_jax.report import compare, naming, wording
 from tvrl_jax.report.metricslog import FILE, read_metrics
 from tvrl_jax.report.progress import duration
+from tvrl_jax.results import ALL, MINUS
 from tvrl_jax.scalars import is_number
 
 BEYOND_CHANCE = 0.05
@@ -64,7 +64,7 @@ def tasks_of(results: Results, probe: str) -> list[tuple[str, str]]:
     """(task, its main metric), in the order of the rows."""
     main: dict[str, str] = {}
     for method, task, of, _, metric in results.by_key:
-        if of == probe and metric in collect.MAIN and compare.MINUS not in method:
+        if of == probe and metric in collect.MAIN and MINUS not in method:
             main.setdefault(task, metric)
     return list(main.items())
 
@@ -152,7 +152,7 @@ def claims(plan: Plan, results: Results, at: Setting) -> Grid:
         for a in plan.config.claimed:
             for b in plan.config.against:
                 found = [
-                    results.find(a + compare.MINUS + b, task, at, metric + end)
+                    results.find(a + MINUS + b, task, at, metric + end)
                     for end in ("", collect.P, collect.HOLM)
                 ]
                 named = [task + wording.SMALL * (task in few), label(a), label(b)]

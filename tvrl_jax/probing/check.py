@@ -5,6 +5,7 @@ import os
 from tvrl_jax import whole_file
 from tvrl_jax.data.clips import SAMPLINGS
 from tvrl_jax.errors import UserError, nearest
+from tvrl_jax.results import BASELINES, TEMPORAL
 from tvrl_jax.scalars import is_number
 
 SURVIVAL = ("cox", "hazard")  # answer time to an event; the other kinds data.targets
@@ -15,11 +16,10 @@ KINDS = (
     "cls",
     "knn",
     *SURVIVAL,
-    "temporal",
+    TEMPORAL,
     "finetune",
     "supervised",
 )
-BASELINES = ("untrained", "constant")
 FEATURES = ("cls", "token")
 SAME = ("time_unit", "channels", "image_size")
 # far beyond what anybody needs, and short of what fills a machine before a word is said
@@ -75,7 +75,7 @@ def config(c) -> None:
             f"config.finetune.warmup_fraction = {c.finetune.warmup_fraction} must be "
             "between 0 and 1."
         )
-    if c.kind == "temporal":
+    if c.kind == TEMPORAL:
         _temporal(c)
 
 

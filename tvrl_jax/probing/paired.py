@@ -15,6 +15,7 @@ from tvrl_jax.probing import predictions, rows, survival
 from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.sampling import Draw
 from tvrl_jax.probing.tasks import Task
+from tvrl_jax.results import MINUS
 
 
 class Measured(NamedTuple):
@@ -108,7 +109,7 @@ def differences(a: Measured, b: Measured, *, samples: int, seed: int) -> list[di
     """
     b = aligned(a, b)
     asked = dict(samples=samples, seed=seed)
-    names = dict(method=f"{a.name} - {b.name}", cohort=a.cohort, probe=a.probe)
+    names = dict(method=a.name + MINUS + b.name, cohort=a.cohort, probe=a.probe)
     return rows.differences(scores(a, **asked), scores(b, **asked), **names)
 
 

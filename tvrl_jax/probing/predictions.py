@@ -14,7 +14,6 @@ One file per kind of probe, since several kinds may write into one folder. Of N 
   feature/METHOD [N, D]      of a frozen encoder
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,19 +24,13 @@ from tvrl_jax.errors import UserError
 from tvrl_jax.probing import survival
 from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.tasks import Task
+from tvrl_jax.results import PREDICTIONS, kinds
 
 FIT = ("fraction", "seed", "restart")  # what tells the fits of a method and task apart
-PATTERN = re.compile(r"predictions_(\w+)\.npz")
 
 
 def place(folder: str | Path, kind: str) -> Path:
-    return Path(folder) / f"predictions_{kind}.npz"
-
-
-def kinds(folder: str | Path) -> list[str]:
-    """The kinds of probe that left predictions in a folder."""
-    found = (PATTERN.fullmatch(path.name) for path in sorted(Path(folder).glob("*.npz")))
-    return [match[1] for match in found if match]
+    return Path(folder) / PREDICTIONS.format(kind)
 
 
 def of_tasks(tasks: Sequence[Task], series: np.ndarray) -> dict[str, np.ndarray]:

@@ -8,8 +8,7 @@ import numpy as np
 from tvrl_jax.probing import delong, stats, survival_metrics, variance
 from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.tasks import Task, groups, labelled
-from tvrl_jax.report.compare import ABOVE_CONSTANT, FEW, PATIENTS_OF, PER_CLASS
-from tvrl_jax.report.compare import ALL_SEEDS as ALL
+from tvrl_jax.results import ABOVE_CONSTANT, ALL, FEW, PATIENTS_OF, PER_CLASS
 
 
 class Score(NamedTuple):

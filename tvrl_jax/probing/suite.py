@@ -9,6 +9,7 @@ from tvrl_jax.probing import cache, methods, paired, predictions, rows, tasks
 from tvrl_jax.probing.features import Encoder
 from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.study import Study, plan
+from tvrl_jax.results import MINUS
 
 __all__ = ["Encoder", "Results", "run"]
 
@@ -56,7 +57,7 @@ def _rows(study: Study, method: str, scores: dict, names: dict) -> list[dict]:
     made += rows.count_rows(scores[method], method=method, **names)
     for name, other in (scores | given).items():
         if name != method:
-            pair = f"{method} - {name}"
+            pair = method + MINUS + name
             made += rows.differences(scores[method], other, method=pair, **names)
     for name, of_method in scores.items():
         made += rows.spread_rows(of_method, method=name, **names)

@@ -5,18 +5,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from tvrl_jax.report.naming import lower_is_better
+from tvrl_jax.results import (
+    ABOVE_CONSTANT,
+    ALL,
+    BASELINES,
+    CONSTANT,
+    FEW,
+    MINUS,
+    PATIENTS_OF,
+    PER_CLASS,
+    SPREAD,
+)
 
-MINUS = " - "  # in the method of a paired comparison
-CONSTANT = "constant"
-BASELINES = ("untrained", CONSTANT)  # shown last
 LENT = ("supervised", CONSTANT)  # probe no checkpoint: they may stand beside any probe
-# Of labels that a score knows nothing of, its expected value is above that of a constant score.
-ABOVE_CONSTANT = "average_precision"
-ALL_SEEDS = "all"  # the seed of a row whose interval already is one over seeds
-SPREAD = ("_sd_draw", "_sd_optimisation")  # ends of a metric's name: a deviation among its fits
-PER_CLASS = "patients_per_class"  # metric of a row that counts the test patients of a class
-PATIENTS_OF = "patients_of_"  # before a metric: counts those of the smallest group that it needs
-FEW = 10  # test patients; what rests on fewer is marked, and nothing is concluded from it
 
 
 class Cell(NamedTuple):
@@ -138,8 +139,8 @@ def _line(rows, methods, task: str, metric: str, probe: str, *, few: bool, spars
 
 def _cell(rows: Sequence[Mapping], method: str, probe: str) -> Cell | None:
     found = _of_one_probe([row for row in rows if row["method"] == method], method, probe)
-    single = [row for row in found if row["seed"] != ALL_SEEDS]
-    found = [row for row in found if row["seed"] == ALL_SEEDS] or found
+    single = [row for row in found if row["seed"] != ALL]
+    found = [row for row in found if row["seed"] == ALL] or found
     if not found:
         return None
     value, low, high = (_mean(row[k] for row in found) for k in ("value", "ci_low", "ci_high"))

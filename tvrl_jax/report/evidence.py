@@ -7,6 +7,7 @@ import numpy as np
 from tvrl_jax.report import compare, curves, pictures, plots, wording
 from tvrl_jax.report.naming import method_text, metric_text
 from tvrl_jax.report.page import Fold, Gallery, Picture, Section, Table, Text
+from tvrl_jax.results import BASELINES
 from tvrl_jax.scalars import is_number
 
 
@@ -29,7 +30,7 @@ def tasks_of(arrays: Mapping[str, np.ndarray]) -> list[str]:
 def methods_of(arrays: Mapping[str, np.ndarray], kind: str) -> list[str]:
     """Methods with a `kind` ("prediction" or "feature"), baselines last."""
     found = [name.split("/")[1] for name in arrays if name.startswith(f"{kind}/")]
-    return sorted(dict.fromkeys(found), key=lambda name: name in compare.BASELINES)
+    return sorted(dict.fromkeys(found), key=lambda name: name in BASELINES)
 
 
 def predictions(kept: Mapping[str, Mapping], results: Sequence[Mapping]) -> Section:

@@ -25,8 +25,7 @@ from tvrl_jax.report import alarms, evidence, facts, temporal, verdict
 from tvrl_jax.report.metricslog import FILE, read_metrics
 from tvrl_jax.report.page import Alarm, Section, Text, write_report
 from tvrl_jax.report.tables import read_results
-
-PREDICTIONS = "predictions_{}.npz"
+from tvrl_jax.results import ABOUT_TIME, PREDICTIONS, kinds
 
 
 class Extras(NamedTuple):
@@ -90,7 +89,7 @@ def gather(run: Path, probe: Path) -> Material:
         results=read_results(where["results.csv"]) if where["results.csv"].is_file() else [],
         predictions=predictions,
         augmented=samples.get("augmented"),
-        temporal=_arrays(probe / temporal.FILE),
+        temporal=_arrays(probe / ABOUT_TIME),
         checks=alarms.load(probe),
         missing=missing,
     )
@@ -101,9 +100,7 @@ def _first(probe: Path, run: Path, name: str) -> Path:
 
 
 def _predictions(folder: Path) -> dict[str, dict[str, np.ndarray]]:
-    start, end = PREDICTIONS.split("{}")
-    found = sorted(folder.glob(PREDICTIONS.format("*")))
-    return {path.name.removeprefix(start).removesuffix(end): _arrays(path) for path in found}
+    return {kind: _arrays(folder / PREDICTIONS.format(kind)) for kind in kinds(folder)}
 
 
 def _json(path: Path) -> dict:

@@ -10,21 +10,8 @@ from tvrl_jax import whole_file
 from tvrl_jax.errors import UserError, nearest, reading
 from tvrl_jax.report import compare, wording
 from tvrl_jax.report.naming import LABELS
+from tvrl_jax.results import COLUMNS, KEY
 
-COLUMNS = (
-    "method",
-    "cohort",
-    "task",
-    "probe",
-    "fraction",
-    "seed",
-    "metric",
-    "value",
-    "ci_low",
-    "ci_high",
-    "n",
-)
-KEY = COLUMNS[:7]  # what a row measures; the rest is what came out
 NUMBERS = ("fraction", "value", "ci_low", "ci_high")
 
 

@@ -11,9 +11,8 @@ from tvrl_jax.report import compare, tables, wording
 from tvrl_jax.report.naming import method_text, metric_text
 from tvrl_jax.report.page import Fold, Gallery, Picture, Section, Table, Text
 from tvrl_jax.report.style import COLOURS, GREY, MARKERS, STYLE, png
+from tvrl_jax.results import FEW, PER_CLASS, TEMPORAL
 
-PROBE = "temporal"  # in the column `probe` of results.csv
-FILE = "temporal.npz"
 TITLE = "Does it know time?"
 WORDS = {
     "cls_change": "change of CLS",
@@ -25,7 +24,7 @@ WORDS = {
     "effective_rank": "effective rank",
 }
 SECOND = ("mae", "average_precision")
-SMALL_NOTE = f"! fewer than {compare.FEW} test patients, in all or of a class: it says little"
+SMALL_NOTE = f"! fewer than {FEW} test patients, in all or of a class: it says little"
 CHANGES = (
     "How far CLS moves when the frames of a window are put into another order, or when their times "
     "are taken away or scaled: 1 - cosine, in units of that between patients. 0 is not noticed."
@@ -51,12 +50,12 @@ BESIDES = (
 
 def rows_of(results: Sequence[Mapping]) -> list[Mapping]:
     """The rows of this probe."""
-    return [row for row in results if row["probe"] == PROBE]
+    return [row for row in results if row["probe"] == TEMPORAL]
 
 
 def without(material):
     """The same material without these rows: most have no better and no worse."""
-    return material._replace(results=[r for r in material.results if r["probe"] != PROBE])
+    return material._replace(results=[r for r in material.results if r["probe"] != TEMPORAL])
 
 
 def sections(rows: Sequence[Mapping], arrays: Mapping[str, np.ndarray]) -> list[Section]:
@@ -214,11 +213,11 @@ def _grid(rows: Sequence[Mapping]) -> tuple[list[str], list[list[str]]]:
 
 def _small(rows: Sequence[Mapping]) -> set[tuple[str, str]]:
     """(task, metric) of which few test patients speak, and not none, in all or of a class."""
-    few = {r["task"] for r in rows if r["metric"] == compare.PER_CLASS and r["value"] < compare.FEW}
+    few = {r["task"] for r in rows if r["metric"] == PER_CLASS and r["value"] < FEW}
     return {
         (r["task"], r["metric"])
         for r in rows
-        if math.isfinite(r["value"]) and (0 < r["n"] < compare.FEW or r["task"] in few)
+        if math.isfinite(r["value"]) and (0 < r["n"] < FEW or r["task"] in few)
     }
 
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from tvrl_jax.report import compare, plots, wording
 from tvrl_jax.report.naming import LABELS, method_text, metric_text
 from tvrl_jax.report.page import Fold, Picture, Section, Strong, Table, Text
-from tvrl_jax.report.tables import COLUMNS
+from tvrl_jax.results import BASELINES, COLUMNS, SPREAD
 
-SPREAD = "How much a score depends on the draw of labels and on the start of the fit"
+ABOUT_SPREAD = "How much a score depends on the draw of labels and on the start of the fit"
 NO_SKILL = {
     "r2": 0.0,
     "auroc": 0.5,
@@ -29,14 +29,14 @@ def section(results: Sequence[Mapping]) -> Section:
             *_figures(lines, methods, compare.methods_of(results)),
         ]
         parts += shown if index == 0 else [Fold(wording.heading(probe, fraction), shown[1:])]
-    parts += [Fold(SPREAD, [made]) for made in spread(results)]
+    parts += [Fold(ABOUT_SPREAD, [made]) for made in spread(results)]
     parts.append(Fold(f"All {len(results)} rows of results.csv", [_all_rows(results)]))
     return Section("Results on the test patients", parts)
 
 
 def main_comparison(results: Sequence[Mapping]) -> list[tuple[str, str, float]]:
     """(method, probe, fraction) of each pretrained method where the most labels are used."""
-    no_checkpoint = (*compare.BASELINES, *compare.LENT)
+    no_checkpoint = (*BASELINES, *compare.LENT)
     learners = [name for name in compare.methods_of(results) if name not in no_checkpoint]
     settings = compare.settings_of(results)
     found = {
@@ -55,14 +55,14 @@ def table(lines: Sequence[compare.Line], methods: Sequence[str]) -> Table:
 
 def spread(results: Sequence[Mapping]) -> list[Table]:
     """The deviations among the fits of each method, task and label fraction; [] without any."""
-    rows = [row for row in results if row["metric"].endswith(compare.SPREAD)]
+    rows = [row for row in results if row["metric"].endswith(SPREAD)]
     found: dict[tuple, dict[str, str]] = {}
     for row in rows:
         metric, part = row["metric"].rsplit("_sd_", 1)
         key = (row["method"], row["task"], row["probe"], row["fraction"], metric)
         text = f"{row['value']:.2g} [{row['ci_low']:.2g}, {row['ci_high']:.2g}]"
         found.setdefault(key, {})[part] = text
-    parts = [name.removeprefix("_sd_") for name in compare.SPREAD]
+    parts = [name.removeprefix("_sd_") for name in SPREAD]
     body = [
         [
             method_text(method),

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from tvrl_jax.report.compare import ABOVE_CONSTANT, FEW, Cell, Line
+from tvrl_jax.report.compare import Cell, Line
 from tvrl_jax.report.naming import lower_is_better, metric_text
+from tvrl_jax.results import ABOVE_CONSTANT, FEW
 
 BEST = " *"
 MISSING = "-"

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tvrl_jax import metrics
-from tvrl_jax.probing.rows import FEW
 from tvrl_jax.probing.temporal import elapsed, measured
 from tvrl_jax.probing.temporal.pretext import Retrieval, Target
+from tvrl_jax.results import FEW
 
 
 class Findings(NamedTuple):

@@ -6,9 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tvrl_jax.probing import rows, stats
-from tvrl_jax.report.compare import PER_CLASS
-
-PROBE = "temporal"  # in the column `probe`
+from tvrl_jax.results import ALL, PER_CLASS, TEMPORAL
 
 
 class Measured(NamedTuple):
@@ -82,9 +80,9 @@ def _row(one: Measured, method: str, cohort: str) -> dict:
         "method": method,
         "cohort": cohort,
         "task": one.task,
-        "probe": PROBE,
+        "probe": TEMPORAL,
         "fraction": 1.0,
-        "seed": rows.ALL,
+        "seed": ALL,
         "metric": one.metric,
         "value": float(one.interval.value),
         "ci_low": float(one.interval.low),

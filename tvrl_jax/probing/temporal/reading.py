@@ -8,6 +8,7 @@ from tvrl_jax.probing import problem, ridge, rows, tasks
 from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.sampling import Draw
 from tvrl_jax.probing.tasks import Task
+from tvrl_jax.results import ALL
 
 
 def predict(
@@ -29,7 +30,7 @@ def predict(
 def score(made: Sequence[Prediction], series_N, subject_N, **bootstrap) -> list[rows.Score]:
     """All metrics with their patient-level intervals, one score per task and metric."""
     scores = rows.evaluate(made, series_N, subject_N, **bootstrap)
-    return [one for one in scores if one.seed == rows.ALL]
+    return [one for one in scores if one.seed == ALL]
 
 
 def read(

@@ -26,8 +26,7 @@ from tvrl_jax.probing.temporal.measured import Measured
 from tvrl_jax.probing.temporal.pretext import Trained
 from tvrl_jax.probing.temporal.sight import Sight, look, over_time
 from tvrl_jax.probing.windows import Windows
-
-FILE = "temporal.npz"
+from tvrl_jax.results import ABOUT_TIME
 
 
 class Study(NamedTuple):
@@ -94,7 +93,7 @@ def run(encoder: Encoder, trained: Trained | None, store, config, out_dir, say=p
     for note in study.notes:
         say(note)
     kept |= {"method": np.array(method), "cohort": np.array(cohort)}
-    cache.write(Path(out_dir) / FILE, kept)
+    cache.write(Path(out_dir) / ABOUT_TIME, kept)
     return Results(made, study.notes, kept, judged)
 
 
