@@ -7,7 +7,9 @@ from ml_collections import ConfigDict
 
 from configs import base, causal, cohorts, csimclr, cvrl, probe_base, supervised, tvrl, videomae
 from tvrl_jax import agreement, learner, run_folder, settings
+from tvrl_jax.data import clips, intensity, times
 from tvrl_jax.errors import UserError
+from tvrl_jax.models import remat, sizes
 from tvrl_jax.peers import Alone
 
 METHODS = dict(
@@ -33,6 +35,19 @@ def test_every_rule_names_a_key_of_base():
     named = {key for keys, _, _ in settings.RULES for key in keys}
     named |= set(settings.CHOICES) | set(settings.RANGES)
     assert named <= known
+
+
+def test_choices_are_those_of_the_modules_that_make_them():
+    known = {
+        "data.time_unit": times.UNITS,
+        "data.column_unit": ("", *times.UNITS),
+        "data.fit": intensity.FITS,
+        "clips.sampling": clips.SAMPLINGS,
+        "model.dtype": sizes.DTYPES,
+        "model.remat": remat.POLICIES,
+    }
+    for key, names in known.items():
+        assert set(settings.CHOICES[key]) == set(names), key
 
 
 @pytest.mark.parametrize(

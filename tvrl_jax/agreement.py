@@ -6,7 +6,7 @@ import logging
 import numpy as np
 from ml_collections import ConfigDict
 
-from tvrl_jax import learner, profiler
+from tvrl_jax import learner, masking, profiler
 from tvrl_jax.data import clips, opening
 from tvrl_jax.data.pack import Store
 from tvrl_jax.errors import UserError, nearest
@@ -18,7 +18,7 @@ LOG = logging.getLogger("tvrl_jax")
 NAMES = {
     "distance": tuple(latent.DISTANCES),
     "target_norm": latent.NORMS,
-    "masking": ("random", "tube"),
+    "masking": masking.KINDS,
 }
 
 

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 
 from tvrl_jax.errors import UserError
 
+KINDS = ("random", "tube")  # of `token_noise`
+
 
 def frame_mask(key: jax.Array, valid_BT: jax.Array, *, ratio: float) -> jax.Array:
     """TVRL's masked frames, bool [B, T]: each valid frame on its own with probability `ratio`.

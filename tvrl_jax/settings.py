@@ -12,6 +12,8 @@ from tvrl_jax.peers import Alone
 from tvrl_jax.scalars import is_number
 
 TIME_UNITS = ("s", "ms", "frames", "days", "months", "years")
+# Of those that other modules own, a test says that they agree: this one answers at once, without
+# what they import.
 CHOICES = {
     "data.time_unit": TIME_UNITS,
     "data.column_unit": ("", *TIME_UNITS),
