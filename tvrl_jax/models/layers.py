@@ -12,8 +12,6 @@ from jax.nn.initializers import ones, zeros
 
 from tvrl_jax.models import moments
 
-RATE = 0.1  # how far BatchNorm's running statistics move to a batch's
-
 
 def spread(parameter: jax.Array, x: jax.Array) -> jax.Array:
     """A float32 parameter broadcast to the shape and the precision of x, in this order.
@@ -81,7 +79,7 @@ class BatchNorm(nn.Module):
             mean, var = batch.mean, batch.var
             if self.is_mutable_collection("batch_stats"):
                 kept = kept_mean.value, kept_var.value
-                kept_mean.value, kept_var.value = moments.moved(*kept, batch, rate=RATE)
+                kept_mean.value, kept_var.value = moments.moved(*kept, batch)
         return ((x - mean) * (jax.lax.rsqrt(var + 1e-5) * scale) + bias).astype(out_dtype)
 
     def _batch_moments(self, x, counted_N) -> moments.Moments:
@@ -94,23 +92,8 @@ class BatchNorm(nn.Module):
 
 def moved(kept: dict, used: dict) -> dict:
     """Running statistics of a BatchNorm after a batch, from its two collections' leaves."""
-    mean, var = moments.moved(kept["mean"], kept["var"], used["batch"], rate=RATE)
+    mean, var = moments.moved(kept["mean"], kept["var"], used["batch"])
     return {"mean": mean, "var": var}
-
-
-def moved_in_turn(kept, moved_V):
-    """Running statistics moved by one batch after another, from those that each moved from `kept`.
-
-    Every leaf of moved_V has a leading axis for the batches, none of which may be empty.
-    """
-
-    def leaf(start, each):
-        now = each[0]
-        for other in each[1:]:
-            now = other + (1 - RATE) * (now - start)
-        return now
-
-    return jax.tree.map(leaf, kept, moved_V)
 
 
 def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:

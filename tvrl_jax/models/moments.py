@@ -1,9 +1,11 @@
-"""Mean and variance of channels, whole or pooled from parts of a batch."""
+"""Mean and variance of channels: of a batch, pooled from its parts, and those that are kept."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+RATE = 0.1  # how far BatchNorm's running statistics move to a batch's
 
 
 class Moments(NamedTuple):
@@ -40,11 +42,26 @@ def pooled(each: Moments) -> Moments:
     return Moments(count, mean, (share * within_and_between).sum(0) / floor)
 
 
-def moved(kept_mean, kept_var, batch: Moments, *, rate: float) -> tuple[jax.Array, jax.Array]:
-    """Running statistics `rate` of the way nearer to a batch's, the variance unbiased (Bessel)."""
-    rate = rate * (batch.count > 0)  # a batch of nothing but padding teaches nothing
+def moved(kept_mean, kept_var, batch: Moments) -> tuple[jax.Array, jax.Array]:
+    """Running statistics RATE of the way nearer to a batch's, the variance unbiased (Bessel)."""
+    rate = RATE * (batch.count > 0)  # a batch of nothing but padding teaches nothing
     unbiased = batch.var * (batch.count / jnp.maximum(batch.count - 1, 1))
     return tuple(
         kept + (rate * (new - kept)).astype(kept.dtype)
         for kept, new in ((kept_mean, batch.mean), (kept_var, unbiased))
     )
+
+
+def moved_in_turn(kept, moved_V):
+    """Running statistics moved by one batch after another, from those that each moved from `kept`.
+
+    Every leaf of moved_V has a leading axis for the batches, none of which may be empty.
+    """
+
+    def leaf(start, each):
+        now = each[0]
+        for other in each[1:]:
+            now = other + (1 - RATE) * (now - start)
+        return now
+
+    return jax.tree.map(leaf, kept, moved_V)

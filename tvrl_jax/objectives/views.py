@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from tvrl_jax import sharding
 from tvrl_jax.models.build import Network
-from tvrl_jax.models.layers import moved_in_turn
+from tvrl_jax.models.moments import moved_in_turn
 
 
 def keys(key: jax.Array | None, count: int) -> list:
