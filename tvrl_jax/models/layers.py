@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.nn.initializers import ones, zeros
 
+from tvrl_jax.losses import wide
 from tvrl_jax.models import moments
 
 
@@ -47,10 +48,6 @@ def layer_norm(name: str | None, dtype: Any) -> nn.LayerNorm:
     return nn.LayerNorm(epsilon=1e-5, dtype=dtype, use_fast_variance=False, name=name)
 
 
-def at_least_float32(x: jax.Array) -> jax.Array:
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-
-
 class BatchNorm(nn.Module):
     """Normalises the last axis over all others (Ioffe & Szegedy 2015).
 
@@ -72,7 +69,7 @@ class BatchNorm(nn.Module):
         kept_mean = self.variable("batch_stats", "mean", jnp.zeros, width, jnp.float32)
         kept_var = self.variable("batch_stats", "var", jnp.ones, width, jnp.float32)
         out_dtype = jnp.result_type(x, scale) if self.dtype is None else self.dtype
-        x = at_least_float32(x)
+        x = wide(x)
         mean, var = kept_mean.value, kept_var.value
         if train:
             batch = self._batch_moments(x, counted_N)

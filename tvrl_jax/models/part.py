@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import jax
 from flax import linen as nn
 
+from tvrl_jax.losses import wide
 from tvrl_jax.models.initial import initial
-from tvrl_jax.models.layers import at_least_float32
 
 
 class Part(NamedTuple):
@@ -33,9 +33,9 @@ def apply(part: Part, params, extra, *args, **kwargs):
     """-> (what the module gives, extra). Statistics move when `train` is among the arguments."""
     variables = _variables(part, params, extra)
     if not ("batch_stats" in variables and kwargs["train"]):
-        return at_least_float32(part.module.apply(variables, *args, **kwargs)), extra
+        return wide(part.module.apply(variables, *args, **kwargs)), extra
     out, moved = part.module.apply(variables, *args, mutable=["batch_stats"], **kwargs)
-    return at_least_float32(out), put(extra, part.path, moved["batch_stats"])
+    return wide(out), put(extra, part.path, moved["batch_stats"])
 
 
 def apply_given(part: Part, params, extra, moments: dict, *args, **kwargs):
@@ -45,7 +45,7 @@ def apply_given(part: Part, params, extra, moments: dict, *args, **kwargs):
     """
     variables = _variables(part, params, extra) | {"moments": moments}
     out, used = part.module.apply(variables, *args, mutable=["moments"], train=True, **kwargs)
-    return at_least_float32(out), used["moments"]
+    return wide(out), used["moments"]
 
 
 def _variables(part: Part, params, extra) -> dict:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.nn.initializers import zeros
 
+from tvrl_jax.losses import wide
 from tvrl_jax.models import layers, positions, stem
 from tvrl_jax.models.remat import recomputed
 
@@ -18,7 +19,7 @@ def attention(query_BQhd, key_BKhd, mask=None):
     A query that sees no key at all has weights of zero, with zero gradient.
     """
     scale = query_BQhd.shape[-1] ** -0.5
-    logits_BhQK = layers.at_least_float32(jnp.einsum("bqhd,bkhd->bhqk", query_BQhd, key_BKhd))
+    logits_BhQK = wide(jnp.einsum("bqhd,bkhd->bhqk", query_BQhd, key_BKhd))
     logits_BhQK = logits_BhQK * scale
     if mask is None:
         return jax.nn.softmax(logits_BhQK, axis=-1)
