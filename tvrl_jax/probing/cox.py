@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tvrl_jax.probing import heads, linear, newton, spectrum, survival
-from tvrl_jax.probing.problem import Prediction, Problem
+from tvrl_jax.probing.problem import Prediction, Problem, stacked
 
 RANGE = 60.0  # of log hazards; exp(-RANGE) still is a float32
 
@@ -35,8 +35,8 @@ def fit(feature: dict, problem: Problem, *, strengths) -> list[Prediction]:
     target_MN2, val_MJ2 = problem.target_MN, problem.val_target_MJ
     draws = {
         "weight_MN": problem.weight_MN,
-        "train": _stack(map(ties, target_MN2, problem.weight_MN)),
-        "val": _stack(map(ties, val_MJ2, problem.val_weight_MJ)),
+        "train": stacked(map(ties, target_MN2, problem.weight_MN)),
+        "val": stacked(map(ties, val_MJ2, problem.val_weight_MJ)),
     }
     head_M, picked_M, loss_M = jax.device_get(
         _fit(feature["train"], feature["val"], draws, jnp.asarray(strength_G))
@@ -66,10 +66,6 @@ def ties(outcome_N2, weight_N) -> Ties:
     share_N = (before_N - before_N[first_N]) / np.maximum(total_N, 1)
     floats = (np.asarray(a, np.float32) for a in (event_N, weight_N[order_N], share_N))
     return Ties(order_N.astype(np.int32), first_N.astype(np.int32), *floats)
-
-
-def _stack(made) -> Ties:
-    return Ties(*map(np.stack, zip(*made, strict=True)))
 
 
 def loss(risk_N, at: Ties):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tvrl_jax.probing import heads, linear, newton, spectrum, survival
-from tvrl_jax.probing.problem import Prediction, Problem
+from tvrl_jax.probing.problem import Prediction, Problem, stacked
 
 
 class Table(NamedTuple):
@@ -38,8 +38,8 @@ def fit(feature: dict, problem: Problem, *, strengths, bins: int) -> list[Predic
     )
     draws = {
         "weight_MN": problem.weight_MN,
-        "train": _stack(map(table, problem.target_MN, problem.weight_MN, edge_MB)),
-        "val": _stack(map(table, problem.val_target_MJ, problem.val_weight_MJ, edge_MB)),
+        "train": stacked(map(table, problem.target_MN, problem.weight_MN, edge_MB)),
+        "val": stacked(map(table, problem.val_target_MJ, problem.val_weight_MJ, edge_MB)),
     }
     head_M, picked_M, loss_M = _fit(
         feature["train"], feature["val"], draws, jnp.asarray(strength_G), bins=bins
@@ -75,10 +75,6 @@ def table(outcome_N2, weight_N, edge_B) -> Table:
     through_NB = (time_N1 > edge_B) | ((time_N1 == edge_B) & ~event_N1)
     seen_NB = (hit_NB | through_NB) & (weight_N[:, None] > 0)
     return Table(hit_NB.astype(np.float32), seen_NB.astype(np.float32))
-
-
-def _stack(made) -> Table:
-    return Table(*map(np.stack, zip(*made, strict=True)))
 
 
 def loss(output_NB, seen: Table):

@@ -1,7 +1,7 @@
 """Draws of equal shape, stacked so that one program fits them all."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -70,6 +70,12 @@ def _stack(kind: str, outputs: int, draws: list[Draw], series) -> Problem:
         spread_M=spread_M,
         seed_M=np.asarray([draw.start for draw in draws], np.int32),
     )
+
+
+def stacked(made: Iterable) -> Any:
+    """The named tuples of all draws as one, whose arrays have the draws as their leading axis."""
+    made = list(made)
+    return type(made[0])(*map(np.stack, zip(*made, strict=True)))
 
 
 def scale(draw: Draw, value_N: np.ndarray) -> tuple[float, float]:
