@@ -75,7 +75,7 @@ def steps_of(method, root: Path, mesh, peers, change=None):
         store, split="train", clips=config.clips, views=learner.objective.views,
         batch_size=config.train.batch_size, seed=0, start_step=0,
         process_index=jax.process_index(), process_count=jax.process_count(),
-        threads=1, workers=0, targets=opening.target_values(store, config.data.targets),
+        threads=1, workers=0, targets=store.targets(),
     )  # fmt: skip
     train = jax.jit(partial(step.train_step, learner), out_shardings=_shardings(state, mesh))
     draw = jax.jit(partial(step.draw_views, learner))

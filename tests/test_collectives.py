@@ -90,7 +90,7 @@ def _compiled(method, root, **changes):
             store, split="train", clips=config.clips, views=learner.objective.views,
             batch_size=BATCH, seed=0, start_step=0, process_index=0, process_count=1,
             threads=1, workers=0,
-            targets=opening.target_values(store, config.data.targets),
+            targets=store.targets(),
         )
     )  # fmt: skip
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)

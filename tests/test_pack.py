@@ -85,12 +85,9 @@ def test_what_a_store_says(data):
     assert info.time_T.dtype == np.float64
     assert store.subjects == ("s0", "s1", "s2") and store.subject_index.tolist() == [0, 1, 2]
     assert store.split("train").tolist() == [0, 1] and store.split("test").tolist() == []
-    assert store.classes("kind") == ("a", "b")
-    target = store.targets(("score", "kind"))
-    assert target.dtype == np.float32 and target.tolist() == [[0.5, 0], [1.5, 1], [2.5, 0]]
-    assert store.table["score"].dtype == np.float64 and len(store.table) == 3
-    with pytest.raises(UserError, match='"score"'):
-        store.targets(("scor",))
+    target = store.targets()
+    assert target.dtype == np.float32 and target.tolist() == [[0, 0.5], [1, 1.5], [0, 2.5]]
+    assert store.class_counts() == (2, 0)
 
 
 def test_outcomes_of_a_store(data):

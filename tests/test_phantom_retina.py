@@ -511,14 +511,14 @@ def test_the_preset_reads_it(root, table, tmp_path):
     store = opening.open_cohort(config.data)
     groups = dict(tuple(table.groupby(["subject", "eye"])))
     assert len(store.series) == len(groups)
-    values = opening.target_values(store, config.data.targets)
+    values = store.targets()
     for k, info in enumerate(store.series):
         first = table.iloc[info.row - 2]  # the header is row 1
         group = groups[first.subject, first.eye]
         assert (info.subject, info.split) == (first.subject, first.split)
         np.testing.assert_allclose(info.time_T, group.years, atol=1e-9)
-        for j, name in enumerate(opening.columns(config.data.targets)):
-            np.testing.assert_equal(values[k, j], np.float32(group[name].iloc[-1]))
+        for j, target in enumerate(store.known_targets):
+            np.testing.assert_equal(values[k, j], np.float32(group[target.column].iloc[-1]))
         outcome = group[["event", "duration"]].iloc[-1].to_numpy(float)
         np.testing.assert_allclose(store.outcomes()[k], outcome, rtol=1e-6)
 

@@ -83,10 +83,11 @@ def test_target_and_outcome_are_those_of_the_newest_visit(root):
     table = pd.read_csv(root / "visits.csv")
     columns = dict(va=np.arange(9) + 50, dead=np.arange(9) % 2, after=np.arange(9) / 2)
     table.assign(**columns).to_csv(root / "visits.csv", index=False)
-    outcome = {"data.columns.event": "dead", "data.columns.duration": "after"}
-    store = opening.open_cohort(settings(root, **outcome))
+    asked = {"data.columns.event": "dead", "data.columns.duration": "after"}
+    asked |= {"data.targets": ("va:regression",)}
+    store = opening.open_cohort(settings(root, **asked))
     newest = [0, 3, 6, 8]  # place in VISITS for a/OD, a/OS, b/OD, c/OD
-    assert store.targets(("va",))[:, 0].tolist() == columns["va"][newest].tolist()
+    assert store.targets()[:, 0].tolist() == columns["va"][newest].tolist()
     expected = np.stack([columns["dead"], columns["after"]], axis=1)[newest]
     assert store.outcomes().tolist() == expected.tolist()
 

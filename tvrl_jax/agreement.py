@@ -7,7 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from tvrl_jax import learner, masking, profiler
-from tvrl_jax.data import clips, opening
+from tvrl_jax.data import clips
 from tvrl_jax.data.pack import Store
 from tvrl_jax.errors import UserError, nearest
 from tvrl_jax.objectives import Objective, latent
@@ -57,7 +57,7 @@ def check_cohort(config: ConfigDict, objective: Objective, store: Store) -> None
             "a series several times.", config.train.batch_size, len(train),
         )  # fmt: skip
     if "head" in objective.parts:
-        _check_targets(config.data.targets, store)
+        _check_targets(store)
 
 
 def _check_rule(config: ConfigDict, objective: Objective) -> None:
@@ -119,15 +119,14 @@ def _check_averaged(config: ConfigDict, objective: Objective) -> None:
         )
 
 
-def _check_targets(targets: tuple[str, ...], store: Store) -> None:
+def _check_targets(store: Store) -> None:
     """Each target must differ between training series, or there is nothing to learn of it."""
     train = store.split("train")
-    target_NK = opening.target_values(store, targets)[train]
-    for target_N, column in zip(target_NK.T, opening.columns(targets), strict=True):
+    for target_N, target in zip(store.targets()[train].T, store.known_targets, strict=True):
         found = np.unique(target_N[~np.isnan(target_N)])
         if len(found) < 2:
             held = "one value only" if len(found) else "no value"
             raise UserError(
-                f'{store.where}, column "{column}": the {len(train)} training series have {held}; '
-                "there is nothing to learn from it (data.targets)."
+                f'{store.where}, column "{target.column}": the {len(train)} training series have '
+                f"{held}; there is nothing to learn from it (data.targets)."
             )

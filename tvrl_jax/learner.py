@@ -3,7 +3,6 @@
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from tvrl_jax import optim, step
-from tvrl_jax.data import opening
 from tvrl_jax.data.pack import Store
 from tvrl_jax.errors import UserError, nearest
 from tvrl_jax.models.build import Network, build
@@ -36,9 +35,8 @@ def make_learner(config: ConfigDict, objective: Objective, store: Store) -> step
     """The network, the optimiser and the learning rule of one configuration."""
     rule = dict(config.objective)
     if "head" in objective.parts:
-        targets = config.data.targets
-        train = opening.target_values(store, targets)[store.split("train")]
-        rule = supervised.constants(train, opening.class_counts(store, targets))
+        train = store.targets()[store.split("train")]
+        rule = supervised.constants(train, store.class_counts())
     network = make_network(config, objective, supervised.outputs(rule.get("classes", ())))
     tx, schedule = optim.make(
         steps=config.train.steps, batch_size=config.train.batch_size, **config.optim

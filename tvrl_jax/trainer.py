@@ -170,4 +170,4 @@ def _packing(learner: step.Learner) -> Packing | None:
 def _targets(learner: step.Learner, store: Store) -> np.ndarray | None:
     if "head" not in learner.objective.parts:
         return None
-    return opening.target_values(store, learner.config.data.targets)
+    return store.targets()

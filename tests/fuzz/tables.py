@@ -121,8 +121,8 @@ def _spoil_store(rng: np.random.Generator, config: ConfigDict) -> None:
 def open_all(data: ConfigDict) -> None:
     """As a run opens a cohort and looks at it."""
     store = opening.open_cohort(data)
-    opening.class_counts(store, data.targets)
-    opening.target_values(store, data.targets)
+    store.class_counts()
+    store.targets()
     for n in range(len(store.series)):
         store.frames(n, [0])
 

@@ -2,7 +2,7 @@
 
 import mmap
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +10,8 @@ import pandas as pd
 
 from tvrl_jax.data import packed
 from tvrl_jax.data.sources import Skipped
-from tvrl_jax.data.table import MISSING, cells, check_column
-from tvrl_jax.data.targets import Target, class_codes, class_names, numbers, outcomes
+from tvrl_jax.data.table import cells
+from tvrl_jax.data.targets import Target, labels, outcomes
 from tvrl_jax.errors import UserError
 
 OPEN_FILES = 256  # mapped at once; each holds a file descriptor, of which a process has about 1000
@@ -114,41 +114,16 @@ class Store:
         """Positions in `series` of train, val or test."""
         return np.array([k for k, info in enumerate(self.series) if info.split == name], np.int64)
 
-    @cached_property
-    def table(self) -> pd.DataFrame:
-        """One row per series (of dated images: the last one's row). Columns in which every cell
-        is a number are numbers, except those that name things; empty cells are NaN."""
-        names = {self.columns[k] for k in ("subject", "path", "series", "split")}
-        names |= {target.column for target in self.known_targets if target.kind != "regression"}
-        table = self.text.reset_index(drop=True)
-        table = table.mask(table.isin(MISSING))
-        for name in table.columns:
-            if name not in names:
-                number = pd.to_numeric(table[name], errors="coerce")
-                table[name] = number if (number.isna() == table[name].isna()).all() else table[name]
-        return table
+    def targets(self) -> np.ndarray:
+        """Float32 [series, K] of data.targets, NaN where missing: numbers, or codes of classes."""
+        made_NK = np.zeros((len(self.series), len(self.known_targets)), np.float32)
+        for k, target in enumerate(self.known_targets):
+            made_NK[:, k], _ = labels(target, self.text, self.where)
+        return made_NK
 
-    def targets(self, columns: Sequence[str]) -> np.ndarray:
-        """Float32 [series, K], NaN where missing. Numbers, or positions in `classes(column)` for
-        the classification columns of data.targets and for columns that hold text."""
-        values = [self._target(column) for column in columns]
-        return np.stack(values, axis=1).astype(np.float32) if values else self._no_targets()
-
-    def _no_targets(self) -> np.ndarray:
-        return np.zeros((len(self.series), 0), np.float32)
-
-    def _target(self, column: str) -> np.ndarray:
-        check_column(self.text, column, self.where, "data.targets")
-        kind = dict(self.known_targets).get(column)
-        if kind is None:
-            kind = "regression" if self.table[column].dtype.kind in "iuf" else "classification"
-        if kind == "regression":
-            return numbers(self.text[column], self.where)
-        return class_codes(self.text[column], self.classes(column))
-
-    def classes(self, column: str) -> tuple[str, ...]:
-        """The class names of a column, over all splits."""
-        return class_names(self.text[check_column(self.text, column, self.where, "data.targets")])
+    def class_counts(self) -> tuple[int, ...]:
+        """For each of data.targets 0 if it is a regression, else the number of its classes."""
+        return tuple(len(labels(t, self.text, self.where)[1]) for t in self.known_targets)
 
     def outcomes(self) -> np.ndarray | None:
         """Float32 [series, 2] (event, duration), NaN where missing; None when not mapped."""

@@ -43,6 +43,16 @@ def parse_targets(specs: Iterable[str], table: pd.DataFrame, where: str) -> tupl
     return tuple(targets)
 
 
+def labels(target: Target, table: pd.DataFrame, where: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Float64 of every row, NaN where the cell is missing: numbers, or positions in the names of
+    the classes; and these names, () for a regression."""
+    cell_R = table[target.column]
+    if target.kind == "regression":
+        return numbers(cell_R, where), ()
+    names = class_names(cell_R)
+    return class_codes(cell_R, names), names
+
+
 def numbers(cell_R: pd.Series, where: str, remedy: str = UNKNOWN) -> np.ndarray:
     """Float64, NaN where a cell is missing; UserError, which ends with the remedy, for text and
     infinite values."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tvrl_jax.data.split import SPLITS
-from tvrl_jax.data.targets import Target, class_codes, class_names, numbers, parse_targets
+from tvrl_jax.data.targets import Target, labels, parse_targets
 from tvrl_jax.errors import UserError, shorten
 from tvrl_jax.probing import survival
 
@@ -92,12 +92,7 @@ def check_classes(store, tasks: Sequence[Task]) -> None:
 
 
 def _task(store, target: Target) -> Task:
-    cell_N = store.text[target.column]
-    if target.kind == "regression":
-        value_N, names = numbers(cell_N, store.where), ()
-    else:
-        names = class_names(cell_N)
-        value_N = class_codes(cell_N, names)
+    value_N, names = labels(target, store.text, store.where)
     return Task(target.column, target.kind, names, value_N.astype(np.float32))
 
 
