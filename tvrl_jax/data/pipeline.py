@@ -7,10 +7,8 @@ and any batch can hold a subject, more than once: an objective that takes the ot
 negatives can tell by subject_B.
 """
 
-import ctypes
 import os
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from typing import Any
@@ -20,6 +18,7 @@ import numpy as np
 from absl import flags
 
 from tvrl_jax.data import clips as cut
+from tvrl_jax.data import orphan
 from tvrl_jax.data.batch import Batch, Plan, read_batch
 from tvrl_jax.data.packing import Packing, capacity, places
 from tvrl_jax.errors import UserError, nearest
@@ -146,18 +145,11 @@ def _prefetch(dataset: grain.MapDataset, *, threads: int, workers: int) -> grain
 
 
 def _end_with_parent(parent: int, worker: int, workers: int) -> None:
-    """A killed trainer runs no clean-up of its own, so the kernel is asked to end its workers.
-
-    A terminal and a scheduler signal every process at once. The trainer, which saves before it
-    ends, needs its batches until then.
-    """
+    """A terminal and a scheduler signal every process at once. The trainer, which saves before it
+    ends, needs its batches until then."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-        if os.getppid() != parent:  # it was killed before the kernel was asked
-            os._exit(1)
+    orphan.end_with(parent)
 
 
 def _plain(batch: Batch) -> Batch:

@@ -1,12 +1,12 @@
 """One job per subject, on one core or on several, with results in order."""
 
-import ctypes
 import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+
+from tvrl_jax.data import orphan
 
 FEW = 24  # subjects that one process writes sooner than others start
 
@@ -32,11 +32,7 @@ def _cores() -> int:
 
 
 def _start(parent: int) -> None:
-    """Leaves Ctrl-C to the parent, and dies with it even when it is killed (Linux)."""
+    """Leaves Ctrl-C to the parent, and dies with it: who writes on would get in the next writer's
+    way."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-    # Of a death before that, no signal tells; who writes on would get in the next writer's way.
-    if os.getppid() != parent:
-        os._exit(0)
+    orphan.end_with(parent)
