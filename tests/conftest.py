@@ -16,7 +16,9 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import jax
 import pytest
+import tiny
 from absl import flags
+from forkserver import ForkServer
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,6 +50,21 @@ def _forget_programs():
     """What a module compiled is not kept for the others: by the end it would be gigabytes."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """The tiny cohort."""
+    folder = tmp_path_factory.mktemp("cohort")
+    tiny.write_cohort(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Runs the scripts, each in a process forked from one that has imported what they need."""
+    with ForkServer(tmp_path_factory.mktemp("output")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -76,23 +76,31 @@ def batch_of(method, rows):
     }
 
 
-@functools.cache
-def start(method) -> states.State:
+def at_random(shapes, rng):
     """Every parameter at random, none at its start of zero."""
-    fresh = functools.partial(
-        states.create, learner_of(method).network, optax.sgd(1.0), seed=0, ema=0.9
-    )
-    rng = np.random.default_rng(1)
 
     def draw(path, leaf):
         centre = 1.0 if path[-1].key in ("scale", "var") else 0.0
         spread = (leaf.shape[0] if len(leaf.shape) > 1 else 100) ** -0.5
         return jnp.asarray(centre + spread * rng.normal(size=leaf.shape), leaf.dtype)
 
-    state = jax.eval_shape(fresh)
-    params, ema = (jax.tree.map_with_path(draw, tree) for tree in (state.params, state.ema))
-    extra = jax.tree.map_with_path(
-        lambda path, leaf: jnp.full(leaf.shape, float(path[-1].key == "var"), leaf.dtype),
-        state.extra,
+    return jax.tree.map_with_path(draw, shapes)
+
+
+def at_rest(shapes):
+    """Running statistics: means of 0, variances of 1."""
+    return jax.tree.map_with_path(
+        lambda path, leaf: jnp.full(leaf.shape, float(path[-1].key == "var"), leaf.dtype), shapes
     )
-    return states.State(jnp.int32(3), params, extra, (), ema)
+
+
+@functools.cache
+def start(method) -> states.State:
+    """Parameters at random."""
+    fresh = functools.partial(
+        states.create, learner_of(method).network, optax.sgd(1.0), seed=0, ema=0.9
+    )
+    rng = np.random.default_rng(1)
+    state = jax.eval_shape(fresh)
+    params, ema = (at_random(tree, rng) for tree in (state.params, state.ema))
+    return states.State(jnp.int32(3), params, at_rest(state.extra), (), ema)

@@ -4,12 +4,25 @@ The spatial part has BatchNorm statistics that move in train mode, the temporal 
 that attends to the frames; parameters lie where the real ones do.
 """
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 
+from configs import base
+from tests import tiny
 from tvrl_jax.models.build import Network
+from tvrl_jax.probing.features import Encoder
 
 POOL, WIDTH = 8, 24
+
+
+def encoder(root: Path) -> Encoder:
+    """As from a pretraining by tvrl on the tiny cohort in `root`, at its start."""
+    config = tiny.shrink(base.get_config(), root)
+    config.method = "tvrl"
+    network = make(frames=4, side=tiny.SIZE)
+    return Encoder(network, *network.init(jax.random.key(0)), config)
 
 
 def make(frames: int, side: int) -> Network:

@@ -66,13 +66,6 @@ def test_collectives_are_found_in_a_program():
     ]
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cohort")
-    tiny.write_cohort(folder)
-    return folder
-
-
 def _compiled(method, root, **changes):
     """The text of a method's train step for eight devices, its state, and its number of views."""
     config = tiny.shrink(method.get_config(), root)

@@ -7,13 +7,13 @@ import inspect
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pico
 import pytest
 from ml_collections import ConfigDict
 
 from configs import base
 from tvrl_jax.data.packing import Packing, capacity, places
 from tvrl_jax.errors import UserError
-from tvrl_jax.models import encoder
 from tvrl_jax.models.build import build
 from tvrl_jax.objectives import OBJECTIVES, causal, contrastive, latent, supervised, tvrl, views
 
@@ -34,14 +34,9 @@ compiled = functools.partial(
 )
 
 
-@pytest.fixture(autouse=True)
-def pico(monkeypatch):
-    monkeypatch.setitem(encoder.SIZES, "pico", encoder.Size(width=24, depth=1, heads=2))
-
-
 def config_of(method) -> ConfigDict:
     config = importlib.import_module(f"configs.{method}").get_config()
-    config.model.update(arch="pico", image_size=SIDE, temporal_depth=1, temporal_heads=2)
+    config.model.update(arch=pico.ARCH, image_size=SIDE, temporal_depth=1, temporal_heads=2)
     config.model.update(head_hidden=16, head_width=8, dropout=0.0)
     config.model.head_norm = method in WITH_BATCHNORM
     config.model.update(decoder_width=12, decoder_depth=1, decoder_heads=3)
@@ -63,17 +58,7 @@ def network(method):
     parts = OBJECTIVES[method].parts
     net = build(frames=FRAMES, channels=1, parts=parts, outputs=outputs, **model)
     params, extra = jax.eval_shape(net.init, jax.random.key(0))
-    rng = np.random.default_rng(1)
-
-    def draw(path, leaf):
-        centre = 1.0 if path[-1].key in ("scale", "var") else 0.0
-        spread = (leaf.shape[0] if len(leaf.shape) > 1 else 100) ** -0.5
-        return jnp.asarray(centre + spread * rng.normal(size=leaf.shape), leaf.dtype)
-
-    still = jax.tree.map_with_path(
-        lambda path, leaf: jnp.full(leaf.shape, float(path[-1].key == "var"), leaf.dtype), extra
-    )
-    return net, jax.tree.map_with_path(draw, params), still
+    return net, pico.at_random(params, np.random.default_rng(1)), pico.at_rest(extra)
 
 
 def batch_of(views_=2, seed=0):

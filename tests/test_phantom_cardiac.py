@@ -1,6 +1,5 @@
 """Laws of the synthetic cardiac cohort: its files say what its labels say."""
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from contents import digests
 
 from tvrl_jax import whole_file
 from tvrl_jax.data import phantom
@@ -41,14 +41,6 @@ def table(root):
 def load(path):
     image = nib.load(path)
     return image, np.asarray(image.dataobj)[:, :, 0].transpose(2, 1, 0)
-
-
-def digests(folder):
-    return {
-        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in sorted(folder.rglob("*"))
-        if p.is_file()
-    }
 
 
 def patient(index, **change):

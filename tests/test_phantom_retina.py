@@ -1,7 +1,6 @@
 """Laws of the synthetic retinal cohort: eyes grow, convert and are labelled as the model says."""
 
 import csv
-import hashlib
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -9,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from contents import digests
 from PIL import Image
 from scipy import integrate, stats
 from threadpoolctl import threadpool_limits
@@ -89,14 +89,6 @@ def series(patients):
         for i, p in enumerate(patients)
         for s in p.series
     ]
-
-
-def digests(folder):
-    return {
-        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in sorted(folder.rglob("*"))
-        if p.is_file()
-    }
 
 
 def some_eye(index, **change):

@@ -1,7 +1,6 @@
 """Laws of a synthetic cohort's folder: whoever is started with whom, and killed, it ends whole."""
 
 import contextlib
-import hashlib
 import logging
 import os
 import signal
@@ -13,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
+from contents import digests
 
 from tvrl_jax import turn, whole_file
 from tvrl_jax.data import phantom
@@ -26,14 +26,6 @@ PART, LOCK = ".phantom.unfinished.json.part", ".phantom.lock"
 
 def write(root, **change):
     phantom.write(root, **SMALL | change, progress=False, processes=1)
-
-
-def digests(folder):
-    return {
-        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in sorted(folder.rglob("*"))
-        if p.is_file()
-    }
 
 
 @pytest.fixture(scope="module")

@@ -39,13 +39,6 @@ def make_encoder(root, parts=(), **changes) -> Encoder:
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cohort")
-    tiny.write_cohort(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def store(root):
     return opening.open_cohort(tiny.shrink(base.get_config(), root).data)
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
-from configs import base, probe_base
+from configs import probe_base
 from tests import probe_network, tiny
 from tvrl_jax.checkpoint import checksums
 from tvrl_jax.data import opening
@@ -40,21 +40,13 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pretraining(root):
-    config = tiny.shrink(base.get_config(), root)
-    config.method = "tvrl"
-    return config
+def encoder(root):
+    return probe_network.encoder(root)
 
 
 @pytest.fixture(scope="module")
-def store(pretraining):
-    return opening.open_cohort(pretraining.data)
-
-
-@pytest.fixture(scope="module")
-def encoder(pretraining):
-    network = probe_network.make(frames=4, side=tiny.SIZE)
-    return suite.Encoder(network, *network.init(jax.random.key(0)), pretraining)
+def store(encoder):
+    return opening.open_cohort(encoder.config.data)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from lifelines import CoxPHFitter
 from sklearn.linear_model import LogisticRegression
 
-from configs import base, probe_base
+from configs import probe_base
 from tests import probe_network, tiny
 from tvrl_jax import prober
 from tvrl_jax.data import opening
@@ -253,10 +253,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def encoder(root):
-    config = tiny.shrink(base.get_config(), root)
-    config.method = "tvrl"
-    network = probe_network.make(frames=4, side=tiny.SIZE)
-    return suite.Encoder(network, *network.init(jax.random.key(0)), config)
+    return probe_network.encoder(root)
 
 
 @pytest.fixture

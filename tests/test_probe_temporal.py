@@ -4,21 +4,20 @@ import itertools
 from pathlib import Path
 from types import SimpleNamespace
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 from ml_collections import FrozenConfigDict
 
-from configs import base, csimclr_te, probe_temporal, tvrl
+from configs import csimclr_te, probe_temporal, tvrl
 from tests import probe_network, tiny
 from tests.fake_store import FakeSeries, FakeStore
 from tvrl_jax import metrics, step
 from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
 from tvrl_jax.objectives import OBJECTIVES
-from tvrl_jax.probing import features, stats, suite, windows
+from tvrl_jax.probing import features, stats, windows
 from tvrl_jax.probing.features import Encoder
 from tvrl_jax.probing.tasks import Task
 from tvrl_jax.probing.temporal import (
@@ -533,10 +532,7 @@ def cohort(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def encoder(cohort):
-    pretraining = tiny.shrink(base.get_config(), cohort)
-    pretraining.method = "tvrl"
-    network = probe_network.make(frames=4, side=tiny.SIZE)
-    return suite.Encoder(network, *network.init(jax.random.key(0)), pretraining)
+    return probe_network.encoder(cohort)
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,6 @@ import shutil
 
 import pytest
 import survival
-import tiny
-from forkserver import ForkServer
 
 from tvrl_jax import roster, run_folder
 from tvrl_jax.checkpoint import restore_for_reading, whole
@@ -18,19 +16,6 @@ from tvrl_jax.report.metricslog import FILE, MetricsLog
 SMALL = 20_000  # bytes: more than settings and metrics, less than the arrays of a checkpoint
 LAST = survival.STEPS
 pytestmark = pytest.mark.timeout(3000)  # a machine may be busy; every wait has its own end
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with ForkServer(tmp_path_factory.mktemp("output")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cohort")
-    tiny.write_cohort(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

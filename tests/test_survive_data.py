@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import survival
 import tiny
-from forkserver import ForkServer
 
 from configs import tvrl
 from tvrl_jax import roster
@@ -186,12 +185,6 @@ def test_processes_that_see_other_series_do_not_begin(root, tmp_path):
     assert roster.hold(tmp_path / "run", less, may_shrink=True, peers=alike) is less
     with pytest.raises(UserError, match="processes of this run do not see the same series"):
         roster.hold(tmp_path / "run", whole, may_shrink=True, peers=_Beside(alike.said))
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with ForkServer(tmp_path_factory.mktemp("output")) as server:
-        yield server
 
 
 def _damage_while_it_runs(server, root, folder, damage, **changes):

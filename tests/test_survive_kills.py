@@ -10,19 +10,13 @@ from pathlib import Path
 import pytest
 import survival
 import tiny
-from forkserver import Child, ForkServer
+from forkserver import Child
 
 SEED = 5
 SUBJECTS = 48
 PACK_PAUSE = 0.05  # seconds: all is not packed before a slow machine has come to kill four times
 PLAN = {"packing": 4, "start-up": 4, "save": 6, "step": 6}
 pytestmark = pytest.mark.timeout(3000)  # a machine may be busy; every wait has its own end
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with ForkServer(tmp_path_factory.mktemp("output")) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -6,30 +6,14 @@ import jax
 import numpy as np
 import pytest
 import tiny
-from forkserver import ForkServer
+from survival import rows, state
 
 from configs import tvrl
 from tvrl_jax import mishap
-from tvrl_jax.checkpoint import restore_for_reading
 from tvrl_jax.data import opening
 
-GROUPS = ("step", "params", "extra", "opt_state", "ema")
 BAD = [2, 3]  # steps; few different ones, since each is compiled as a program of its own
-RATES = ("steps_per_second", "clips_per_second", "data_wait_share")
 pytestmark = pytest.mark.timeout(3000)  # a machine may be busy; every wait has its own end
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cohort")
-    tiny.write_cohort(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with ForkServer(tmp_path_factory.mktemp("output")) as server:
-        yield server
 
 
 @pytest.fixture
@@ -41,17 +25,8 @@ def train(server, root):
     return run
 
 
-def _state(folder, pick="newest"):
-    return restore_for_reading(folder, GROUPS, pick)
-
-
 def _equal(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
-
-
-def _rows(folder):
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(x).items() if k not in RATES} for x in lines]
 
 
 def test_stop_names_the_step_and_keeps_state_and_batch(train, root, tmp_path):
@@ -67,32 +42,32 @@ def test_stop_names_the_step_and_keeps_state_and_batch(train, root, tmp_path):
     assert all(name in last for name in kept.id_B)
     # What is saved is the state that the loss was computed from: that of a run without the fault.
     assert train(tmp_path / "good", **{"train.checkpoint_every": 1, "train.keep": 9})[0] == 0
-    assert _state(tmp_path / "bad").step == 2
-    _equal(_state(tmp_path / "bad").tree, _state(tmp_path / "good", "2").tree)
+    assert state(tmp_path / "bad").step == 2
+    _equal(state(tmp_path / "bad").tree, state(tmp_path / "good", "2").tree)
     # And without the fault the same command ends as if nothing had been.
     assert train(tmp_path / "bad")[0] == 0
-    _equal(_state(tmp_path / "bad").tree, _state(tmp_path / "good").tree)
+    _equal(state(tmp_path / "bad").tree, state(tmp_path / "good").tree)
 
 
 def test_skipped_steps_change_nothing_and_are_counted(train, tmp_path):
     skip = {"train.on_nan": "skip", "log.every": 1, "train.checkpoint_every": 1, "train.keep": 9}
     code, said = train(tmp_path / "run", hooks={"nan_at": BAD}, **skip)
     assert code == 0 and "skipped: the loss of step 2 is nan" in said, said
-    before, after = _state(tmp_path / "run", "2").tree, _state(tmp_path / "run", "4").tree
+    before, after = state(tmp_path / "run", "2").tree, state(tmp_path / "run", "4").tree
     assert (before.pop("step"), after.pop("step")) == (2, 4)
     _equal(before, after)
-    assert [row["skipped"] for row in _rows(tmp_path / "run")] == [0, 0, 1, 2, 2, 2]
-    assert [row["loss"] is None for row in _rows(tmp_path / "run")] == [
+    assert [row["skipped"] for row in rows(tmp_path / "run")] == [0, 0, 1, 2, 2, 2]
+    assert [row["loss"] is None for row in rows(tmp_path / "run")] == [
         step in (2, 3) for step in range(6)
     ]
-    rate = [row["learning_rate"] for row in _rows(tmp_path / "run")]
+    rate = [row["learning_rate"] for row in rows(tmp_path / "run")]
     assert rate[2] == rate[3] == rate[4] != rate[5]  # that of the update, which had to wait
     # Counted on over a resumption: the same rows as without.
     parts = {**skip, "train.checkpoint_every": 3}
     code, said = train(tmp_path / "parts", hooks={"nan_at": BAD, "stop_at": 2}, **parts)
     assert code == 128 + 15, said
     assert train(tmp_path / "parts", hooks={"nan_at": BAD}, **parts)[0] == 0
-    assert _rows(tmp_path / "parts") == _rows(tmp_path / "run")
+    assert rows(tmp_path / "parts") == rows(tmp_path / "run")
 
 
 def test_too_many_in_a_row_stop_the_run(train, tmp_path):
@@ -106,9 +81,9 @@ def test_a_learning_rate_that_blows_up_is_stopped_and_its_batch_replayed(train, 
     rates = {"optim.lr": 1e30, "optim.warmup_fraction": 0.0, "train.checkpoint_every": 1}
     code, said = train(tmp_path, **rates)
     assert code == 2 and "Traceback" not in said and "optim.lr" in said, said
-    for leaf in jax.tree.leaves(_state(tmp_path).tree):
+    for leaf in jax.tree.leaves(state(tmp_path).tree):
         assert np.isfinite(leaf).all()
-    number = _state(tmp_path).step
+    number = state(tmp_path).step
     path = tmp_path / "nan" / f"step_{number}.npz"
     code, said = server.run("tvrl_jax/replay.py", f"--batch={path}")
     assert code == 0, said

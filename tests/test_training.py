@@ -26,13 +26,6 @@ from tvrl_jax.learner import find_objective, make_learner
 RATES = ("steps_per_second", "clips_per_second", "data_wait_share")
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cohort")
-    tiny.write_cohort(folder)
-    return folder
-
-
 @pytest.fixture
 def config(root):
     return tiny.shrink(tvrl.get_config(), root)
