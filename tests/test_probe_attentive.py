@@ -4,12 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from problems import problem_of, thirds
 from sklearn import metrics as sk
 
 from configs import base, probe_base
 from tests import probe_network, tiny
 from tvrl_jax.data import opening
-from tvrl_jax.probing import attentive, heads, linear, problem, sampling, suite, tasks
+from tvrl_jax.probing import attentive, heads, linear, problem, suite, tasks
 
 WIDTH, FRAMES = 12, 10
 GRID = {"learning_rates": (0.01, 0.1), "weight_decays": (0.0, 0.1)}
@@ -28,8 +29,7 @@ def _cohort(kind="regression", count=240, seed=0):
     value_N = 60 + 8 * signal_N if kind == "regression" else signal_N > 0.3
     names = () if kind == "regression" else ("no", "yes")
     task = tasks.Task("y", kind, names, value_N.astype(np.float32))
-    third = count // 3
-    series = {s: np.arange(i * third, (i + 1) * third) for i, s in enumerate(tasks.SPLITS)}
+    series = thirds(count)
     return token_FD, frames_N, task, series
 
 
@@ -43,12 +43,6 @@ def _splits(token_FD, frames_N, series, limit=FRAMES, held_F=None):
     return made
 
 
-def _problem(task, series, fractions=(0.4, 1.0), seeds=2):
-    train = series["train"]
-    draws = sampling.draws((task,), train, train, fractions=fractions, seeds=seeds)
-    return problem.group(draws, series)[0]
-
-
 def _fit(splits, part, chunk=0, **changes):
     return attentive.fit(splits, part, **GRID | STEPS | changes, chunk=chunk)
 
@@ -57,7 +51,7 @@ def _fit(splits, part, chunk=0, **changes):
 def test_it_finds_the_frame_that_tells_where_the_mean_of_the_frames_does_not(kind):
     token_FD, frames_N, task, series = _cohort(kind)
     splits = _splits(token_FD, frames_N, series)
-    part = _problem(task, series, fractions=(1.0,))
+    part = problem_of(task, series, fractions=(1.0,))
     truth_N = task.value_N[series["test"]]
     mean = {s: t.token_NLD.sum(1) / t.valid_NL.sum(1)[:, None] for s, t in splits.items()}
     blind = linear.fit(mean, part, **GRID, epochs=200, chunk=0)
@@ -104,7 +98,7 @@ def test_outputs_equal_a_naive_loop_whatever_the_padding_holds():
 
 def test_padding_changes_no_fit():
     token_FD, frames_N, task, series = _cohort(count=90)
-    splits, part = _splits(token_FD, frames_N, series), _problem(task, series, (1.0,), 1)
+    splits, part = _splits(token_FD, frames_N, series), problem_of(task, series, (1.0,), 1)
     padded = {
         s: attentive.Tokens(
             np.pad(t.token_NLD, [(0, 0), (0, 7), (0, 0)]), np.pad(t.valid_NL, [(0, 0), (0, 7)])
@@ -130,17 +124,17 @@ def test_frames_that_no_window_holds_are_left_out_and_long_series_evenly_thinned
 def test_any_chunk_and_company_gives_the_same_fit():
     token_FD, frames_N, task, series = _cohort(count=90)
     splits = _splits(token_FD, frames_N, series)
-    together = _fit(splits, _problem(task, series))
-    by_one = _fit(splits, _problem(task, series), chunk=1)
+    together = _fit(splits, problem_of(task, series))
+    by_one = _fit(splits, problem_of(task, series), chunk=1)
     for a, b in zip(together, by_one, strict=True):
         assert a.choice == b.choice and np.allclose(a.test_NK, b.test_NK, rtol=1e-3)
-    alone = _fit(splits, _problem(task, series, fractions=(0.4,), seeds=1))[0]
+    alone = _fit(splits, problem_of(task, series, fractions=(0.4,), seeds=1))[0]
     assert np.allclose(alone.test_NK, together[0].test_NK, rtol=1e-3)
 
 
 def test_rows_outside_the_draw_and_test_labels_do_not_matter():
     token_FD, frames_N, task, series = _cohort(count=90)
-    splits, small = _splits(token_FD, frames_N, series), _problem(task, series, (0.4,), 1)
+    splits, small = _splits(token_FD, frames_N, series), problem_of(task, series, (0.4,), 1)
     value_N, outside_N = task.value_N.copy(), series["train"][~small.draws[0].used_N]
     value_N[outside_N] += 50
     value_N[series["test"]] = -1
@@ -154,8 +148,8 @@ def test_the_cell_and_the_step_are_chosen_by_validation():
     value_N = task.value_N.copy()
     value_N[series["val"]] = 120 - value_N[series["val"]]  # validation says the opposite
     splits = _splits(token_FD, frames_N, series)
-    wrong = _fit(splits, _problem(task._replace(value_N=value_N), series, (1.0,), 1))[0]
-    right = _fit(splits, _problem(task, series, (1.0,), 1))[0]
+    wrong = _fit(splits, problem_of(task._replace(value_N=value_N), series, (1.0,), 1))[0]
+    right = _fit(splits, problem_of(task, series, (1.0,), 1))[0]
     assert wrong.choice["step"] < right.choice["step"]
     assert wrong.test_NK.std() < 0.5 * right.test_NK.std()
 

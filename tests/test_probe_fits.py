@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from problems import problem_of, thirds
 
 from tvrl_jax.errors import UserError
 from tvrl_jax.probing import constant, heads, knn, linear, problem, rows, sampling, tasks
@@ -119,16 +120,8 @@ def _cohort(kind="regression", count=120, width=6, seed=0, classes=2):
     names = tuple("abcde"[:classes]) if kind == "classification" else ()
     task = tasks.Task("y", kind, names, value_N.astype(np.float32))
     odd_ND = 1000 + feature_ND * np.logspace(-2, 2, width, dtype=np.float32)
-    third = count // 3
-    series = {s: np.arange(i * third, (i + 1) * third) for i, s in enumerate(tasks.SPLITS)}
+    series = thirds(count)
     return {s: odd_ND[index] for s, index in series.items()}, task, series
-
-
-def _problem(task, series, fractions=(0.2, 1.0), seeds=2):
-    draws = sampling.draws(
-        (task,), series["train"], series["train"], fractions=fractions, seeds=seeds
-    )
-    return problem.group(draws, series)[0]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +129,7 @@ def _problem(task, series, fractions=(0.2, 1.0), seeds=2):
 )
 def test_the_linear_probe_learns_what_is_linear(kind, classes):
     feature, task, series = _cohort(kind, classes=classes)
-    fitted = linear.fit(feature, _problem(task, series), **GRID)
+    fitted = linear.fit(feature, problem_of(task, series, (0.2, 1.0)), **GRID)
     scores = rows.evaluate(fitted, series["test"], series["test"], samples=50, seed=0)
     whole = [s for s in scores if s.fraction == 1.0 and s.seed == ALL]
     best = {s.metric: s.interval.value for s in whole}
@@ -146,18 +139,18 @@ def test_the_linear_probe_learns_what_is_linear(kind, classes):
 
 def test_all_fits_at_once_equal_one_at_a_time_and_any_chunk():
     feature, task, series = _cohort()
-    together = linear.fit(feature, _problem(task, series), **GRID)
-    chunked = linear.fit(feature, _problem(task, series), **GRID | {"chunk": 3})
+    together = linear.fit(feature, problem_of(task, series, (0.2, 1.0)), **GRID)
+    chunked = linear.fit(feature, problem_of(task, series, (0.2, 1.0)), **GRID | {"chunk": 3})
     for a, b in zip(together, chunked, strict=True):
         assert np.allclose(a.test_NK, b.test_NK, rtol=1e-4)
-    alone = _problem(task, series, fractions=(0.2,), seeds=1)
+    alone = problem_of(task, series, fractions=(0.2,), seeds=1)
     one = linear.fit(feature, alone, **GRID)[0]
     assert np.allclose(one.test_NK, together[0].test_NK, rtol=1e-4)
 
 
 def test_rows_outside_the_draw_and_test_labels_do_not_matter():
     feature, task, series = _cohort()
-    small = _problem(task, series, fractions=(0.2,), seeds=1)
+    small = problem_of(task, series, fractions=(0.2,), seeds=1)
     before = linear.fit(feature, small, **GRID)[0].test_NK
     value_N = task.value_N.copy()
     value_N[series["train"][~small.draws[0].used_N]] += 50
@@ -171,8 +164,8 @@ def test_the_head_is_chosen_by_validation():
     feature, task, series = _cohort()
     value_N = task.value_N.copy()
     value_N[series["val"]] = 60 - (value_N[series["val"]] - 60)  # validation says the opposite
-    wrong = _problem(task._replace(value_N=value_N), series, (1.0,), 1)
-    right = _problem(task, series, (1.0,), 1)
+    wrong = problem_of(task._replace(value_N=value_N), series, (1.0,), 1)
+    right = problem_of(task, series, (1.0,), 1)
     fooled = linear.fit(feature, wrong, **GRID)[0]
     learnt = linear.fit(feature, right, **GRID)[0]
     assert fooled.choice["epoch"] < 10 < learnt.choice["epoch"]
@@ -204,7 +197,7 @@ def _naive_neighbours(train_ND, label_NK, query_D, k, temperature):
 @pytest.mark.parametrize("kind", ["regression", "classification"])
 def test_neighbours_equal_a_naive_loop(kind):
     feature, task, series = _cohort(kind, count=90)
-    small = _problem(task, series, fractions=(0.4,), seeds=1)
+    small = problem_of(task, series, fractions=(0.4,), seeds=1)
     for k in (1, 4, 500):
         got = knn.fit(feature, small, ks=(k,), temperature=0.1)[0]
         used_N = small.draws[0].used_N
@@ -226,15 +219,13 @@ def test_k_is_chosen_by_validation():
     noisy = task._replace(
         value_N=task.value_N + np.random.default_rng(1).normal(0, 20, 300).astype(np.float32)
     )
-    assert (
-        knn.fit(feature, _problem(noisy, series), ks=(1, 30), temperature=10.0)[-1].choice["k"]
-        == 30
-    )
+    fitted = knn.fit(feature, problem_of(noisy, series), ks=(1, 30), temperature=10.0)
+    assert fitted[-1].choice["k"] == 30  # of all labels
 
 
 def test_rows_hold_every_seed_their_mean_and_paired_differences():
     feature, task, series = _cohort()
-    fitted = linear.fit(feature, _problem(task, series), **GRID)
+    fitted = linear.fit(feature, problem_of(task, series, (0.2, 1.0)), **GRID)
     bad = [p._replace(test_NK=p.test_NK * 0 + 60) for p in fitted]
     good, poor = (
         rows.evaluate(p, series["test"], series["test"], samples=200, seed=0) for p in (fitted, bad)
@@ -252,7 +243,7 @@ def test_rows_hold_every_seed_their_mean_and_paired_differences():
 
 def test_a_small_test_set_earns_a_warning():
     _, task, series = _cohort("classification", count=30)
-    made = constant.fit(_problem(task, series, (1.0,), 1), 10)
+    made = constant.fit(problem_of(task, series, (1.0,), 1), 10)
     scores = rows.evaluate(made, series["test"], series["test"], samples=50, seed=0)
     notes = rows.warnings(scores, series["test"], series["test"])
     assert any("test patients of class" in note for note in notes)

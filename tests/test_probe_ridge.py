@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from problems import problem_of, thirds
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from tvrl_jax.probing import heads, newton, problem, ridge, sampling, spectrum, tasks
+from tvrl_jax.probing import heads, newton, problem, ridge, spectrum, tasks
 
 STRENGTHS = tuple(10.0**k for k in range(-2, 4))
 
@@ -21,15 +22,8 @@ def _cohort(kind, classes=2, count=150, width=8, seed=0):
     names = tuple("abcde"[:classes]) if kind == "classification" else ()
     task = tasks.Task("y", kind, names, value_N.astype(np.float32))
     odd_ND = 10 + feature_ND * np.logspace(-2, 2, width, dtype=np.float32)
-    third = count // 3
-    series = {s: np.arange(i * third, (i + 1) * third) for i, s in enumerate(tasks.SPLITS)}
+    series = thirds(count)
     return {s: odd_ND[index] for s, index in series.items()}, task, series
-
-
-def _problem(task, series, fractions=(0.4, 1.0), seeds=2):
-    train = series["train"]
-    draws = sampling.draws((task,), train, train, fractions=fractions, seeds=seeds)
-    return problem.group(draws, series)[0]
 
 
 def _standardised(feature, used_N):
@@ -69,7 +63,7 @@ def _logistic(feature, task, series, draw, strength):
 )
 def test_every_draw_equals_sklearn_with_the_strength_that_validation_chose(kind, classes, twin):
     feature, task, series = _cohort(kind, classes)
-    fitted = ridge.fit(feature, _problem(task, series), strengths=STRENGTHS)
+    fitted = ridge.fit(feature, problem_of(task, series), strengths=STRENGTHS)
     assert len({p.choice["strength"] for p in fitted}) > 1
     for p in fitted:
         path = {s: twin(feature, task, series, p.draw, s) for s in STRENGTHS}
@@ -86,7 +80,7 @@ def test_every_draw_equals_sklearn_with_the_strength_that_validation_chose(kind,
 def test_more_features_than_rows_is_no_trouble_at_any_strength(kind, classes, strength):
     feature, task, series = _cohort(kind, classes, count=60, width=40)
     twin = _ridge if kind == "regression" else _logistic
-    p = ridge.fit(feature, _problem(task, series, (1.0,), 1), strengths=(strength,))[0]
+    p = ridge.fit(feature, problem_of(task, series, (1.0,), 1), strengths=(strength,))[0]
     expected_NK = twin(feature, task, series, p.draw, strength)[1]
     scale = task.value_N.std() if kind == "regression" else 1
     assert np.abs(p.test_NK - expected_NK).max() < 5e-3 * scale
@@ -94,8 +88,8 @@ def test_more_features_than_rows_is_no_trouble_at_any_strength(kind, classes, st
 
 def test_rows_outside_the_draw_test_labels_and_other_draws_do_not_matter():
     feature, task, series = _cohort("classification")
-    whole = ridge.fit(feature, _problem(task, series), strengths=STRENGTHS)
-    small = _problem(task, series, fractions=(0.4,), seeds=1)
+    whole = ridge.fit(feature, problem_of(task, series), strengths=STRENGTHS)
+    small = problem_of(task, series, fractions=(0.4,), seeds=1)
     value_N, outside_N = task.value_N.copy(), series["train"][~small.draws[0].used_N]
     value_N[outside_N] = 1 - value_N[outside_N]
     value_N[series["test"]] = 0

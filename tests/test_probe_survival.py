@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from lifelines import CoxPHFitter
+from problems import problem_of, thirds
 from sklearn.linear_model import LogisticRegression
 
 from configs import probe_base
@@ -41,19 +42,12 @@ def _cohort(count=180, width=5, seed=0, decimals=1):
     time_N, until_N = rng.exponential(1.5 / rate_N), rng.uniform(0.5, 5, count)
     seen_N = np.round(np.minimum(time_N, until_N), decimals)
     value_N2 = np.stack([time_N <= until_N, seen_N], axis=1).astype(np.float32)
-    third = count // 3
-    series = {s: np.arange(i * third, (i + 1) * third) for i, s in enumerate(tasks.SPLITS)}
+    series = thirds(count)
     settings = dict(horizons=HORIZONS, tau=0.0, grid=5, column="death", unit="years")
     clock = survival.make_clock(value_N2[series["train"]], value_N2[series["test"]], **settings)
     odd_ND = 10 + feature_ND * np.logspace(-2, 2, width, dtype=np.float32)
     feature = {s: odd_ND[index] for s, index in series.items()}
     return feature, tasks.Task("death", "survival", (), value_N2, clock), series
-
-
-def _problem(task, series, fractions=(0.5, 1.0), seeds=2):
-    train = series["train"]
-    draws = sampling.draws((task,), train, train, fractions=fractions, seeds=seeds)
-    return problem.group(draws, series)[0]
 
 
 def _standardised(feature, used_N):
@@ -104,7 +98,7 @@ def test_the_strongest_penalties_rank_the_patients_alike():
     """All of them follow the gradient where all risks are equal; one step of Newton's is enough."""
     feature, task, series = _cohort(decimals=4)
     strong, stronger = (
-        cox.fit(feature, _problem(task, series), strengths=(s,)) for s in (1e5, 1e9)
+        cox.fit(feature, problem_of(task, series, (0.5, 1.0)), strengths=(s,)) for s in (1e5, 1e9)
     )
     for a, b in zip(strong, stronger, strict=True):
         assert np.corrcoef(a.test_NK[:, 0], b.test_NK[:, 0])[0, 1] > 0.999
@@ -115,7 +109,7 @@ def test_cox_equals_lifelines_in_hazards_and_curves():
     """lifelines divides the likelihood by n, and standardises with n - 1."""
     feature, task, series = _cohort(decimals=4)
     strength = 5.0
-    for p in cox.fit(feature, _problem(task, series), strengths=(strength,)):
+    for p in cox.fit(feature, problem_of(task, series, (0.5, 1.0)), strengths=(strength,)):
         own, used_N = _standardised(feature, p.draw.used_N), p.draw.used_N
         table = pd.DataFrame(own["train"][used_N]).rename(columns=str)
         table[["event", "time"]] = task.value_N[series["train"]][used_N]
@@ -152,7 +146,9 @@ def _sklearn_hazard(feature, task, series, draw, edge_B, strength):
 def test_hazards_equal_one_logistic_regression_per_interval():
     feature, task, series = _cohort()
     strength, bins = 2.0, 3
-    for p in hazard.fit(feature, _problem(task, series), strengths=(strength,), bins=bins):
+    for p in hazard.fit(
+        feature, problem_of(task, series, (0.5, 1.0)), strengths=(strength,), bins=bins
+    ):
         edge_B = hazard.edges(task.value_N[series["train"]][p.draw.used_N], bins)
         hazard_NB = _sklearn_hazard(feature, task, series, p.draw, edge_B, strength)
         for k, time in enumerate(survival.times(task.clock)):
@@ -187,11 +183,11 @@ FITS = {"cox": (cox.fit, {}), "hazard": (hazard.fit, {"bins": 4})}
 def test_survival_probes_learn_choose_by_validation_and_see_their_draw_alone(kind):
     feature, task, series = _cohort(count=300)
     fit, settings = FITS[kind]
-    fitted = fit(feature, _problem(task, series), strengths=STRENGTHS, **settings)
+    fitted = fit(feature, problem_of(task, series, (0.5, 1.0)), strengths=STRENGTHS, **settings)
     test = (series["test"], series["test"])
     scores = rows.evaluate(fitted, *test, samples=50, seed=0)
     best = {s.metric: s.interval.value for s in scores if s.seed == ALL and s.fraction == 1}
-    ignorant = constant.fit(_problem(task, series), len(series["test"]))
+    ignorant = constant.fit(problem_of(task, series, (0.5, 1.0)), len(series["test"]))
     others = rows.evaluate(ignorant, *test, samples=50, seed=0)
     base = {s.metric: s.interval.value for s in others if s.seed == ALL and s.fraction == 1}
     assert best["c_index"] > 0.7 and best["auc_1"] > 0.75 and best["ibs"] < 0.8 * base["ibs"]
@@ -200,7 +196,7 @@ def test_survival_probes_learn_choose_by_validation_and_see_their_draw_alone(kin
         curve_NK = p.test_NK[:, 3:]
         assert (np.diff(curve_NK, axis=1) <= 1e-6).all() and (curve_NK >= 0).all()
     alone = [
-        fit(feature, _problem(task, series, (0.5,), 1), strengths=(s,), **settings)[0]
+        fit(feature, problem_of(task, series, (0.5,), 1), strengths=(s,), **settings)[0]
         for s in STRENGTHS
     ]
     chosen = min(alone, key=lambda p: p.choice["loss"])
@@ -215,7 +211,7 @@ def test_survival_probes_learn_choose_by_validation_and_see_their_draw_alone(kin
 
 def test_the_constant_predictor_has_the_curve_of_the_training_rows_in_use():
     _, task, series = _cohort()
-    for p in constant.fit(_problem(task, series), 3):
+    for p in constant.fit(problem_of(task, series, (0.5, 1.0)), 3):
         curve = survival.kaplan_meier(task.value_N[series["train"]][p.draw.used_N])
         expected = survival.at(curve, survival.times(task.clock))
         assert np.allclose(p.test_NK, np.append(0, expected))
