@@ -5,7 +5,8 @@
   python probe.py --config=configs/probe_finetune.py --checkpoint=runs/x --workdir=runs/x-tuned
 
 Kinds: linear, ridge, attentive, cls (the published protocol), knn, cox and hazard (time to an
-event), temporal (does it know time?), finetune, supervised (from fresh parameters).
+event), temporal (does it know time?), finetune, supervised (from fresh parameters). And export,
+which writes the features of every series as a table and as arrays instead.
 Model, clips and cohort come from the checkpoint; --config.data.* names another cohort. Writes
 results.csv, report.html and every prediction into --workdir and prints a table. Another probe of
 the same kind and test patients is compared with, patient by patient:

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 def get_config() -> ConfigDict:
     c = ConfigDict()
-    # linear, ridge, attentive, cls, knn, cox, hazard, temporal, finetune or supervised
+    # linear, ridge, attentive, cls, knn, cox, hazard, temporal, export, finetune or supervised
     c.kind = "linear"
     c.fractions = (0.01, 0.1, 1.0)  # shares of the labelled training patients, nested
     c.seeds = 5  # numbered 0, 1, ...: each draws its own patients and its own initial head
@@ -127,6 +127,10 @@ def get_config() -> ConfigDict:
     c.temporal.strengths = c.ridge.strengths  # of the ridge penalty of everything that is read
     c.temporal.retrieval = 64  # series that are compared at once, of retrieval with blank images
     c.temporal.seed = 0  # of the shuffled orders, the pairs and the retrieval's views
+
+    c.export = ConfigDict()  # features as files
+    c.export.feature = "cls"  # cls or token: that of features.csv; features.npz has both
+    c.export.frames = False  # features of every frame, too, in features.npz
 
     c.finetune = ConfigDict()  # finetune and supervised: the whole network learns from labels
     c.finetune.learning_rates = (1e-4,)  # AdamW

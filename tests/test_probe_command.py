@@ -13,7 +13,7 @@ from forked import run_all
 from ml_collections import ConfigDict
 from test_command_line import assert_sentence, run
 
-from configs import base, probe_base, probe_knn, tvrl
+from configs import base, probe_base, probe_export, probe_knn, tvrl
 from tests import tiny
 from tvrl_jax import learner, prober, run_folder, settings
 from tvrl_jax.checkpoint import Checkpoints
@@ -131,6 +131,25 @@ def test_another_probe_is_compared_only_on_the_same_patients(pretrained, tmp_pat
     result = _command(pretrained, tmp_path / "b", **changes)
     assert_sentence(result, f'Test patient "{first}" of {tmp_path / "a"}', "same test patients")
     assert not (tmp_path / "b").exists()
+
+
+def test_features_of_a_cohort_without_labels_or_splits_are_exported(pretrained, tmp_path, capsys):
+    table = pd.read_csv(pretrained / "cohort" / "cohort.csv")[["subject", "path"]][:3]
+    table.to_csv(tmp_path / "new.csv", index=False)
+    config = probe_export.get_config()
+    config.update_from_flattened_dict({
+        "data.csv": str(tmp_path / "new.csv"), "data.columns.split": "none",
+        "features.cache": str(tmp_path / "cache"),
+    })  # fmt: skip
+    folder = tmp_path / "features"
+    kinds = dict(step="newest", resume=False, base=base.get_config())
+    prober.probe(config, str(pretrained / "run"), str(folder), **kinds)
+    names = ["features.csv", "features.npz", "probe_export.json"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    said = capsys.readouterr().out.splitlines()
+    assert said[-2:] == [str(folder / name) for name in names[:2]]
+    made = pd.read_csv(folder / "features.csv")
+    assert list(made.patient) == list(table.subject) and not made.isna().any(axis=None)
 
 
 def _record(kind: str, checkpoint="runs/a", step: int = 4, **data) -> ConfigDict:

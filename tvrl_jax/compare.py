@@ -23,7 +23,7 @@ from tvrl_jax.errors import UserError
 
 FLAGS = flags.FLAGS
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-NO_PROBE = ("base", "demo", "temporal")  # the last predicts nothing that could be compared
+NO_PROBE = ("base", "demo", "temporal", "export")  # the last two predict nothing to compare
 
 
 def define_flags() -> None:

@@ -12,17 +12,18 @@ from tvrl_jax.checkpoint import Restored, restore_for_reading
 from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
 from tvrl_jax.learner import find_objective, make_learner, make_network
-from tvrl_jax.probing import check, leak, suite
+from tvrl_jax.probing import check, export, leak, suite
 from tvrl_jax.probing.suite import Encoder
 from tvrl_jax.probing.temporal import suite as temporal
 from tvrl_jax.probing.temporal.pretext import Trained
 from tvrl_jax.report import alarms, ending, html, tables
 from tvrl_jax.report import temporal as about_time
-from tvrl_jax.results import TEMPORAL
+from tvrl_jax.results import EXPORT, TEMPORAL
 
 LOG = logging.getLogger("tvrl_jax")
 LOCK = ".results.lock"
 
+PLANS = {TEMPORAL: temporal.plan, EXPORT: export.plan}  # of kinds that predict no label
 NONE = "none"  # of a key whose "" or () means "as in pretraining": it is to be empty
 MAY_BE_EMPTY = ("subject_csv", "column_unit", "targets")
 MAY_BE_ZERO = ("frame_interval", "pixel_mm")
@@ -57,13 +58,16 @@ def probe(
     restored = restore_for_reading(checkpoint, ("params", "extra", "ema"), step)
     pretraining = settings.stored(restored.meta["config"])
     data = merge_data(pretraining.data, config.data)
+    if config.kind == EXPORT:
+        _unlabel(data)
     settings.check(ConfigDict({"data": data}))
     run = _run_folder(Path(checkpoint))
     record = ConfigDict(config.to_dict() | {"checkpoint": str(run), "step": restored.step})
     name = f"probe_{config.kind}.json"
     refuse_mixture(workdir, record, pretraining.data)
     run_folder.refuse_other(workdir, record, resume=resume, name=name)
-    if data.root != pretraining.data.root and not config.data.cohort:
+    elsewhere = data.root != pretraining.data.root
+    if elsewhere and not config.data.cohort and config.kind != EXPORT:
         LOG.warning(
             'results.csv names the cohort "%s", as in pretraining, though config.data.root is '
             "another; name it with --config.data.cohort.",
@@ -74,10 +78,14 @@ def probe(
         store.require_times()
     encoder = restore_encoder(restored, pretraining)
     learnt = roster.learnt(run)
-    plan = temporal.plan if config.kind == TEMPORAL else suite.plan
+    plan = PLANS.get(config.kind, suite.plan)
     plan(encoder, store, config, LOG.info)  # what is wrong is said before anything is written
     LOG.info("probing step %d of %s", restored.step, checkpoint)
     folder = run_folder.prepare(workdir, record, name)
+    if config.kind == EXPORT:
+        for path in export.run(encoder, store, config, folder):
+            print(path)
+        return
     checks = []
     if config.kind != "supervised":  # which learns nothing from pretraining
         checks.append(alarms.leak(*leak.find(pretraining.data, data, store, learnt)))
@@ -91,6 +99,12 @@ def probe(
     with turn.held(folder, LOCK):  # probes of several kinds may end together
         tables.update(folder / "results.csv", results.rows, instead_of=config.kind)
         _tell(folder, Path(checkpoint), results, base)
+
+
+def _unlabel(data: ConfigDict) -> None:
+    """Takes the labels away: the table of another cohort may have none."""
+    data.targets = ()
+    data.columns.event = data.columns.duration = ""
 
 
 def _run_folder(checkpoint: Path) -> Path:

@@ -21,6 +21,7 @@ CONSTANT = "constant"
 BASELINES = ("untrained", CONSTANT)  # methods that learned nothing
 MINUS = " - "  # in the method of a paired comparison
 TEMPORAL = "temporal"  # the probe whose rows are about time
+EXPORT = "export"  # the kind that writes features as files, and no row
 ALL = "all"  # the seed of a row whose interval already is one over seeds
 
 SPREAD = ("_sd_draw", "_sd_optimisation")  # ends of a metric's name: a deviation among its fits

@@ -5,7 +5,7 @@ import os
 from tvrl_jax import whole_file
 from tvrl_jax.data.clips import SAMPLINGS
 from tvrl_jax.errors import UserError, nearest
-from tvrl_jax.results import BASELINES, TEMPORAL
+from tvrl_jax.results import BASELINES, EXPORT, TEMPORAL
 from tvrl_jax.scalars import is_number
 
 SURVIVAL = ("cox", "hazard")  # answer time to an event; the other kinds data.targets
@@ -17,6 +17,7 @@ KINDS = (
     "knn",
     *SURVIVAL,
     TEMPORAL,
+    EXPORT,
     "finetune",
     "supervised",
 )
@@ -32,6 +33,7 @@ LARGEST = {
     "attentive.evaluations": 10_000,
     "cls.evaluations": 10_000,
 }
+COMPARABLE_WITH = {TEMPORAL: ("untrained",), EXPORT: ()}  # kinds that take few baselines
 UNCACHED = ("finetune", "supervised")  # kinds that keep no features
 
 
@@ -41,7 +43,7 @@ def config(c) -> None:
     _one_of("features.sampling", c.features.sampling, ("", *SAMPLINGS))
     for name in c.baselines:
         _one_of("baselines", name, BASELINES)
-    for section in ("linear", "ridge", "knn", *SURVIVAL):
+    for section in ("linear", "ridge", "knn", EXPORT, *SURVIVAL):
         _one_of(f"{section}.feature", c[section].feature, FEATURES)
     _fractions(c.fractions)
     for key in ("fractions", "baselines", "against"):
@@ -75,6 +77,8 @@ def config(c) -> None:
             f"config.finetune.warmup_fraction = {c.finetune.warmup_fraction} must be "
             "between 0 and 1."
         )
+    if c.kind in COMPARABLE_WITH:
+        _comparable(c)
     if c.kind == TEMPORAL:
         _temporal(c)
 
@@ -114,14 +118,17 @@ def cache(c) -> None:
         raise UserError(f"config.features.cache = {folder} cannot be written; {remedy}")
 
 
-def _temporal(c) -> None:
-    for key, allowed in (("baselines", ("untrained",)), ("against", ())):
+def _comparable(c) -> None:
+    for key, allowed in (("baselines", COMPARABLE_WITH[c.kind]), ("against", ())):
         other = [name for name in c[key] if name not in allowed]
         if other:
             raise UserError(
-                f'config.{key} has "{other[0]}"; kind "temporal" takes '
+                f'config.{key} has "{other[0]}"; kind "{c.kind}" takes '
                 f"{' or '.join(['()', *(f'({name!r},)' for name in allowed)])}."
             )
+
+
+def _temporal(c) -> None:
     for name in ("windows", "pairs", "bins", "subjects", "classes"):
         if c.temporal[name] < 1:
             raise UserError(f"config.temporal.{name} = {c.temporal[name]} must be at least 1.")
