@@ -15,12 +15,13 @@ import sys
 import time
 from pathlib import Path
 
+import careless
+
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR", "/tmp/tvrl_xla")
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
-    # One device; nano programs gain nothing from what compiling takes its time for.
-    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+    "XLA_FLAGS": careless.flags(),
     "JAX_COMPILATION_CACHE_DIR": CACHE,
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",

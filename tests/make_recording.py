@@ -12,7 +12,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from parity import quick
 
 from configs.base import get_config
 from tvrl_jax.interop.torch_import import flatten
@@ -76,7 +75,7 @@ def thin(value):
 def main():
     with jax.enable_x64(True):
         net = network()
-        numbers = quick(lambda *args: run(net, *args))(
+        numbers = jax.jit(lambda *args: run(net, *args))(
             *parameters(net, np.float64), *inputs(np.float64)
         )
     FILE.parent.mkdir(exist_ok=True)

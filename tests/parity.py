@@ -5,7 +5,6 @@ A recording is `NAME.npz` with arrays under `param/`, `buffer/`, `in/`, `out/`, 
 """
 
 import contextlib
-import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,12 +15,6 @@ import numpy as np
 
 PRECISIONS = ("float32", "float64")
 UNTIMED_REL, TIMED_REL, EXACT_REL = 2e-7, 1e-6, 1e-9  # float64 runs, of the array's maximum
-
-# For programs that run once: compiled carelessly, in a sixth of the time.
-_CARELESS = {"xla_backend_optimization_level": 0}
-if jax.__version_info__ < (0, 11):
-    _CARELESS["xla_cpu_use_fusion_emitters"] = False  # later versions have no such choice
-quick = functools.partial(jax.jit, compiler_options=_CARELESS)
 
 
 class Recording(NamedTuple):

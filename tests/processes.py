@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import careless
 from conftest import ROOT
 
 PATIENCE_S = 1000  # of a test, for a machine that has much else to do
@@ -52,10 +53,9 @@ def started(commands: list[list[str]], folder: Path, *, devices: int = 1):
 
 
 def _environment(devices: int) -> dict[str, str]:
-    options = f"--xla_force_host_platform_device_count={devices}"
     return os.environ | {
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"{options} --xla_backend_optimization_level=0",
+        "XLA_FLAGS": careless.flags(devices),
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
         "PYTHONUNBUFFERED": "1",
         "PYTHONFAULTHANDLER": "1",

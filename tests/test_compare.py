@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+import careless
 import numpy as np
 import pandas as pd
 import pytest
@@ -535,11 +536,10 @@ def test_a_comparison_without_any_result_still_has_a_table(known, tmp_path):
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess:
-    flags = "--xla_backend_optimization_level=0"
     return subprocess.run(
         [sys.executable, "-m", "tvrl_jax.compare", *arguments],
         cwd=ROOT,
-        env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": careless.flags()},
         capture_output=True,
         text=True,
         timeout=1000,

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import make_recording
 import numpy as np
 import pytest
-from parity import PRECISIONS, precision, quick
+from parity import PRECISIONS, precision
 
 from configs.base import get_config
 from tvrl_jax.errors import UserError
@@ -55,7 +55,7 @@ def step(**changes):
         cls, moved = encode(net, params, extra, clip, train=True, key=key, valid=valid)
         return jnp.sin(3 * cls).sum(), (cls, moved)
 
-    return quick(jax.value_and_grad(loss, has_aux=True))
+    return jax.jit(jax.value_and_grad(loss, has_aux=True))
 
 
 def assert_same(a, b, relative):
@@ -76,7 +76,7 @@ def test_nano_encoder_gives_what_was_recorded(kind):
     with precision(kind) as dtype, np.load(make_recording.FILE) as recorded:
         net = make_recording.network()
         arguments = *make_recording.parameters(net, dtype), *make_recording.inputs(dtype)
-        numbers = quick(functools.partial(make_recording.run, net))(*arguments)
+        numbers = jax.jit(functools.partial(make_recording.run, net))(*arguments)
         assert set(numbers) == set(recorded.files)
         allowed = 2e-7 if kind == "float64" else 2e-4
         for name, value in numbers.items():
@@ -120,7 +120,7 @@ def test_causal_rows_have_no_gradient_from_the_future_and_none_from_hidden_frame
         assert cls is None
         return token[0].sum(-1)
 
-    reach = np.abs(quick(jax.jacrev(tokens))(x))[:, 0].max(-1)  # [row, frame]
+    reach = np.abs(jax.jit(jax.jacrev(tokens))(x))[:, 0].max(-1)  # [row, frame]
     assert np.isfinite(reach).all()
     assert (np.triu(reach, 1) == 0).all()
     assert (reach[1:, 0] == 0).all()
@@ -134,7 +134,7 @@ def test_cls_that_may_see_no_frame_depends_on_none():
     def cls(x, keys):
         return jnp.sin(net.temporal(params, x, keys, train=False, key=None)[0]).sum()
 
-    grad = quick(jax.grad(cls))
+    grad = jax.jit(jax.grad(cls))
     assert (grad(x, np.zeros((3, 4), bool)) == 0).all()
     assert (np.abs(grad(x, VALID)).max(-1) > 0).tolist() == VALID.tolist()
 
@@ -221,7 +221,7 @@ def test_convolution_by_matrix_product_is_the_convolution(channels):
     x = random.normal(size=(2, 8, 6, channels)).astype(np.float32)
     kernel = random.normal(size=(3, 3, channels, 5)).astype(np.float32)
 
-    @quick
+    @jax.jit
     def outputs_and_gradients(x, kernel):
         def both(convolve):
             out, back = jax.vjp(convolve, x, kernel)
@@ -238,8 +238,8 @@ def test_one_row_alone_is_the_row_among_all():
     shapes = jax.eval_shape(blocks.init, KEY, x, None, None)
     drawn = np.random.default_rng(0)
     params = jax.tree.map(lambda s: drawn.normal(size=s.shape).astype(np.float32) / 3, shapes)
-    every = quick(blocks.apply, static_argnums=())(params, x, None, None)
-    one = quick(functools.partial(blocks.apply, rows=1))(params, x, None, None)
+    every = jax.jit(blocks.apply, static_argnums=())(params, x, None, None)
+    one = jax.jit(functools.partial(blocks.apply, rows=1))(params, x, None, None)
     np.testing.assert_allclose(one, every[:, :1], rtol=1e-5, atol=1e-5)
 
 
@@ -265,7 +265,7 @@ def test_videomae_neither_shows_nor_counts_padding():
     net, params, extra = started(parts=("mae",), stem="patch", tubelet=2)
     assert extra == {}
     noise = np.random.default_rng(0).uniform(size=(3, 8))
-    run = quick(functools.partial(net.reconstruct, keep=2, train=False, key=None))
+    run = jax.jit(functools.partial(net.reconstruct, keep=2, train=False, key=None))
     dark = np.where(VALID[..., None, None, None], clips(), 7.0)[1:2]
     given = VALID[1:2], noise[1:2], np.array([2])
     prediction, target, counted = run(params, clips()[1:2], *given)
@@ -280,8 +280,8 @@ def test_videomae_learns_of_the_newest_visit_when_visits_are_odd_in_number():
     """Three frames in tubelets of two: the half tubelet is a target, and its padding nothing."""
     net, params, _ = started(parts=("mae",), stem="patch", tubelet=2)
     noise = np.arange(8.0)[None]  # the first token is seen, and the first of those that may be
-    run = quick(functools.partial(net.reconstruct, keep=2, train=False, key=None))
-    error = quick(functools.partial(net.reconstruction_error, keep=2, train=False, key=None))
+    run = jax.jit(functools.partial(net.reconstruct, keep=2, train=False, key=None))
+    error = jax.jit(functools.partial(net.reconstruction_error, keep=2, train=False, key=None))
     clip, valid = clips()[2:], VALID[2:]
     assert valid.sum() == 3
     dark = np.where(valid[..., None, None, None], clip, 7.0)
@@ -304,7 +304,7 @@ def test_videomae_sees_no_more_of_a_clip_than_its_own_share():
     """What other clips of the batch may show does not reach one that may show less."""
     net, params, _ = started(parts=("mae",), stem="patch", tubelet=2)
     noise = np.tile(np.arange(8.0), (3, 1))
-    run = quick(functools.partial(net.reconstruct, keep=2, train=False, key=None))
+    run = jax.jit(functools.partial(net.reconstruct, keep=2, train=False, key=None))
     clip, every = clips(), np.ones((3, 4), bool)
     other = clip.copy()
     other[:, :2, :16, 16:] = 0.3  # the second token

@@ -24,14 +24,6 @@ TVRL = dict(LATENT, masked_contrast=True)
 # One of each rule; cvrl and csimclr share theirs with csimclr_te.
 RULES = ("csimclr_te", "ltn", "videomae", "tvrl", "causal", "supervised")
 WITH_BATCHNORM = ("csimclr_te", "tvrl")  # the others with linear patches, which compile sooner
-# Each program runs a few times: compiling it is what takes time.
-compiled = functools.partial(
-    jax.jit,
-    compiler_options={
-        "xla_backend_optimization_level": 0,
-        "xla_llvm_disable_expensive_passes": True,
-    },
-)
 
 
 def config_of(method) -> ConfigDict:
@@ -85,7 +77,7 @@ def step_of(method):
     net = network(method)[0]
     settings = config_of(method).objective
 
-    @compiled
+    @jax.jit
     def step(params, extra, batch, progress):
         def scalar(params):
             rule = OBJECTIVES[method].loss
@@ -231,7 +223,7 @@ def latent_step():
     """Compiled (params, batch, masked) -> (gradients of TVRL's latent term alone, Outcome)."""
     net, _, extra = network("tvrl")
 
-    @compiled
+    @jax.jit
     def step(params, batch, masked_BVT):
         def scalar(params):
             outcome = tvrl.outcome(net, params, extra, batch, masked_BVT, 1.0, None, **TVRL)
@@ -244,7 +236,7 @@ def latent_step():
 
 def frame_features(batch):
     net, params, extra = network("tvrl")
-    return compiled(lambda batch: views.frame_features(net, params, extra, batch, None)[0])(batch)
+    return jax.jit(lambda batch: views.frame_features(net, params, extra, batch, None)[0])(batch)
 
 
 def some_masked(batch):
@@ -336,7 +328,7 @@ def test_tvrl_contrast_is_blind_to_masked_frames():
     masked, feature = some_masked(batch), frame_features(batch)
     noise = np.random.default_rng(3).normal(size=feature.shape).astype(np.float32)
 
-    @compiled
+    @jax.jit
     def both(feature):
         return tvrl.hide_and_predict(
             net, params, feature, batch, masked, None, masked_contrast=True
@@ -351,7 +343,7 @@ def test_tvrl_contrast_may_see_all_frames_and_then_is_that_of_csimclr_te():
     batch = batch_of()
     masked = some_masked(batch)
 
-    @compiled
+    @jax.jit
     def both(batch):
         rule = dict(LATENT, masked_contrast=False)
         hidden = tvrl.outcome(net, params, extra, batch, masked, 0.5, None, **rule)
@@ -399,7 +391,7 @@ def causal_gradient():
         prediction = causal.predict_next(net, params, x, valid[:, None], None)
         return jnp.sum(jnp.sin(prediction[:, 0, frame]))
 
-    return compiled(jax.grad(total))
+    return jax.jit(jax.grad(total))
 
 
 def test_causal_pairs_need_two_valid_frames():

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from parity import PRECISIONS, assert_group_meets, assert_meets, frames_last, load, precision, quick
+from parity import PRECISIONS, assert_group_meets, assert_meets, frames_last, load, precision
 
 from configs.base import get_config
 from tvrl_jax.interop.torch_import import flatten, from_torch, is_unused, our_path, to_torch
@@ -95,15 +95,15 @@ def check_vit(recording, dtype, **fields):
         out, _ = run(params, clip, mask, False)
         return (out[:, 1:].mean(1) * weight).sum(), out
 
-    grads, (cls, moved) = quick(jax.grad(train_loss, (0, 1), has_aux=True))(params, clip)
+    grads, (cls, moved) = jax.jit(jax.grad(train_loss, (0, 1), has_aux=True))(params, clip)
     outputs_meet(recording, dtype, train_cls=cls)
     assert_meets(recording, "grad_in/x", np.moveaxis(grads[1], -1, 1), dtype)
     check(recording, "mae.encoder.", dtype, grad=grads[0], buffer_after=moved)
-    pooled, out = quick(jax.grad(eval_loss, has_aux=True))(params)
+    pooled, out = jax.jit(jax.grad(eval_loss, has_aux=True))(params)
     if mask is not None:
         means = dict(eval_cls_masked=out[:, 0], eval_pool_masked=out[:, 1:].mean(1))
         outputs_meet(recording, dtype, **means)
-        out, _ = quick(functools.partial(run, mask=None, train=False))(params, clip)
+        out, _ = jax.jit(functools.partial(run, mask=None, train=False))(params, clip)
     else:
         check(recording, "mae.encoder.", dtype, grad_eval_pool=pooled)
     means = dict(eval_cls=out[:, 0], eval_pool=out[:, 1:].mean(1))
@@ -146,7 +146,7 @@ def test_vit_at_another_size(parity_dir, kind, size, grid):
         first, rest = bound.positions[:1], bound.positions[1:]
         found = jnp.concatenate([first, positions.resize(rest, (8, 2, 2), grid)])[None]
         clip = frames_last(recording.array[f"in/x_{size}"], dtype)
-        out, _ = quick(functools.partial(run, mask=None, train=False))(params, clip)
+        out, _ = jax.jit(functools.partial(run, mask=None, train=False))(params, clip)
         outputs = {f"pos_embed_{size}": found, f"eval_cls_{size}": out[:, 0]}
         if size == "t4":
             outputs["eval_tokens_t4"] = out
@@ -169,8 +169,8 @@ def test_time_embedding(parity_dir, kind):
             out = module.apply({"params": params["ltn"]["time"]}, time)
             return (out[:, :6] * weight[:, :6]).sum(), out
 
-        grad, out = quick(jax.grad(loss, has_aux=True))(params)
-        waves = quick(spatiotemporal.waves, static_argnums=(1, 2))(time, 48, 100.0)
+        grad, out = jax.jit(jax.grad(loss, has_aux=True))(params)
+        waves = jax.jit(spatiotemporal.waves, static_argnums=(1, 2))(time, 48, 100.0)
         assert waves.dtype == jnp.float32
         np.testing.assert_allclose(waves, recording.array["out/sincos_float32"], atol=1.2e-7)
         outputs_meet(recording, dtype, embedding=out)
@@ -228,10 +228,10 @@ def test_spatiotemporal_encoder(parity_dir, kind, name, changes):
             )
             return (pooled * weight).sum(), out
 
-        grad, (cls, moved) = quick(jax.grad(train_loss, has_aux=True))(params)
+        grad, (cls, moved) = jax.jit(jax.grad(train_loss, has_aux=True))(params)
         outputs_meet(recording, dtype, train_cls=cls)
         check(recording, "encoder.", dtype, grad=grad, buffer_after=moved)
-        pooled_grad, out = quick(jax.grad(eval_loss, has_aux=True))(params)
+        pooled_grad, out = jax.jit(jax.grad(eval_loss, has_aux=True))(params)
         outputs_meet(recording, dtype, **out)
         if recording.group("grad_eval_pool"):
             check(recording, "encoder.", dtype, grad_eval_pool=pooled_grad)
@@ -269,17 +269,17 @@ def test_step_with_latent_time_navigation(parity_dir, kind, monkeypatch):
             z1, moved = net.project(params, moved, shifted, train=train)
             return info_nce(z0, z1), (cls[0], shifted, z0, z1, moved)
 
-        step = quick(jax.value_and_grad(loss, has_aux=True), static_argnums=1)
+        step = jax.jit(jax.value_and_grad(loss, has_aux=True), static_argnums=1)
         (value, (f0, f1, z0, z1, moved)), grad = step(params, True)
         trained = dict(train_feature0=f0, train_feature1=f1, train_z0=z0, train_z1=z1)
         outputs_meet(recording, dtype, train_loss=value, **trained)
         check(recording, "", dtype, grad=grad, buffer_after=moved)
-        value, (f0, _, z0, *_) = quick(loss, static_argnums=1)(params, False)
+        value, (f0, _, z0, *_) = jax.jit(loss, static_argnums=1)(params, False)
         outputs_meet(recording, dtype, eval_loss=value, eval_feature0=f0, eval_z0=z0)
         directions, mixing = jnp.linalg.qr(params["ltn"]["basis"].T)
         outputs_meet(recording, dtype, ltn_Q=directions, ltn_R=mixing, ltn_delta_t=gap[:, None])
         module = spatiotemporal.TimeEmbedding(72, 100.0, None)
-        embedded = quick(module.apply)({"params": params["ltn"]["time"]}, gap)
+        embedded = jax.jit(module.apply)({"params": params["ltn"]["time"]}, gap)
         outputs_meet(recording, dtype, ltn_time_embed=embedded)
 
 
@@ -311,18 +311,18 @@ def test_videomae_step(parity_dir, kind):
         keep = kept_count(32, 0.9)
 
         loss = functools.partial(mae_loss, net, keep=keep, aux=True)
-        step = quick(jax.value_and_grad(loss, has_aux=True))
+        step = jax.jit(jax.value_and_grad(loss, has_aux=True))
         (value, (pred, counted)), grad = step(params, clip, valid, noise)
         raw = patchify(jnp.asarray(clip), (1, 16, 16))
         outputs_meet(recording, dtype, loss=value, pred=pred, mask=counted, target=raw)
         outputs_meet(recording, dtype, loss_per_patch_mean=value)
         short, frames = frames_last(recording.array["in/clip_t4"], dtype), np.ones((4, 4), bool)
-        of_half = quick(functools.partial(mae_loss, net, keep=kept_count(16, 0.9)))
+        of_half = jax.jit(functools.partial(mae_loss, net, keep=kept_count(16, 0.9)))
         outputs_meet(
             recording, dtype, loss_last_group_only=of_half(params, short, frames, noise[:, :16])
         )
         check(recording, "", dtype, grad=grad)
-        latent, place = quick(functools.partial(seen_by_mae, keep=keep))(params, clip, noise)
+        latent, place = jax.jit(functools.partial(seen_by_mae, keep=keep))(params, clip, noise)
         np.testing.assert_array_equal(place, recording.array["out/ids_restore"])
         positions_used = params["mae"]["positions"][None]
         outputs_meet(recording, dtype, latent=latent, dec_pos_embed_used=positions_used)
@@ -349,7 +349,7 @@ def test_probe_with_a_trained_temporal_cls(parity_dir, kind):
             return -jax.nn.log_softmax(out)[np.arange(4), label].mean(), (out, moved)
 
         trained = {"cls": params["encoder"]["temporal"]["cls"], "head": params["head"]}
-        step = quick(jax.value_and_grad(loss, has_aux=True), static_argnums=1)
+        step = jax.jit(jax.value_and_grad(loss, has_aux=True), static_argnums=1)
         (value, (_, moved)), grad = step(trained, True)
         outputs_meet(recording, dtype, train_loss=value)
         grad = {"encoder": {"temporal": {"cls": grad["cls"]}}, "head": grad["head"]}
@@ -361,7 +361,7 @@ def test_probe_with_a_trained_temporal_cls(parity_dir, kind):
 
         clips = frames_last(array["in/test_clip"], dtype).reshape(20, 8, 32, 32, 1)
         time, mask = (array[f"in/test_{k}"].reshape(20, 8) for k in ("time_step", "pad_mask"))
-        out = quick(lambda p: logits(p, clips, time, mask, False)[0])(params).reshape(4, 5, 2)
+        out = jax.jit(lambda p: logits(p, clips, time, mask, False)[0])(params).reshape(4, 5, 2)
         outputs_meet(recording, dtype, test_clip_logits=out, test_mean_logits=out.mean(1))
         probability = jax.nn.softmax(out.mean(1))
         outputs_meet(recording, dtype, test_prob1=probability[:, 1])

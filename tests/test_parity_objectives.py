@@ -1,7 +1,5 @@
 """The learning rules against recorded steps: losses, gradients, BatchNorm, a short training."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,14 +17,6 @@ from tvrl_jax.objectives import causal, contrastive, latent, ltn, tvrl, videomae
 both = pytest.mark.parametrize("kind", PRECISIONS)
 LATENT = dict(temperature=0.1, distance="cosine", target_norm="none")
 TVRL = dict(LATENT, masked_contrast=True)
-# Each program runs once or a few times: compiling it is what takes time.
-compiled = functools.partial(
-    jax.jit,
-    compiler_options={
-        "xla_backend_optimization_level": 0,
-        "xla_llvm_disable_expensive_passes": True,
-    },
-)
 
 
 def network(*parts, **changes):
@@ -71,7 +61,7 @@ def check_step(recording, rule, net, batch, dtype):
     """
     params, extra = loaded(net, recording, dtype)
 
-    @compiled
+    @jax.jit
     def step(params, extra, batch):
         def scalar(params):
             outcome, more = rule(params, extra, batch)
@@ -227,7 +217,7 @@ def test_five_steps_of_adamw(parity_dir, kind):
             b1=0.9, b2=0.999, eps=1e-8, clip_norm=0.0, accumulate=1,
         )  # fmt: skip
 
-        @compiled
+        @jax.jit
         def step(params, extra, opt_state, batch):
             def scalar(params):
                 outcome = contrastive.loss(net, params, extra, batch, None, 0.0, temperature=0.1)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from parity import precision, quick
+from parity import precision
 from pico import FRAMES, batch_of, learner_of, start
 
 from tvrl_jax import sharding, step
@@ -31,7 +31,7 @@ def outcome(method, count, batch, state=None, **changes):
     """(gradients, (loss, metrics, BatchNorm statistics, embeddings)) of a batch in pieces."""
     learner = learner_of(method, **{"train.micro_batches": count, **changes})
 
-    @quick
+    @jax.jit
     def program(state, batch):
         def scalar(params):
             found = step._outcome(learner, params, state, batch)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import careless
 import jax
 import numpy as np
 from test_tiles import difficult, pairs
@@ -48,8 +49,7 @@ def free_port() -> int:
 
 
 def run(folder):
-    flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
-    environment = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"XLA_FLAGS": careless.flags(devices=2), "PYTHONPATH": str(ROOT)}
     port = str(free_port())
     workers = [
         subprocess.Popen(
