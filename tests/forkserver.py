@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR", "/tmp/tvrl_xla")
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
-    "XLA_FLAGS": careless.flags(),
+    "XLA_FLAGS": careless.flags(alike=True),
     "JAX_COMPILATION_CACHE_DIR": CACHE,
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
