@@ -56,6 +56,30 @@ def test_dated_rows_are_joined_and_sorted_and_ties_keep_their_order(load):
     assert len(second.sources) == 1
 
 
+def test_an_empty_series_would_join_what_does_not_belong_together(load):
+    text = "subject,path,day,eye\n1,a.npy,0,L\n1,b.npy,0,\n"
+    words = ["row 3", 'column "eye"', "the series is empty"]
+    refused(load, *words, text=text, columns_time="day", columns_series="eye")
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("017", "17.0"), '"017" and "17.0" are two patients'),
+        (("a1", "A1"), '"a1" and "A1" are two patients'),
+        (("17", "18"), ""),
+    ],
+)
+def test_what_is_allowed_and_hardly_meant_is_said(load, caplog, names, words):
+    load("subject,path,split\n{},a.npy,val\n{},b.npy,test\n".format(*names))
+    said = caplog.text.replace("table.csv:", "cohort")
+    assert words in said and ("two patients" in said) == bool(words)
+    assert 'its column "split" is not used' in said
+    caplog.clear()
+    load("subject,path,split\n1,a.npy,val\n2,b.npy,test\n", columns_split="split")
+    assert not caplog.records
+
+
 def test_series_column_separates_the_series_of_a_subject(load):
     text = "subject,path,day,eye\n1,a.npy,7,L\n1,b.npy,2,R\n1,c.npy,1,L\n"
     left, right = load(text, columns_time="day", columns_series="eye").records

@@ -41,7 +41,8 @@ from tvrl_jax.probing import cache, paired, predictions, stats
 from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.sampling import Draw
 from tvrl_jax.probing.tasks import Task
-from tvrl_jax.report import tables
+from tvrl_jax.report import alarms, tables
+from tvrl_jax.report.alarms import Check
 from tvrl_jax.results import ALL, COLUMNS
 
 
@@ -255,6 +256,26 @@ def test_a_comparison_that_was_moved_is_done_and_one_that_is_probed_elsewhere_is
     abroad = small_plan(config, tmp_path / "there", known)
     assert [record.is_done(abroad, cell) for cell in abroad.cells] == [True, False]
     assert "--config.data.csv=external.csv" in abroad.cells[1].arguments
+
+
+def test_what_a_probe_warns_of_stands_above_the_table(known, tmp_path):
+    config = presets.get_config("phantom_cardiac")
+    config.methods, config.shared.data.cohort = ("tvrl",), "clinic"
+    planned = small_plan(config, tmp_path, known)
+    leak = Check("leak", "The images of 4 test patients trained the encoder too.", "4 of 6")
+    for cell in planned.cells:
+        cell.folder.mkdir(parents=True)
+        record.write(cell, Record(cell.arguments, 0, "", 1.0, 0.0))
+    (planned.cells[0].folder / "metrics.jsonl").touch()
+    alarms.save(planned.cells[1].folder, "linear", [leak, Check("nothing found", "", "none")])
+    results = summary.gather([])
+    said = f"tvrl seed 0 linear: {leak.alarm}"
+    text = markdown.text(planned, results, [("command", "python")])
+    page.write(tmp_path / "report.html", planned, results, [("command", "python")])
+    for made in (text, (tmp_path / "report.html").read_text()):
+        assert said in made and "Methods on clinic" in made and "nothing found" not in made
+    record.write(planned.cells[1], Record(planned.cells[1].arguments, 1, "no", 1.0, 0.0))
+    assert summary.raised(planned) == []
 
 
 def test_a_killed_process_and_a_crash_are_named_as_what_they_are(tmp_path):

@@ -239,7 +239,11 @@ def test_processes_that_were_given_different_settings_are_refused():
         def agree(self, value, combine):
             return combine([settings.to_json(config) for config in given])
 
+    for config in given:
+        config.optim.eps = float("nan")  # is not equal to itself; another check refuses it
     settings.agree(given[0], Together())
+    for config in given:
+        config.optim.eps = 1e-8
     given[2].optim.lr *= 2
     with pytest.raises(UserError, match=r"process 2 was started .* \(config\.optim\.lr"):
         settings.agree(given[0], Together())

@@ -88,8 +88,17 @@ def _parse(required: tuple[str, ...], template: str) -> None:
     missing = [name for name in required if not getattr(FLAGS, name)]
     if missing:
         raise UserError(f"--{missing[0]} is missing; see --help.")
+    _refuse_twice(loaded)
     settings.check_sections(FLAGS.config, whole)
     settings.check_kinds(FLAGS.config, loaded)
+
+
+def _refuse_twice(loaded: ConfigDict) -> None:
+    """Raises UserError for a tuple that is set twice: absl would join the two."""
+    given = [a.split("=")[0].split("config.", 1)[1] for a in sys.argv if a.startswith("--config.")]
+    for key, value in settings.leaves(loaded):
+        if isinstance(value, tuple) and given.count(key) > 1:
+            raise UserError(f"--config.{key} is given twice; give it once.")
 
 
 def _config_value() -> str | None:

@@ -2,7 +2,8 @@
 
   python -m tvrl_jax.compare --config=configs/compare.py:phantom_cardiac
   python -m tvrl_jax.compare --config=configs/compare.py:phantom_retina --workdir=runs/x
-  python -m tvrl_jax.compare --config=configs/compare.py:sunnybrook --config.shared.data.root=DIR
+  python -m tvrl_jax.compare --config=configs/compare.py:sunnybrook --config.shared.data.root=DIR \\
+    --config.shared.data.targets="('COLUMN:regression',)"
 
 --config=configs/compare.py:COHORT names a cohort preset of configs/cohorts.py. Any key of
 configs/base.py is set for every method as --config.shared.SECTION.KEY=VALUE. The same command in

@@ -88,7 +88,8 @@ RULES: tuple[tuple[list[str], Callable[[Any], bool], str], ...] = (
 SINCE = {"clips.drop_spread": 0.0}
 # What may differ when a run continues: where things lie and how often they are written.
 MAY_CHANGE = (
-    *("log.", "data.root", "data.store", "data.threads", "data.workers", "train.keep"),
+    *("log.", "data.root", "data.store", "data.threads", "data.workers", "data.on_bad"),
+    "train.keep",
     *("train.on_full", "train.on_nan", "train.max_skips", "train.grace", "distributed."),
     "profile.",
 )
@@ -212,7 +213,8 @@ def agree(config: ConfigDict, peers: Alone) -> None:
     def compare(found: list[str]) -> None:
         first = from_json(found[0])
         for index, text in enumerate(found):
-            changed = differences(first, from_json(text))
+            # What is equal as text is equal, although a NaN is not equal to itself.
+            changed = text != found[0] and differences(first, from_json(text))
             if changed:
                 raise UserError(
                     f"process {index} was started with another configuration than process 0 "

@@ -82,7 +82,7 @@ def _alike(per_seed: Sequence[list[Score]]) -> list[tuple[Score, ...]]:
 
 def result_rows(plan: Plan, found: Sequence[Column]) -> list[dict]:
     """Scores of each column: of every pretraining seed, then of all; then paired differences."""
-    cohort = str(plan.config.cohort)
+    cohort = plan.cohort
     made = []
     for column in found:
         of = dict(method=column.name, cohort=cohort, probe=column.probe)
@@ -109,7 +109,7 @@ def difference_rows(plan: Plan, found: Sequence[Column]) -> list[dict]:
         for b in (column for column in found if column.probe == a.probe and column.name != a.name):
             if b.name in plan.config.methods and b.name not in plan.config.against:
                 continue
-            of = dict(method=a.name + MINUS + b.name, cohort=plan.config.cohort)
+            of = dict(method=a.name + MINUS + b.name, cohort=plan.cohort)
             one, other = a.mean, b.mean
             if b.name in plan.config.methods and set(a.seeds) != set(b.seeds):
                 one, other = _of(a, b.seeds), _of(b, a.seeds)

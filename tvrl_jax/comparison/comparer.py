@@ -57,7 +57,7 @@ def compare(
         failed = runner.run(planned, board, resume=resume)
         LOG.info("resampling the test patients of what is done")
         write(planned, command)
-    for line in summary.failures(planned):
+    for line in (*summary.failures(planned), *summary.raised(planned)):
         print(line)
     print(f"table: {folder / 'table.md'}\nreport: {folder / 'report.html'}")
     return failed

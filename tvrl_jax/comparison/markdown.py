@@ -10,11 +10,14 @@ from tvrl_jax.report import wording
 
 def text(plan: Plan, results: Results, facts: Sequence[tuple[str, str]]) -> str:
     """`facts`: name and value of what the numbers were made with."""
-    parts = [f"# Methods on {plan.config.cohort}"]
+    parts = [f"# Methods on {plan.cohort}"]
     parts.append("\n".join(f"* {name}: {value}" for name, value in facts))
     failed = summary.failures(plan)
     if failed:
         parts += ["## Not done", "\n".join(f"* {line}" for line in failed)]
+    raised = summary.raised(plan)
+    if raised:
+        parts += ["## Alarms", "\n".join(f"* {line}" for line in raised)]
     for at in summary.settings_of(results):
         parts.append(f"## {wording.heading(*at)}")
         parts.append(table(summary.scores(plan, results, at)))

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tvrl_jax.comparison import figures, summary
-from tvrl_jax.comparison.plan import TRAIN, Plan
+from tvrl_jax.comparison.plan import Plan
 from tvrl_jax.comparison.summary import Grid, Results, Setting
-from tvrl_jax.report import alarms, compare, wording
+from tvrl_jax.report import compare, wording
 from tvrl_jax.report import facts as settings_facts
-from tvrl_jax.report.metricslog import FILE, read_metrics
 from tvrl_jax.report.page import (
     Alarm,
     Bullets,
@@ -36,7 +35,7 @@ NOTES = (
 
 def write(path: Path, plan: Plan, results: Results, facts: Sequence[tuple[str, str]]) -> None:
     """`facts`: name and value of what the numbers were made with."""
-    write_report(path, sections(plan, results, facts), title=f"Methods on {plan.config.cohort}")
+    write_report(path, sections(plan, results, facts), title=f"Methods on {plan.cohort}")
 
 
 def sections(plan: Plan, results: Results, facts: Sequence[tuple[str, str]]) -> list[Section]:
@@ -53,19 +52,8 @@ def sections(plan: Plan, results: Results, facts: Sequence[tuple[str, str]]) -> 
 
 
 def _head(plan: Plan, facts: Sequence[tuple[str, str]]) -> list:
-    raised = [f"Not done: {line}." for line in summary.failures(plan)] + _alarms(plan)
+    raised = [f"Not done: {line}." for line in summary.failures(plan)] + summary.raised(plan)
     return [Facts(facts), *([Alarm(raised)] if raised else [])]
-
-
-def _alarms(plan: Plan) -> list[str]:
-    """What the pretrainings' own checks say."""
-    found = []
-    for cell in plan.cells:
-        path = cell.folder / FILE
-        if cell.kind == TRAIN and path.is_file():
-            checks = alarms.check_run(read_metrics(path), plan.config.shared.train.batch_size)
-            found += [f"{cell.method}, seed {cell.seed}: {c.alarm}" for c in checks if c.alarm]
-    return found
 
 
 def _results(plan: Plan, results: Results) -> list[Section]:

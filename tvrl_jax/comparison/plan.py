@@ -45,6 +45,11 @@ class Plan(NamedTuple):
     pretraining: dict[str, ConfigDict]  # method -> its configuration, with the first seed
     cells: tuple[Cell, ...]  # in the order in which they run
 
+    @property
+    def cohort(self) -> str:
+        """The name of the cohort: the preset's, or that which a table of one's own was given."""
+        return self.config.shared.data.cohort or self.config.cohort
+
     def pretrained(self, cell: Cell) -> Cell:
         """The cell that trains what `cell` probes."""
         same = (cell.method, cell.seed, TRAIN)

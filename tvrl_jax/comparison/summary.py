@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tvrl_jax.comparison import collect, record
 from tvrl_jax.comparison.plan import TRAIN, Plan, differing
-from tvrl_jax.report import compare, naming, wording
+from tvrl_jax.report import alarms, compare, naming, wording
 from tvrl_jax.report.metricslog import FILE, read_metrics
 from tvrl_jax.report.progress import duration
 from tvrl_jax.results import ALL, MINUS
@@ -251,6 +251,20 @@ def failures(plan: Plan) -> list[str]:
             found.append(f"{cell.name}: not run yet")
         elif made.code:
             found.append(f"{cell.name}: {made.reason.rstrip('.')} ({record.log_of(cell)})")
+    return found
+
+
+def raised(plan: Plan) -> list[str]:
+    """The alarms of the cells that are done: of the pretrainings' own checks, and of the probes',
+    such as patients of pretraining among the test patients. What all seeds say is said of each."""
+    found = []
+    for cell in plan.cells:
+        if not record.is_done(plan, cell):
+            continue
+        checks, log = alarms.load(cell.folder), cell.folder / FILE
+        if cell.kind == TRAIN and log.is_file():
+            checks = alarms.check_run(read_metrics(log), plan.config.shared.train.batch_size)
+        found += [f"{cell.name}: {check.alarm}" for check in checks if check.alarm]
     return found
 
 

@@ -1,5 +1,6 @@
 """A table and a column mapping -> validated series, not yet decoded."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -17,8 +18,10 @@ from tvrl_jax.data.sources import (
     place,
     read_sources,
 )
-from tvrl_jax.data.targets import Target, outcomes, parse_targets
+from tvrl_jax.data.targets import Target, outcomes, parse_targets, plain
 from tvrl_jax.errors import UserError, nearest, shorten
+
+LOG = logging.getLogger("tvrl_jax")
 
 
 class Record(NamedTuple):
@@ -70,6 +73,7 @@ def load_cohort(
         raise UserError(f'data.on_bad is "{on_bad}": it takes stop or skip.')
     table, where = _read(root, csv, subject_csv, mapping)
     subject_R = subjects(table, where, mapping)
+    _warn(table, where, mapping, subject_R)
     split_R = _splits(table, where, mapping, subject_R, split_fractions, split_seed)
     _check_outcomes(table, where, mapping)
     parsed = parse_targets(targets, table, where)
@@ -110,10 +114,41 @@ def subjects(table: pd.DataFrame, where: str, mapping: Mapping[str, str]) -> pd.
     return subject_R
 
 
+def _warn(table: pd.DataFrame, where: str, mapping: Mapping[str, str], subject_R) -> None:
+    """Of what is allowed, and yet is hardly meant."""
+    if "split" in table.columns and not mapping["split"]:
+        LOG.warning(
+            '%s: its column "split" is not used, patients are split by a seed; '
+            "data.columns.split=split takes it.",
+            where,
+        )
+    seen: dict[str, str] = {}
+    alike = [
+        (other, name)
+        for name in subject_R.unique()
+        if (other := seen.setdefault(plain(name).casefold(), name)) != name
+    ]
+    if alike:
+        LOG.warning(
+            '%s: "%s" and "%s" are two patients here (and %d more such pairs); spell them alike if '
+            "they are one.",
+            where,
+            *alike[0],
+            len(alike) - 1,
+        )
+
+
 def _series(table: pd.DataFrame, where: str, mapping: Mapping[str, str]) -> pd.Series:
     """The name of a row's series: its own column, else nothing (dated images), else its path."""
     if mapping["series"]:
-        return column(table, where, mapping, "series")
+        series_R = column(table, where, mapping, "series")
+        for row, name in series_R.items():
+            if name in tables.MISSING:
+                raise UserError(
+                    f"{place(where, row, mapping, 'series')}: the series is empty, and rows of "
+                    "several would become one; name it."
+                )
+        return series_R
     if mapping["time"]:
         return pd.Series("", index=table.index, dtype=str)
     return column(table, where, mapping, "path")

@@ -97,7 +97,8 @@ def _read_records(path: str) -> list[list[str]]:
 def _check_shape(path: str, header: list[str], rows: dict[int, list[str]]) -> None:
     if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
         raise UserError(
-            f"{path} is not separated by commas: its header is one cell, {shorten(header[0])!r}."
+            f"{path} is not separated by commas: its header is one cell, {shorten(header[0])!r}; "
+            "save it with commas, or with tabs as .tsv."
         )
     seen: set[str] = set()
     for name in header:

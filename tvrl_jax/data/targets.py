@@ -75,7 +75,7 @@ def class_names(cell_R: pd.Series) -> tuple[str, ...]:
     numerical order; else they are texts, in ASCII order."""
     texts = {text for text in cell_R if text not in MISSING}
     try:
-        return tuple(sorted(sorted({_plain(text) for text in texts}), key=number))
+        return tuple(sorted(sorted({plain(text) for text in texts}), key=number))
     except ValueError:
         return tuple(sorted(texts))
 
@@ -95,8 +95,8 @@ def _check_spelling(cell_R: pd.Series, where: str) -> None:
         )
 
 
-def _plain(text: str) -> str:
-    """The name of a class that is a number, however it is written: "1" of "1.0"."""
+def plain(text: str) -> str:
+    """The name of a class or patient that is a number, however it is written: "1" of "1.0"."""
     try:
         value = number(text)
     except ValueError:
@@ -109,7 +109,7 @@ def _plain(text: str) -> str:
 def class_codes(cell_R: pd.Series, names: tuple[str, ...]) -> np.ndarray:
     """Float64 position in `names`, NaN where a cell is missing."""
     code = {name: float(k) for k, name in enumerate(names)}
-    found = [code.get(text, code.get(_plain(text), np.nan)) for text in cell_R]
+    found = [code.get(text, code.get(plain(text), np.nan)) for text in cell_R]
     return np.array(found, np.float64)
 
 
