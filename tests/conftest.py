@@ -18,6 +18,9 @@ import tiny
 from absl import flags
 from forkserver import ForkServer
 
+from tests import probe_network
+from tvrl_jax.data import opening
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -56,6 +59,17 @@ def root(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("cohort")
     tiny.write_cohort(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def encoder(root):
+    """Of the cohort in `root`, which a module may make its own."""
+    return probe_network.encoder(root)
+
+
+@pytest.fixture(scope="module")
+def store(encoder):
+    return opening.open_cohort(encoder.config.data)
 
 
 @pytest.fixture(scope="module")

@@ -8,19 +8,8 @@ import pytest
 
 from configs import probe_export
 from tests import probe_network
-from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
 from tvrl_jax.probing import export, features
-
-
-@pytest.fixture(scope="module")
-def encoder(root):
-    return probe_network.encoder(root)
-
-
-@pytest.fixture(scope="module")
-def store(encoder):
-    return opening.open_cohort(encoder.config.data)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from sklearn import metrics as sk
 from configs import probe_base
 from tests import probe_network, tiny
 from tvrl_jax.checkpoint import checksums
-from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
 from tvrl_jax.probing import (
     cls,
@@ -37,16 +36,6 @@ def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cohort")
     tiny.write_cohort(folder, subjects=32)
     return folder
-
-
-@pytest.fixture(scope="module")
-def encoder(root):
-    return probe_network.encoder(root)
-
-
-@pytest.fixture(scope="module")
-def store(encoder):
-    return opening.open_cohort(encoder.config.data)
 
 
 @pytest.fixture

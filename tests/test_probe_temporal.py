@@ -14,7 +14,6 @@ from configs import csimclr_te, probe_temporal, tvrl
 from tests import probe_network, tiny
 from tests.fake_store import FakeSeries, FakeStore
 from tvrl_jax import metrics, step
-from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
 from tvrl_jax.objectives import OBJECTIVES
 from tvrl_jax.probing import features, stats, windows
@@ -519,7 +518,7 @@ def test_constant_features_have_no_spread_and_no_rank():
 
 
 @pytest.fixture(scope="module")
-def cohort(tmp_path_factory):
+def root(tmp_path_factory):
     """Two series to a patient, at two sites."""
     root = tmp_path_factory.mktemp("cohort")
     tiny.write_cohort(root, subjects=32)
@@ -528,16 +527,6 @@ def cohort(tmp_path_factory):
     table["site"] = np.where(np.arange(32) % 8 < 4, "north", "south")
     table.to_csv(root / "cohort.csv", index=False)
     return root
-
-
-@pytest.fixture(scope="module")
-def encoder(cohort):
-    return probe_network.encoder(cohort)
-
-
-@pytest.fixture(scope="module")
-def store(encoder):
-    return opening.open_cohort(encoder.config.data)
 
 
 @pytest.fixture

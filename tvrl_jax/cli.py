@@ -93,9 +93,15 @@ def _parse(required: tuple[str, ...], template: str) -> None:
     settings.check_kinds(FLAGS.config, loaded)
 
 
+def _keys() -> list[str]:
+    """The dotted keys that the command line sets, in its order."""
+    given = [a for a in sys.argv[1:] if a.startswith(("--config.", "--noconfig."))]
+    return [flag.split("=")[0].split("config.", 1)[1] for flag in given]
+
+
 def _refuse_twice(loaded: ConfigDict) -> None:
     """Raises UserError for a tuple that is set twice: absl would join the two."""
-    given = [a.split("=")[0].split("config.", 1)[1] for a in sys.argv if a.startswith("--config.")]
+    given = _keys()
     for key, value in settings.leaves(loaded):
         if isinstance(value, tuple) and given.count(key) > 1:
             raise UserError(f"--config.{key} is given twice; give it once.")
@@ -141,10 +147,8 @@ def _bad_value(error: Exception, loaded: ConfigDict) -> str:
 
 
 def _unknown_key(error: Exception, loaded: ConfigDict) -> str:
-    given = [a for a in sys.argv[1:] if a.startswith(("--config.", "--noconfig."))]
     known = {name for name, _ in settings.leaves(loaded)}
-    for argument in given:
-        key = argument.split("=")[0].split("config.", 1)[1]
+    for key in _keys():
         if key in known or isinstance(_section(loaded, key), ConfigDict):
             continue
         near = closest(key, known)

@@ -94,9 +94,9 @@ def probe(
         checks += alarms.encoder_checks(results.findings)
     else:
         results = suite.run(encoder, store, config, folder)
-    alarms.save(folder, config.kind, checks)
     # With --resume the settings of this kind may have changed: no row of the former ones stays.
     with turn.held(folder, LOCK):  # probes of several kinds may end together
+        alarms.save(folder, config.kind, checks)
         tables.update(folder / "results.csv", results.rows, instead_of=config.kind)
         _tell(folder, Path(checkpoint), results, base)
 

@@ -104,14 +104,17 @@ def _read(root: str, csv: str, subject_csv: str, mapping: Mapping[str, str]):
 
 def subjects(table: pd.DataFrame, where: str, mapping: Mapping[str, str]) -> pd.Series:
     """The patient of every row. UserError where one is empty."""
-    subject_R = column(table, where, mapping, "subject")
-    for row, subject in subject_R.items():
-        if subject in tables.MISSING:
-            raise UserError(
-                f"{place(where, row, mapping, 'subject')}: the subject is empty; "
-                "every row needs its patient."
-            )
-    return subject_R
+    why = "the subject is empty; every row needs its patient."
+    return _filled(table, where, mapping, "subject", why)
+
+
+def _filled(table, where: str, mapping: Mapping[str, str], noun: str, why: str) -> pd.Series:
+    """The cells of a noun. UserError, which ends with `why`, where one is empty."""
+    cell_R = column(table, where, mapping, noun)
+    for row, cell in cell_R.items():
+        if cell in tables.MISSING:
+            raise UserError(f"{place(where, row, mapping, noun)}: {why}")
+    return cell_R
 
 
 def _warn(table: pd.DataFrame, where: str, mapping: Mapping[str, str], subject_R) -> None:
@@ -141,14 +144,8 @@ def _warn(table: pd.DataFrame, where: str, mapping: Mapping[str, str], subject_R
 def _series(table: pd.DataFrame, where: str, mapping: Mapping[str, str]) -> pd.Series:
     """The name of a row's series: its own column, else nothing (dated images), else its path."""
     if mapping["series"]:
-        series_R = column(table, where, mapping, "series")
-        for row, name in series_R.items():
-            if name in tables.MISSING:
-                raise UserError(
-                    f"{place(where, row, mapping, 'series')}: the series is empty, and rows of "
-                    "several would become one; name it."
-                )
-        return series_R
+        why = "the series is empty, and rows of several would become one; name it."
+        return _filled(table, where, mapping, "series", why)
     if mapping["time"]:
         return pd.Series("", index=table.index, dtype=str)
     return column(table, where, mapping, "path")

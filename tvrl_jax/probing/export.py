@@ -37,12 +37,8 @@ def plan(encoder: Encoder, store, config, say) -> None:
 def run(
     encoder: Encoder, store, config, folder: Path, say: Callable[[str], None] = print
 ) -> list[Path]:
-    """Writes features.csv and features.npz into `folder`; returns where they are.
-
-    Raises:
-      UserError: as of `plan`.
-    """
-    plan(encoder, store, config, say)
+    """Writes features.csv and features.npz into `folder`, of what `plan` has found to be right;
+    returns where they are."""
     arrays = _arrays(encoder, store, config, say)
     table = _table(arrays, arrays[config.export.feature])
     with whole_file.writing(folder / TABLE) as file:

@@ -133,7 +133,7 @@ def save(folder: str | Path, kind: str, checks: Sequence[Check]) -> None:
     """What a probe found, kept for every later report of its folder."""
     path = Path(folder) / FILE.format(kind)
     text = json.dumps([check._asdict() for check in checks], indent=1) + "\n"
-    whole_file.write(path, text, shared=True)
+    whole_file.write(path, text)
 
 
 def load(folder: str | Path) -> list[Check]:
