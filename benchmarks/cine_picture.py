@@ -3,6 +3,7 @@
 python -m benchmarks.cine_picture            # writes docs/cine.png
 """
 
+import argparse
 import tempfile
 from pathlib import Path
 
@@ -17,6 +18,7 @@ SUBJECT = 1
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         settings = dict(kind="cardiac", subjects=20, seed=0, size=128, nuisance="mild")
         phantom.write(folder, **settings, progress=False)

@@ -4,6 +4,7 @@ The same resamples of test patients, drawn patients listed as often as they were
 takes no weights and is called once a resample; ours takes all of them as one matrix.
 """
 
+import argparse
 import time
 
 import numpy as np
@@ -27,6 +28,7 @@ def listed(weight_N) -> np.ndarray:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     rng = np.random.default_rng(0)
     for patients in (135, 450):
         label_N2, risk_N = outcomes(rng, patients)

@@ -8,6 +8,8 @@ Then the same with few test patients, for which a probe calls none better (`resu
 there is a difference, either way; 5 % is right.
 """
 
+import argparse
+
 import numpy as np
 
 from tvrl_jax.probing import stats
@@ -70,6 +72,7 @@ def classes(positives: int):
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     print("a random ranking, called better / worse than ... (% of the runs)")
     for count, positives in TESTS:
         print(f"{count} test patients, {positives} positive")

@@ -29,6 +29,7 @@ from tvrl_jax.data.phantom.retina.disease import (
 from tvrl_jax.data.phantom.retina.subject import HORIZON, draw, pictures, prognosis
 
 FOLDS = GroupKFold(5)
+LEAST = 400  # patients
 
 
 class One(NamedTuple):
@@ -211,6 +212,8 @@ def main() -> None:
     parser.add_argument("--nuisance", default="mild")
     parser.add_argument("--seed", type=int, default=0)
     a = parser.parse_args()
+    if min(a.subjects, a.pictures) < LEAST:
+        parser.error(f"at least {LEAST} patients each, or a fold may hold no conversion of a kind")
     series = cohort(a.subjects, seed=a.seed, nuisance=a.nuisance)
     show("truth", truths(series))
     show("truth, by kind", truths_of_kinds(series))

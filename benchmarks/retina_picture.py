@@ -3,6 +3,7 @@
 python -m benchmarks.retina_picture            # writes docs/retina.png
 """
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -63,5 +64,10 @@ def curve(axis, patient: Patient, series: Series) -> None:
     axis.set_ylim(0, 1.15 * disease.height)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     Path("docs/retina.png").write_bytes(drawn(chosen()))
+
+
+if __name__ == "__main__":
+    main()

@@ -80,6 +80,20 @@ def test_what_is_allowed_and_hardly_meant_is_said(load, caplog, names, words):
     assert not caplog.records
 
 
+def test_a_series_in_two_spellings_is_said(load, caplog):
+    mapped = dict(columns_time="day", columns_series="eye")
+    load("subject,path,day,eye\n1,a.npy,7,R\n1,b.npy,2,L\n2,c.npy,1,r\n", **mapped)
+    assert not caplog.records
+    load("subject,path,day,eye\n1,a.npy,7,R\n1,b.npy,2,r\n2,c.npy,1,r\n", **mapped)
+    assert '"R" and "r" are two series of a patient here' in caplog.text
+
+
+def test_a_class_that_says_unknown_is_said(load, caplog):
+    rows = "1,a.npy,yes\n2,b.npy,no\n3,c.npy,Unknown\n"
+    load("subject,path,AF\n" + rows, targets=("AF:classification",))
+    assert 'row 4, column "AF": "Unknown" is a class like any other; leave' in caplog.text
+
+
 def test_series_column_separates_the_series_of_a_subject(load):
     text = "subject,path,day,eye\n1,a.npy,7,L\n1,b.npy,2,R\n1,c.npy,1,L\n"
     left, right = load(text, columns_time="day", columns_series="eye").records
@@ -179,11 +193,11 @@ def test_times_must_be_numbers(load):
 def test_calendar_dates_are_not_taken_for_numbers(load, noun, unit):
     text = "subject,path,day\n1,a.npy,{}\n1,b.npy,{}\n"
     mapped = {f"columns_{noun}": "day", "column_unit": unit, "time_unit": "years"}
-    words = ('"day"', "calendar dates (YYYYMMDD)", "give days", "since the patient's first image")
+    words = ('"day"', "calendar date (YYYYMMDD)", "give days", "since the patient's first image")
     pairs = [("20200131", "20200201"), ("20200131.0", "20200201.0"), ("21800313", "18491231")]
     pairs += [("20190313093000", "20190314093000.5"), ("201903130930", "20190314")]
     for pair in pairs:
-        refused(load, "row 2", f'such as "{pair[0]}"', *words, text=text.format(*pair), **mapped)
+        refused(load, "row 2", f'"{pair[0]}" looks like', *words, text=text.format(*pair), **mapped)
     for pair in (("20201301", "20203001"), ("17991231", "30000101"), ("2020", "2021")):
         load(text.format(*pair), **mapped)  # no dates
     for other in ("", "7") if noun == "times" else ("7",):
@@ -194,15 +208,17 @@ def test_calendar_dates_are_not_taken_for_numbers(load, noun, unit):
             refused(load, "row 2", *words, text=one, **mapped)
 
 
-@pytest.mark.parametrize(("numbers", "fires"), [(1, True), (3, True), (4, False)])
-def test_dates_among_which_some_are_numbers_are_dates_yet(load, numbers, fires):
+@pytest.mark.parametrize(
+    ("unit", "numbers", "fires"),
+    [("days", 9, True), ("s", 1, True), ("s", 3, True), ("s", 4, False)],
+)
+def test_dates_among_which_some_are_numbers_are_dates_yet(load, unit, numbers, fires):
     days = [*map(str, range(numbers)), "20200131", "20200201", "20200301"]
     lines = [f"s,a.npy,{k},{day}" for k, day in enumerate(days)]
     text = "\n".join(["subject,path,k,day", *lines])
-    mapped = dict(columns_time="day", columns_slice="k")
+    mapped = dict(columns_time="day", columns_slice="k", column_unit=unit)
     if fires:
-        row = 2 + numbers
-        refused(load, f"row {row}", 'such as "20200131"', text=text, **mapped)
+        refused(load, f"row {2 + numbers}", '"20200131" looks like', text=text, **mapped)
     else:
         load(text, **mapped)
 
@@ -241,7 +257,10 @@ def test_files_must_exist_once_and_belong_to_one_patient(load):
 
 def test_subjects_must_be_given(load):
     for empty in ("", "  ", "nan", "NAN", "<NA>", "n/a", "NULL"):
-        refused(load, "row 3", "subject is empty", text=f"subject,path\n1,a.npy\n{empty},b.npy\n")
+        text = f"subject,path\n1,a.npy\n{empty},b.npy\n"
+        for spec in ("subject", "P{subject}"):
+            words = ("row 3", 'column "subject"', "subject is empty")
+            refused(load, *words, text=text, columns_subject=spec)
 
 
 def test_splits_are_checked(load):

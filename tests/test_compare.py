@@ -332,7 +332,7 @@ def test_the_reason_is_that_of_the_last_attempt(tmp_path):
 
 
 def test_a_cell_that_outlives_its_comparison_keeps_others_out(tmp_path):
-    refused = pytest.raises(UserError, match="another run is at work there")
+    refused = pytest.raises(UserError, match="another run, or the cell .* killed, is at work there")
     with run_folder.lock(tmp_path, inherited=True):
         cell = subprocess.Popen(["sleep", "600"], close_fds=False)
     try:

@@ -14,6 +14,7 @@ from tvrl_jax.data.table import find_file, read_table
 from tvrl_jax.errors import UserError
 
 COLUMNS = dict(subject="subject", paths=("path",), split="split")
+NAMED = dict(split_seed=None, split_fractions=(0.7, 0.15, 0.15))  # by the column alone
 HOME = "subject,path,split,ef,age\n1,a.npy,train,50,61\n2,b.npy,val,60,62\n3,c.npy,test,70,63\n"
 ABROAD = "path,subject,ef,note\nx.npy,1,40,n\nx.npy,1,40,n\nsub/y.npy,9,45,n\n"
 
@@ -30,7 +31,24 @@ def tables(tmp_path):
 
 
 def combine(tables, prefix="ext-", **changes):
-    return external.combine(*tables, **{**COLUMNS, **changes}, prefix=prefix)
+    return external.combine(*tables, **COLUMNS | NAMED | changes, prefix=prefix)
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_a_split_by_seed_is_that_of_pretraining(tables, tmp_path, seed):
+    rows = [f"{k},{name}.npy,{k}" for k, name in enumerate(("a", "b", "c", "x", "sub/y"))]
+    home = tmp_path / "home" / "list.csv"
+    home.write_text("\n".join(["subject,path,ef", *rows, ""]))
+    data = base.get_config().data
+    data.root, data.csv = str(home.parent), home.name
+    data.split_fractions, data.split_seed = (0.4, 0.2, 0.4), seed
+    there = {r.subject: r.split for r in load_cohort(**data).records}
+    made, _ = combine(tables, split_seed=seed, split_fractions=data.split_fractions)
+    learnt = made[~made.subject.str.startswith("ext-")]
+    assert dict(zip(learnt.subject, learnt.split, strict=True)) == {
+        name: split for name, split in there.items() if split != "test"
+    }
+    assert set(made.split[learnt.index[-1] + 1 :]) == {"test"} and "ef" in made.columns
 
 
 def test_who_is_learned_from_stays_and_who_is_tested_comes_from_the_other_table(tables):
@@ -69,10 +87,13 @@ def test_the_new_table_names_the_same_files(tables, tmp_path):
         (HOME, ABROAD, {"subject": "split"}, ["--subject", "--split"]),
         (HOME, ABROAD, {"split": ""}, ["--split", "names no column"]),
         (HOME.replace("train", "dev"), ABROAD, {}, ["row 2", '"dev"']),
-        (HOME.replace("val", "train"), ABROAD, {}, ["says val"]),
+        (HOME.replace("val", "train"), ABROAD, {}, ["of the split val"]),
+        (HOME, ABROAD, {"split_seed": 0}, ['has a column "split"', "--split_seed"]),
+        (HOME, ABROAD, {"split_seed": 0, "split": "part", "split_fractions": (1, 0, 0)}, ["val"]),
+        (HOME, ABROAD, {"split_seed": 0, "split": "part", "split_fractions": (1, 1)}, ["add up"]),
         (HOME, ABROAD, {"subject": "patient"}, ["--subject", "patient"]),
         (HOME, ABROAD, {"paths": ("path", "mask")}, ["--path", "mask"]),
-        (HOME, ABROAD, {"split": "part"}, ["--split", "part"]),
+        (HOME, ABROAD, {"split": "part"}, ["--split", "part", "--split_seed"]),
         (HOME, "subject,path\n", {}, ["no rows"]),
         (HOME, "subject,path\n,x.npy\n", {}, ["row 2", "subject is empty"]),
         (HOME + "1,d.npy,val,40,64\n", ABROAD, {}, ['patient "1" is in two splits']),
@@ -186,7 +207,12 @@ def test_the_command_writes_the_table_once(tables):
 
 @pytest.mark.parametrize(
     ("flags", "words"),
-    [(["--cohrt=a"], "cohrt"), (["a.csv"], '"a.csv" is not a flag'), ([], "--cohort is missing")],
+    [
+        (["--cohrt=a"], "cohrt"),
+        (["a.csv"], '"a.csv" is not a flag'),
+        ([], "--cohort is missing"),
+        (["--cohort=a", "--test=b", "--out=c", "--split_fractions=x"], "three numbers"),
+    ],
 )
 def test_wrong_flags_are_one_sentence(flags, words):
     command = [sys.executable, "-m", "tvrl_jax.data.external", *flags]

@@ -311,7 +311,7 @@ def test_the_notes_of_all_visits_are_told(tmp_path):
     table = tmp_path / "table.csv"
     table.write_text(table.read_text().replace("v1.npy", "late.npz"))
     (note,) = open_store(**data).notes
-    assert "`time` states no unit" in note and "1 series" in note
+    assert "`time` states no unit, as `time_s` does" in note and "1 series" in note
 
 
 def test_a_cine_in_a_dated_row_and_missing_times_are_refused(tmp_path):

@@ -5,9 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from problems import problem_of, thirds
+from sklearn.metrics import roc_auc_score
 
 from tvrl_jax.errors import UserError
-from tvrl_jax.probing import constant, heads, knn, linear, problem, rows, sampling, tasks
+from tvrl_jax.probing import constant, heads, knn, linear, problem, rows, sampling, stats, tasks
 from tvrl_jax.results import ALL
 
 GRID = {"learning_rates": (0.01, 0.1), "weight_decays": (0.0, 0.1), "epochs": 60, "chunk": 0}
@@ -158,6 +159,19 @@ def test_rows_outside_the_draw_and_test_labels_do_not_matter():
     draw = small.draws[0]._replace(task=task._replace(value_N=value_N))
     changed = problem.group([draw], series)[0]
     assert np.array_equal(linear.fit(feature, changed, **GRID)[0].test_NK, before)
+
+
+@pytest.mark.parametrize("centre", [0, -16, 16])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_head_that_is_sure_is_ranked_by_its_margins(classes, centre):
+    """In float32 the probabilities of such margins are equal, and their AUROC is that of a coin."""
+    label_N = np.arange(40) % 2
+    output_NK = np.full((40, classes), -40, np.float32)
+    output_NK[:, 0], output_NK[:, 1] = 0, centre + 1e-5 * np.arange(40)
+    probability_NK = heads.decode("classification", output_NK, 0, 1)
+    assert np.allclose(probability_NK.sum(1), 1)
+    (got,) = stats.auroc(label_N, probability_NK[:, :2], stats.once(40))
+    assert got == pytest.approx(roc_auc_score(label_N, output_NK[:, 1]))
 
 
 def test_the_head_is_chosen_by_validation():

@@ -41,7 +41,7 @@ def run(main: Callable[[], None], *, doc: str, required: tuple[str, ...], templa
 def _run(main, doc: str, required: tuple[str, ...], template: str, interrupt: Remembered) -> None:
     try:
         if any(re.fullmatch(r"--?h(elp\w*)?", argument) for argument in sys.argv[1:]):
-            print(_help(doc, template))
+            _show(_help(doc, template))
             sys.exit(0)
         _parse(required, template)
         _set_up_jax()
@@ -54,6 +54,14 @@ def _run(main, doc: str, required: tuple[str, ...], template: str, interrupt: Re
             raise
         print(f"error: {sentence}" if code == 2 else sentence, file=sys.stderr)
         sys.exit(code)
+
+
+def _show(text: str) -> None:
+    """Prints it, though the reader (`head`, a pager) may have seen enough before its end."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _help(doc: str, template: str) -> str:

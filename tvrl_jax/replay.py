@@ -12,6 +12,8 @@ from pathlib import Path
 
 from tvrl_jax.errors import UserError
 
+LISTED = 12  # leaves or rows of one kind
+
 
 def main() -> int:
     plain = argparse.RawDescriptionHelpFormatter
@@ -67,9 +69,10 @@ def _read(path: Path):
         parts = [mishap.read(each) for each in several or [path]]
         whole = {k: np.concatenate([p.batch[k] for p in parts]) for k in parts[0].batch}
     except (UserError, TypeError, ValueError, KeyError) as error:
+        absent = f"it holds no {error}" if isinstance(error, KeyError) else error
         raise UserError(
-            f"--batch={path}: it is no batch that a run kept ({error}); name a file step_N.npz in "
-            "the folder nan of a run."
+            f"--batch={path}: it is no batch that a run kept ({absent}); name a file step_N.npz "
+            "in the folder nan of a run."
         ) from None
     return parts[0]._replace(id_B=[name for p in parts for name in p.id_B], batch=whole)
 
@@ -118,7 +121,7 @@ def _said(what: str, tree) -> list[str]:
         for name, leaf in named(jax.device_get(tree))
         if not np.isfinite(leaf).all()
     ]
-    return bad or [f"{what}: finite"]
+    return _shortened(bad) or [f"{what}: finite"]
 
 
 def _rows(id_B: list[str], views: dict) -> list[str]:
@@ -130,7 +133,13 @@ def _rows(id_B: list[str], views: dict) -> list[str]:
         for series, row in zip(id_B, np.asarray(views[name]), strict=True)
         if not np.isfinite(row).all()
     ]
-    return bad or ["augmented clips and times: finite"]
+    return _shortened(bad) or ["augmented clips and times: finite"]
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    """The first ones, and how many there are more."""
+    more = len(lines) - LISTED
+    return lines if more <= 0 else [*lines[:LISTED], f"... and {more} more"]
 
 
 if __name__ == "__main__":

@@ -110,17 +110,18 @@ def lock(folder: Path, *, inherited: bool = False) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"--workdir={folder}: cannot write there ({error.strerror}).") from error
     try:
-        _lock(file, folder)
+        who = ", or the cell of one that was killed," if inherited else ""
+        _lock(file, folder, f"another run{who}")
         os.set_inheritable(file, inherited)
         yield
     finally:
         os.close(file)
 
 
-def _lock(file: int, folder: Path) -> None:
+def _lock(file: int, folder: Path, who: str) -> None:
     if not turn.taken(file, fcntl.LOCK_NB):
         raise UserError(
-            f"{folder}: another run is at work there; wait for its end, or name another --workdir."
+            f"{folder}: {who} is at work there; wait for its end, or name another --workdir."
         )
 
 

@@ -1,7 +1,7 @@
 """A table and a column mapping -> validated series, not yet decoded."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -18,10 +18,13 @@ from tvrl_jax.data.sources import (
     place,
     read_sources,
 )
-from tvrl_jax.data.targets import Target, outcomes, parse_targets, plain
+from tvrl_jax.data.targets import UNKNOWN, Target, class_names, outcomes, parse_targets, plain
 from tvrl_jax.errors import UserError, nearest, shorten
 
 LOG = logging.getLogger("tvrl_jax")
+
+# No missing values by themselves, since a class may be called so, but hardly meant as one.
+UNKNOWN_WORDS = frozenset({"unknown", "unk", "missing", "not available", "not known", "?", "-"})
 
 
 class Record(NamedTuple):
@@ -72,18 +75,19 @@ def load_cohort(
     if on_bad not in ("stop", "skip"):
         raise UserError(f'data.on_bad is "{on_bad}": it takes stop or skip.')
     table, where = _read(root, csv, subject_csv, mapping)
-    subject_R = subjects(table, where, mapping)
-    _warn(table, where, mapping, subject_R)
+    subject_R, series_R = subjects(table, where, mapping), _series(table, where, mapping)
+    _warn(table, where, mapping, subject_R, series_R)
     split_R = _splits(table, where, mapping, subject_R, split_fractions, split_seed)
     _check_outcomes(table, where, mapping)
     parsed = parse_targets(targets, table, where)
+    _warn_unknown(table, where, parsed)
     sources = read_sources(table, where, root, mapping, unit, time_unit)
     check_repeats(sources, subject_R, where)
     missing = find_missing(sources, where, mapping, on_bad)
     absent = {skipped.row for skipped in missing}
     records = _join(
         [source for source in sources if source.row not in absent],
-        table.assign(subject=subject_R, split=split_R, series=_series(table, where, mapping)),
+        table.assign(subject=subject_R, split=split_R, series=series_R),
         joined=bool(mapping["time"] or mapping["series"]),
     )
     if not records:
@@ -109,15 +113,18 @@ def subjects(table: pd.DataFrame, where: str, mapping: Mapping[str, str]) -> pd.
 
 
 def _filled(table, where: str, mapping: Mapping[str, str], noun: str, why: str) -> pd.Series:
-    """The cells of a noun. UserError, which ends with `why`, where one is empty."""
-    cell_R = column(table, where, mapping, noun)
-    for row, cell in cell_R.items():
-        if cell in tables.MISSING:
-            raise UserError(f"{place(where, row, mapping, noun)}: {why}")
-    return cell_R
+    """The cells of a noun. UserError, which ends with `why`, where one is empty, or a cell that a
+    template takes up."""
+    made_R = column(table, where, mapping, noun)
+    for name in tables.fields(mapping[noun], f"data.columns.{noun}"):
+        empty_R = table[name].isin(tables.MISSING)
+        if empty_R.any():
+            row = empty_R.idxmax()
+            raise UserError(f"{place(where, row, mapping | {noun: name}, noun)}: {why}")
+    return made_R
 
 
-def _warn(table: pd.DataFrame, where: str, mapping: Mapping[str, str], subject_R) -> None:
+def _warn(table, where: str, mapping: Mapping[str, str], subject_R, series_R) -> None:
     """Of what is allowed, and yet is hardly meant."""
     if "split" in table.columns and not mapping["split"]:
         LOG.warning(
@@ -125,18 +132,39 @@ def _warn(table: pd.DataFrame, where: str, mapping: Mapping[str, str], subject_R
             "data.columns.split=split takes it.",
             where,
         )
-    seen: dict[str, str] = {}
+    _warn_alike([((), name) for name in subject_R.unique()], where, "patients")
+    if mapping["series"]:
+        pairs = dict.fromkeys(zip(subject_R, series_R, strict=True))
+        _warn_alike(pairs, where, "series of a patient")
+
+
+def _warn_unknown(table: pd.DataFrame, where: str, targets: Iterable[Target]) -> None:
+    """Of a class whose name says that there is no value."""
+    for cell_R in (table[target.column] for target in targets if target.kind == "classification"):
+        for name in class_names(cell_R):
+            if name.casefold() in UNKNOWN_WORDS:
+                row = cell_R.index[cell_R == name][0]
+                LOG.warning(
+                    '%s, row %d, column "%s": "%s" is a class like any other; %s.',
+                    *(where, row, cell_R.name, name, UNKNOWN),
+                )
+
+
+def _warn_alike(names: Iterable[tuple[object, str]], where: str, what: str) -> None:
+    """Of two names of one owner, (owner, name), that differ as 017 and 17.0 do, or a1 and A1."""
+    seen: dict[tuple, str] = {}
     alike = [
         (other, name)
-        for name in subject_R.unique()
-        if (other := seen.setdefault(plain(name).casefold(), name)) != name
+        for owner, name in names
+        if (other := seen.setdefault((owner, plain(name).casefold()), name)) != name
     ]
     if alike:
         LOG.warning(
-            '%s: "%s" and "%s" are two patients here (and %d more such pairs); spell them alike if '
-            "they are one.",
+            '%s: "%s" and "%s" are two %s here (and %d more such pairs); spell them alike if they '
+            "are one.",
             where,
             *alike[0],
+            what,
             len(alike) - 1,
         )
 

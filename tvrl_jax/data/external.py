@@ -20,27 +20,39 @@ from absl import app, flags
 from tvrl_jax import plain_flags, whole_file
 from tvrl_jax.data import table as tables
 from tvrl_jax.data.cohort import named_splits, subjects
-from tvrl_jax.data.split import SPLITS
-from tvrl_jax.errors import UserError, shorten, verdict
+from tvrl_jax.data.split import SPLITS, seeded_split
+from tvrl_jax.errors import UserError, nearest, shorten, verdict
 
 WHO = {"cohort": "to learn from", "test": "to be tested on"}
 PATTERN = "*?"  # in the name of a table, these list files instead
 
 
 def combine(
-    cohort: str, test: str, out: str, *, subject: str, paths: Sequence[str], split: str, prefix: str
+    cohort: str,
+    test: str,
+    out: str,
+    *,
+    subject: str,
+    paths: Sequence[str],
+    split: str,
+    prefix: str,
+    split_seed: int | None,
+    split_fractions: Sequence[float],
 ) -> tuple[pd.DataFrame, list[str]]:
     """The new table, strings as they stand, and the columns that only one of the two has.
 
     Args:
       cohort, test: tables; their paths are relative to the folders that the tables lie in.
       out: where the new table will lie.
-      subject, paths, split: names of columns. The second table needs no split.
+      subject, paths, split: names of columns. The second table needs no split, nor does the first
+        with a seed.
+      split_seed, split_fractions: data.split_seed and data.split_fractions by which the encoder's
+        patients were split, who were named by no column; else None.
 
     Raises:
       UserError: a table that cannot be read, the same table twice, a column that is absent or has
         two meanings, a prefix that would not be read back, a patient without a name, a split that
-        is none, no patient to learn from, or a patient of both.
+        is none or told twice, no patient to learn from, or a patient of both.
     """
     cohort, test, out = map(os.path.expanduser, (cohort, test, out))
     _check_columns(subject, paths, split)
@@ -51,7 +63,13 @@ def combine(
         tables.check_column(table, subject, where, "--subject")
         for name in paths:
             tables.check_column(table, name, where, "--path")
-    tables.check_column(learnt, split, cohort, "--split")
+    if split_seed is not None:
+        learnt = _drawn(learnt, cohort, mapping, split_fractions, split_seed)
+    elif split not in learnt.columns:
+        raise UserError(
+            f'{cohort} has no column "{split}" (--split); where the encoder\'s patients were split '
+            f"by a seed, give --split_seed, its data.split_seed.{nearest(split, learnt.columns)}"
+        )
     split_R = named_splits(learnt, cohort, mapping, subjects(learnt, cohort, mapping))
     learnt = learnt[_kept(split_R, cohort, split)]
     named_R = prefix + subjects(tested, test, mapping)
@@ -141,13 +159,25 @@ def _changed(table: pd.DataFrame, columns: Mapping[str, object]) -> pd.DataFrame
     return table
 
 
+def _drawn(table: pd.DataFrame, where: str, mapping: Mapping[str, str], fractions, seed: int):
+    """The table with the column of splits that its patients had in pretraining."""
+    if mapping["split"] in table.columns:
+        raise UserError(
+            f'{where} has a column "{mapping["split"]}", and --split_seed draws another split: '
+            "leave one of them out (--split names the column)."
+        )
+    subject_R = subjects(table, where, mapping)
+    drawn = seeded_split(subject_R, fractions, seed)
+    return _changed(table, {mapping["split"]: subject_R.map(drawn)})
+
+
 def _kept(split_R: pd.Series, where: str, column: str) -> pd.Series:
     """Bool [rows]: training and validation."""
     for name in SPLITS[:2]:
         if not (split_R == name).any():
             raise UserError(
-                f'{where}: no row of column "{column}" says {name}; a probe needs patients to '
-                "learn from and others to choose by."
+                f'{where}: no patient is of the split {name} ("{column}"); a probe needs patients '
+                "to learn from and others to choose by."
             )
     return split_R != "test"
 
@@ -219,6 +249,15 @@ def _text(table: pd.DataFrame, out: str) -> str:
     )
 
 
+def _numbers(words: Sequence[str]) -> list[float]:
+    try:
+        return [tables.number(word) for word in words]
+    except ValueError:
+        raise UserError(
+            f"--split_fractions={','.join(words)} is not three numbers, such as 0.7,0.15,0.15."
+        ) from None
+
+
 def main(_) -> None:
     f = flags.FLAGS
     columns = dict(subject=f.subject, paths=f.path, split=f.split)
@@ -226,7 +265,8 @@ def main(_) -> None:
         if not f[name].value:
             plain_flags.stop(f"--{name} is missing; see --help.")
     try:
-        made, alone = combine(f.cohort, f.test, f.out, **columns, prefix=f.prefix)
+        drawn = dict(split_seed=f.split_seed, split_fractions=_numbers(f.split_fractions))
+        made, alone = combine(f.cohort, f.test, f.out, **columns, **drawn, prefix=f.prefix)
         write(made, f.out)
     except (UserError, KeyboardInterrupt) as error:
         code, sentence = verdict(error)
@@ -245,6 +285,8 @@ def _define() -> None:
     flags.DEFINE_string("subject", "subject", "column of the patient")
     flags.DEFINE_list("path", ["path"], "columns of files, separated by commas")
     flags.DEFINE_string("split", "split", "column that says train, val or test")
+    flags.DEFINE_integer("split_seed", None, "data.split_seed of an encoder without such a column")
+    flags.DEFINE_list("split_fractions", ["0.7", "0.15", "0.15"], "its data.split_fractions")
     flags.DEFINE_string("prefix", "external-", "put before the names of the tested patients")
 
 

@@ -84,9 +84,9 @@ def _check_dates(
     given_R = text_R[~text_R.isin(tables.MISSING)]
     if times.are_dates(given_R, unit):
         first = given_R[given_R.map(times.is_date)]
+        found = f'{place(where, first.index[0], mapping, noun)}: "{shorten(first.iloc[0])}"'
         raise UserError(
-            f"{place(where, first.index[0], mapping, noun)}: most times look like calendar dates "
-            f'(YYYYMMDD), such as "{shorten(first.iloc[0])}"; give {DAYS}.'
+            f"{found} looks like a calendar date (YYYYMMDD), and no number of {unit}; give {DAYS}."
         )
 
 

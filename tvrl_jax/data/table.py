@@ -126,15 +126,27 @@ def cells(table: pd.DataFrame, spec: str, where: str, key: str) -> pd.Series | N
         return None
     if "{" not in spec:
         return table[check_column(table, spec, where, key)]
-    try:
-        parts = [(text, field) for text, field, _, _ in string.Formatter().parse(spec)]
-    except ValueError as error:
-        raise UserError(f'{key}="{spec}" is no template ({error}).') from None
+    parts = _parts(spec, key)
     for _, field in parts:
         if field is not None:
             check_column(table, field, where, key)
     filled = [_fill(parts, row) for row in table.to_dict("records")]
     return pd.Series(filled, index=table.index, dtype=str)
+
+
+def fields(spec: str, key: str) -> list[str]:
+    """The columns that `spec` names: itself, or those that its template is filled from."""
+    if "{" not in spec:
+        return [spec]
+    return [field for _, field in _parts(spec, key) if field is not None]
+
+
+def _parts(spec: str, key: str) -> list[tuple[str, str | None]]:
+    """A template as texts, each with the column behind it. UserError where it is none."""
+    try:
+        return [(text, field) for text, field, _, _ in string.Formatter().parse(spec)]
+    except ValueError as error:
+        raise UserError(f'{key}="{spec}" is no template ({error}).') from None
 
 
 def number(text: str) -> float:

@@ -63,11 +63,11 @@ def are_dates(texts: Iterable[str], unit: str) -> bool:
     """Whether the times of these cells, said to count in `unit`, are calendar dates: of two that
     are a day apart, the numbers may be 70 apart.
 
-    At least half of them look like dates, since some cells hold a typing error. In seconds and
-    less, a single number may be what it says."""
+    In days and more, one is enough: the number would be 49,000 years. In less, a number may be
+    what it says; there at least two, and half of all, look like dates."""
     words = [word for text in texts for word in _words(text)]
     dates = sum(bool(DATE.fullmatch(word)) for word in words)
-    return 2 * dates >= len(words) and dates >= (1 if unit in CALENDAR else 2)
+    return dates >= 1 if unit in CALENDAR else dates >= max(2, len(words) / 2)
 
 
 def series_times(

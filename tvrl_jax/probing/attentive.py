@@ -95,7 +95,7 @@ def fit(
             rate, decay = map(float, grid_G2[best["cell"][k]])
             choice = {"learning_rate": rate, "weight_decay": decay, "step": int(best["step"][k])}
             value = (problem.centre_M[m], problem.spread_M[m])
-            test_NK = np.asarray(heads.decode(problem.kind, output_MNK[k], *value))
+            test_NK = heads.decode(problem.kind, output_MNK[k], *value)
             made[m] = Prediction(problem.draws[m], test_NK, choice)
     return [made[m] for m in range(len(problem.draws))]
 

@@ -3,7 +3,6 @@
 import itertools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from tvrl_jax.errors import UserError
@@ -130,5 +129,5 @@ def _run(train, cells: list[tuple], problem: Problem, ids, chunk: int, title: st
 
 def _decode(problem: Problem, m: int, table: Windows, output_WK, series: int) -> np.ndarray:
     """Outputs averaged over the windows of each series, then decoded: [series, K]."""
-    mean_NK = jnp.asarray(windows.mean(table, np.asarray(output_WK), series))
-    return np.asarray(heads.decode(problem.kind, mean_NK, problem.centre_M[m], problem.spread_M[m]))
+    mean_NK = windows.mean(table, np.asarray(output_WK), series)
+    return heads.decode(problem.kind, mean_NK, problem.centre_M[m], problem.spread_M[m])

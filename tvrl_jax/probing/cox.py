@@ -129,4 +129,4 @@ def predict(curve: survival.Curve, risk_N, time_K) -> np.ndarray:
     place_K = np.searchsorted(curve.time_C, time_K, side="right")
     log_hazard_K = np.append(-np.inf, curve.value_C)[place_K]
     hazard_NK = np.exp(np.minimum(risk_N[:, None].astype(np.float64) + log_hazard_K, 700))
-    return np.concatenate([risk_N[:, None], np.exp(-hazard_NK)], axis=1).astype(np.float32)
+    return np.concatenate([risk_N[:, None], np.exp(-hazard_NK)], axis=1)

@@ -93,8 +93,8 @@ def fit(
             begun += len(rates)
         best = min(runs, key=lambda run: run["loss"])
         output_NK = outputs(compiled, source, "test", best["network"], steps["batch_size"])
-        decoded = heads.decode(problem.kind, output_NK, problem.centre_M[m], problem.spread_M[m])
-        predictions.append(Prediction(draw, np.asarray(decoded), best["choice"]))
+        test_NK = heads.decode(problem.kind, output_NK, problem.centre_M[m], problem.spread_M[m])
+        predictions.append(Prediction(draw, test_NK, best["choice"]))
     progress.close()
     return predictions
 

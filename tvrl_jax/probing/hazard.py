@@ -116,4 +116,4 @@ def predict(edge_B, output_NB, clock: survival.Clock) -> np.ndarray:
     time_K = survival.times(clock)
     curve_NK = np.exp([np.interp(time_K, end_B, np.append(0.0, row)) for row in log_survival_NB])
     risk_N = 1 - curve_NK[:, len(clock.horizon_H) :].mean(1)
-    return np.concatenate([risk_N[:, None], curve_NK], axis=1).astype(np.float32)
+    return np.concatenate([risk_N[:, None], curve_NK], axis=1)

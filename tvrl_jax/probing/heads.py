@@ -2,6 +2,8 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from scipy.special import softmax
 
 from tvrl_jax import losses
 
@@ -38,6 +40,12 @@ def mean(value_B, weight_B):
     return jnp.sum(value_B * weight_B) / jnp.maximum(jnp.sum(weight_B), 1e-9)
 
 
-def decode(kind: str, output_BK, centre, spread):
-    """What is reported: class probabilities, or the value in the target's unit."""
-    return jax.nn.softmax(output_BK) if kind == "classification" else output_BK * spread + centre
+def decode(kind: str, output_BK: np.ndarray, centre, spread) -> np.ndarray:
+    """What is reported: class probabilities, or the value in the target's unit.
+
+    Probabilities are float64: in float32 those of a head that is sure, or that hardly tells its
+    series apart, would round to ties, and an AUROC ranks them.
+    """
+    if kind == "classification":
+        return softmax(np.asarray(output_BK, np.float64), axis=-1)
+    return np.asarray(output_BK) * spread + centre

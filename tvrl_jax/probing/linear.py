@@ -126,7 +126,8 @@ def unscale(head, mean_D, std_D):
     return {"kernel": kernel, "bias": head["bias"] - mean_D @ kernel}
 
 
-def predict(head_M, test_ND, problem: Problem):
+def predict(head_M, test_ND, problem: Problem) -> np.ndarray:
+    """Of every test series, by the head of each draw: [M, N, K]."""
     output_MNK = jax.vmap(heads.apply, (0, None))(head_M, test_ND)
-    decode = functools.partial(heads.decode, problem.kind)
-    return np.asarray(jax.vmap(decode)(output_MNK, problem.centre_M, problem.spread_M))
+    value = (problem.centre_M[:, None, None], problem.spread_M[:, None, None])
+    return heads.decode(problem.kind, output_MNK, *value)

@@ -8,7 +8,7 @@ One file per kind of probe, since several kinds may write into one folder. Of N 
   label/TASK [N] or [N, L]   values or class codes, NaN = missing; survival: event, duration
   clock/TASK/...             of survival: the fields of `survival.Clock`
   classes/TASK [C]           names of the class codes; empty where there are no classes
-  output/METHOD/TASK         float32 [M, N, K]: what each of M fits predicts
+  output/METHOD/TASK         [M, N, K]: what each of M fits predicts (float64 where it ranks)
   fraction/METHOD/TASK [M], seed/METHOD/TASK [M], restart/METHOD/TASK [M]   of each fit
   prediction/METHOD/TASK [N, K]   the one that the report draws: largest fraction, seed 0
   feature/METHOD [N, D]      of a frozen encoder
@@ -53,7 +53,7 @@ def of_method(method: str, predictions: Sequence[Prediction]) -> dict[str, np.nd
         own = [p for p in predictions if p.draw.task.column == task]
         largest = max(p.draw.fraction for p in own)
         drawn = next(p for p in own if p.draw.fraction == largest)  # the seeds are in order
-        made[f"output/{method}/{task}"] = np.stack([p.test_NK for p in own]).astype(np.float32)
+        made[f"output/{method}/{task}"] = np.stack([p.test_NK for p in own])
         for what in FIT:
             made[f"{what}/{method}/{task}"] = np.array([getattr(p.draw, what) for p in own])
         made[f"prediction/{method}/{task}"] = drawn.test_NK

@@ -30,7 +30,8 @@ class Problem(NamedTuple):
 class Prediction(NamedTuple):
     draw: Draw
     # Every test series: class probabilities; the value in its unit [N, 1]; or the risk, a number
-    # without unit, and survival at `survival.times` of the task's clock.
+    # without unit, and survival at `survival.times` of the task's clock. What ranks series is
+    # float64, in which a head that is sure has no ties.
     test_NK: np.ndarray
     choice: dict  # what validation chose: learning rate, weight decay, epoch, k ...
 

@@ -32,6 +32,9 @@ def run(encoder: Encoder, store, config, out_dir, say: Callable[[str], None] = p
     study = plan(encoder, store, config, say)
     method = "supervised" if config.kind == "supervised" else encoder.config.method
     made_by, features = {}, {}
+    for task in study.tasks:
+        if counts := tasks.counts(task, study.series["test"]):
+            say(f"{task.column} of the test series: {counts}")
     for name in (method, *config.baselines):
         say(f"{name}: {config.kind} probe of {', '.join(t.column for t in study.tasks)}")
         made_by[name], found = methods.predict(name, encoder, study)

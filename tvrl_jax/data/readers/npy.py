@@ -42,7 +42,9 @@ def _read_npz(path: str) -> list[Image]:
         unit = TIMES.fullmatch(timed[0]).group(2)
         time = _numbers(path, timed[0], array[timed[0]]) * SECONDS[unit]
     unclear = {"time", "times"} & set(shapes)
-    note = f"`{unclear.pop()}` states no unit and is not used" if unclear and not timed else ""
+    note = ""
+    if unclear and not timed:
+        note = f"`{unclear.pop()}` states no unit, as `time_s` does, and is not used"
     spacing = array.get("spacing_mm")
     if spacing is not None:
         spacing = _numbers(path, "spacing_mm", spacing)
