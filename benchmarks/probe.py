@@ -90,7 +90,7 @@ def measure(kind: str, one: Encoder, store, cache: str) -> Line:
     config = settings(kind, cache)
     begin, spent = time.perf_counter(), time.process_time()
     asked = study.plan(one, store, config, quiet)
-    predictions, _ = methods.predict(one.config.method, one, asked)
+    predictions, _ = methods.predict(one.config.method, asked)
     middle = time.perf_counter()
     test = asked.series["test"], asked.subject["test"]
     rows.evaluate(predictions, *test, **config.bootstrap)

@@ -8,7 +8,7 @@ from problems import problem_of, thirds
 from sklearn import metrics as sk
 
 from configs import base, probe_base
-from tests import probe_network, tiny
+from tests import probe_network, probed, tiny
 from tvrl_jax.data import opening
 from tvrl_jax.probing import attentive, heads, linear, problem, suite, tasks
 
@@ -167,6 +167,6 @@ def test_the_suite_runs_the_kind_on_a_cohort_of_files(tmp_path, kind):
     config.attentive.update(GRID | STEPS | {"frames": 8})
     config.bootstrap.samples = 40
     store = opening.open_cohort(pretraining.data)
-    results = suite.run(encoder, store, config, tmp_path, lambda line: None)
+    results = probed.run(encoder, store, config, tmp_path, lambda line: None)
     value = {(row["task"], row["metric"], row["seed"]): row["value"] for row in results.rows}
     assert value["radius", "r2", "all"] > 0.3 and value["large", "auroc", "all"] > 0.7

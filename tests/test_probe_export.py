@@ -9,7 +9,7 @@ import pytest
 from configs import probe_export
 from tests import probe_network
 from tvrl_jax.errors import UserError
-from tvrl_jax.probing import export, features
+from tvrl_jax.probing import check, export, features
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_the_same_again_is_the_same_to_the_byte(encoder, store, config, tmp_path
         ("export.feature", "frame", 'config.export.feature has "frame"'),
     ],
 )
-def test_what_cannot_be_exported_is_named(encoder, store, config, key, value, words):
+def test_what_cannot_be_exported_is_named(config, key, value, words):
     config.update_from_flattened_dict({key: value})
     with pytest.raises(UserError, match=words):
-        export.plan(encoder, store, config, quiet)
+        check.config(config)

@@ -8,7 +8,7 @@ import pytest
 from sklearn import metrics as sk
 
 from configs import probe_base
-from tests import probe_network, tiny
+from tests import probe_network, probed, tiny
 from tvrl_jax.checkpoint import checksums
 from tvrl_jax.errors import UserError
 from tvrl_jax.probing import (
@@ -22,7 +22,6 @@ from tvrl_jax.probing import (
     sampling,
     stats,
     study,
-    suite,
     tasks,
     windows,
 )
@@ -68,7 +67,7 @@ def quiet(line):
 def test_rows_of_all_methods_reach_results_csv(encoder, store, config, tmp_path):
     before = checksums((encoder.params, encoder.extra))
     said = []
-    results = suite.run(encoder, store, config, tmp_path / "out", said.append)
+    results = probed.run(encoder, store, config, tmp_path / "out", said.append)
     assert checksums((encoder.params, encoder.extra)) == before
     table = pd.DataFrame(results.rows)
     assert tuple(table.columns) == COLUMNS
@@ -94,7 +93,7 @@ def test_rows_of_all_methods_reach_results_csv(encoder, store, config, tmp_path)
 def test_every_prediction_is_kept(encoder, store, config, tmp_path):
     """From the file alone the rows of results.csv come out again."""
     config.kind, config.knn.feature = "knn", "token"
-    results = suite.run(encoder, store, config, tmp_path, quiet)
+    results = probed.run(encoder, store, config, tmp_path, quiet)
     saved = predictions.read(tmp_path, "knn")
     assert set(saved) == set(results.arrays) and kinds(tmp_path) == ["knn"]
     assert saved["feature/tvrl"].shape == (8, probe_network.WIDTH)
@@ -120,9 +119,9 @@ def test_every_prediction_is_kept(encoder, store, config, tmp_path):
 
 def test_another_probe_of_the_same_patients_gets_a_column(encoder, store, config, tmp_path):
     config.update_from_flattened_dict({"kind": "knn", "baselines": (), "fractions": (1.0,)})
-    suite.run(encoder, store, config, tmp_path / "a", quiet)
+    probed.run(encoder, store, config, tmp_path / "a", quiet)
     config.knn.feature, config.against = "token", (str(tmp_path / "a"),)
-    results = suite.run(encoder, store, config, tmp_path / "b", quiet)
+    results = probed.run(encoder, store, config, tmp_path / "b", quiet)
     other = f"tvrl ({tmp_path / 'a'})"
     table = pd.DataFrame(results.rows)
     assert set(table.method) == {"tvrl", other, f"tvrl - {other}"}
@@ -135,25 +134,25 @@ def test_another_probe_of_the_same_patients_gets_a_column(encoder, store, config
 
 def test_a_probe_of_other_patients_is_refused_before_any_feature(encoder, store, config, tmp_path):
     config.kind, config.baselines = "knn", ()
-    kept = dict(suite.run(encoder, store, config, tmp_path, quiet).arrays)
+    kept = dict(probed.run(encoder, store, config, tmp_path, quiet).arrays)
     last = kept["patient"][-1]
     kept["patient"] = np.where(kept["patient"] == last, "other", kept["patient"])
     np.savez(predictions.place(tmp_path, "knn"), **kept)
     config.against, said = (str(tmp_path),), []
     with pytest.raises(UserError, match=f'^Test patient "{last}" of this probe'):
-        suite.run(encoder, store, config, "/nowhere", said.append)
+        probed.run(encoder, store, config, "/nowhere", said.append)
     config.against = (str(tmp_path / "absent"),)
     with pytest.raises(UserError, match='no "knn" probe'):
-        suite.run(encoder, store, config, "/nowhere", said.append)
+        probed.run(encoder, store, config, "/nowhere", said.append)
     assert not said
 
 
 def test_restarts_split_the_spread_and_change_nothing_else(encoder, store, config, tmp_path):
     config.baselines, config.fractions = (), (0.5,)
-    alone = pd.DataFrame(suite.run(encoder, store, config, tmp_path / "alone", quiet).rows)
+    alone = pd.DataFrame(probed.run(encoder, store, config, tmp_path / "alone", quiet).rows)
     assert not alone.metric.str.contains("_sd_").any()
     config.restarts = 3
-    results = suite.run(encoder, store, config, tmp_path / "again", quiet)
+    results = probed.run(encoder, store, config, tmp_path / "again", quiet)
     table = pd.DataFrame(results.rows)
     assert not table.duplicated(list(KEY)).any()
     kept = predictions.read(tmp_path / "again", "linear")
@@ -178,7 +177,7 @@ def test_only_probes_with_a_random_start_vary_among_restarts(
     changes = dict(kind=kind, restarts=2, seeds=1, fractions=(1.0,), baselines=("constant",))
     config.update(changes)
     config.data.targets = ("radius:regression",)
-    table = pd.DataFrame(suite.run(encoder, store, config, tmp_path, quiet).rows)
+    table = pd.DataFrame(probed.run(encoder, store, config, tmp_path, quiet).rows)
     value = table.set_index(["method", "metric"]).value
     assert value["constant", "mae_sd_optimisation"] == 0
     assert (value["tvrl", "mae_sd_optimisation"] == 0) == (kind == "knn")
@@ -187,7 +186,7 @@ def test_only_probes_with_a_random_start_vary_among_restarts(
 
 def test_a_comparison_from_the_files_gives_the_rows_of_the_suite(encoder, store, config, tmp_path):
     config.kind = "knn"
-    results = suite.run(encoder, store, config, tmp_path, quiet)
+    results = probed.run(encoder, store, config, tmp_path, quiet)
     ours, untrained = (paired.load(tmp_path, "knn", method=m) for m in ("", "untrained"))
     made = paired.differences(ours, untrained, **config.bootstrap)
     expected = [row for row in results.rows if row["method"] == "tvrl - untrained"]
@@ -201,7 +200,7 @@ def test_the_probes_that_learn_in_steps_run_and_leave_the_encoder_alone(
     config.kind, config.seeds, config.fractions = kind, 1, (1.0,)
     config.baselines = ("untrained",) if kind == "cls" else ("constant",)
     before = checksums((encoder.params, encoder.extra))
-    results = suite.run(encoder, store, config, tmp_path, quiet)
+    results = probed.run(encoder, store, config, tmp_path, quiet)
     assert checksums((encoder.params, encoder.extra)) == before
     table = pd.DataFrame(results.rows)
     method = "supervised" if kind == "supervised" else "tvrl"
@@ -255,7 +254,7 @@ def test_bad_settings_are_refused_before_any_feature(encoder, store, config, cha
     config.update_from_flattened_dict(changes)
     said = []
     with pytest.raises(UserError) as error:
-        suite.run(encoder, store, config, "/nowhere", said.append)
+        probed.run(encoder, store, config, "/nowhere", said.append)
     assert all(word in str(error.value) for word in words) and not said
 
 
@@ -285,7 +284,7 @@ def test_a_cohort_in_another_unit_is_refused(encoder, store, config):
     other = encoder.config.copy_and_resolve_references()
     other.data.time_unit = "days"
     with pytest.raises(UserError, match="time_unit.*is s.*with days"):
-        suite.run(encoder._replace(config=other), store, config, "/nowhere", quiet)
+        probed.run(encoder._replace(config=other), store, config, "/nowhere", quiet)
 
 
 def test_fine_tuning_learns_what_the_frames_show(encoder, store, config, tmp_path):
@@ -293,7 +292,7 @@ def test_fine_tuning_learns_what_the_frames_show(encoder, store, config, tmp_pat
     config.kind, config.seeds, config.fractions, config.baselines = "finetune", 1, (1.0,), ()
     config.data.targets = ("radius:regression",)
     config.finetune.update(dict(min_steps=200, evaluations=10, learning_rates=(0.01,)))
-    learnt = suite.run(encoder, store, config, tmp_path, quiet)
+    learnt = probed.run(encoder, store, config, tmp_path, quiet)
     value = pd.DataFrame(learnt.rows).set_index(["seed", "metric"]).value
     assert value["all", "r2"] > 0.3
 
@@ -323,7 +322,7 @@ def test_the_cls_probe_refuses_a_joint_encoder_before_any_feature(encoder, store
     whole = {"encoder": {"blocks": np.zeros(1)}}
     config.kind, said = "cls", []
     with pytest.raises(UserError, match='config.kind = "cls" needs a temporal encoder'):
-        suite.run(encoder._replace(params=whole), store, config, "/nowhere", said.append)
+        probed.run(encoder._replace(params=whole), store, config, "/nowhere", said.append)
     assert not said
 
 
@@ -332,7 +331,7 @@ def test_a_diverging_fine_tuning_stops_in_words(encoder, store, config, tmp_path
     config.data.targets = ("radius:regression",)
     config.finetune.learning_rates = (1e30,)
     with pytest.raises(UserError, match="not finite.*learning_rates"):
-        suite.run(encoder, store, config, tmp_path, quiet)
+        probed.run(encoder, store, config, tmp_path, quiet)
 
 
 def _clips(encoder, store, split):

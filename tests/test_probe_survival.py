@@ -12,7 +12,7 @@ from problems import problem_of, thirds
 from sklearn.linear_model import LogisticRegression
 
 from configs import probe_base
-from tests import probe_network, tiny
+from tests import probe_network, probed, tiny
 from tvrl_jax import prober
 from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
@@ -24,7 +24,6 @@ from tvrl_jax.probing import (
     problem,
     rows,
     sampling,
-    suite,
     survival,
     tasks,
 )
@@ -271,7 +270,7 @@ def _store(encoder, config):
 @pytest.mark.parametrize("kind", ["cox", "hazard"])
 def test_the_suite_answers_when_and_its_file_can_be_compared_with(encoder, config, tmp_path, kind):
     config.kind = kind
-    results = suite.run(encoder, _store(encoder, config), config, tmp_path, lambda line: None)
+    results = probed.run(encoder, _store(encoder, config), config, tmp_path, lambda line: None)
     table = pd.DataFrame(results.rows)
     assert set(table.task) == {"dead"} and set(table.probe) == {kind}
     single = table[~table.method.str.contains(" - ")]
@@ -294,7 +293,7 @@ def test_the_suite_answers_when_and_its_file_can_be_compared_with(encoder, confi
 def _refused(encoder, config, *words):
     said = []
     with pytest.raises(UserError) as error:
-        suite.run(encoder, _store(encoder, config), config, "/nowhere", said.append)
+        probed.run(encoder, _store(encoder, config), config, "/nowhere", said.append)
     assert all(word in str(error.value) for word in words), error.value
     assert not said
 
@@ -414,7 +413,7 @@ def test_an_impossible_outcome_is_refused_by_its_row(root, encoder, config, dead
 
 def test_other_kinds_do_not_see_the_time_to_an_event(encoder, config, tmp_path):
     config.kind, config.baselines = "knn", ()
-    results = suite.run(encoder, _store(encoder, config), config, tmp_path, lambda line: None)
+    results = probed.run(encoder, _store(encoder, config), config, tmp_path, lambda line: None)
     assert {row["task"] for row in results.rows} == {"radius", "large"}
 
 

@@ -11,12 +11,12 @@ import pytest
 from ml_collections import FrozenConfigDict
 
 from configs import csimclr_te, probe_temporal, tvrl
-from tests import probe_network, tiny
+from tests import probe_network, probed, tiny
 from tests.fake_store import FakeSeries, FakeStore
 from tvrl_jax import metrics, step
 from tvrl_jax.errors import UserError
 from tvrl_jax.objectives import OBJECTIVES
-from tvrl_jax.probing import features, stats, windows
+from tvrl_jax.probing import check, features, stats, windows
 from tvrl_jax.probing.features import Encoder
 from tvrl_jax.probing.tasks import Task
 from tvrl_jax.probing.temporal import (
@@ -31,7 +31,6 @@ from tvrl_jax.probing.temporal import (
     similarity,
     trajectory,
 )
-from tvrl_jax.probing.temporal import suite as temporal
 from tvrl_jax.probing.temporal.measured import Measured
 from tvrl_jax.probing.temporal.sight import Sight, look, over_time
 from tvrl_jax.probing.windows import Windows
@@ -544,7 +543,7 @@ def quiet(line):
 
 def test_rows_arrays_and_pictures_of_the_whole_probe(encoder, store, config, tmp_path):
     said = []
-    results = temporal.run(encoder, None, store, config, tmp_path, said.append)
+    results = probed.run_temporal(encoder, store, config, tmp_path, said.append)
     table = pd.DataFrame(results.rows)
     assert tuple(table.columns) == COLUMNS and set(table.probe) == {"temporal"}
     assert set(table.method) == {"tvrl", "untrained"} and set(table.seed) == {"all"}
@@ -584,7 +583,7 @@ def test_rows_are_measured_on_the_features_and_patients_of_the_test(
 ):
     """Each measure is held to a loop elsewhere; here, that it is given what it should be."""
     config.baselines, config.temporal.windows = (), 99
-    results = temporal.run(encoder, None, store, config, tmp_path, quiet)
+    results = probed.run_temporal(encoder, store, config, tmp_path, quiet)
     value = {(row["task"], row["metric"]): row["value"] for row in results.rows}
     series = store.split("test")
     settings = features.window_settings(encoder.config, config.features)
@@ -611,7 +610,7 @@ def test_rows_are_measured_on_the_features_and_patients_of_the_test(
 
 def test_the_same_probe_again_gives_the_same_numbers(encoder, store, config, tmp_path):
     config.baselines = ()
-    first, again = (temporal.run(encoder, None, store, config, tmp_path, quiet) for _ in range(2))
+    first, again = (probed.run_temporal(encoder, store, config, tmp_path, quiet) for _ in range(2))
     assert pd.DataFrame(first.rows).equals(pd.DataFrame(again.rows))
 
 
@@ -619,12 +618,12 @@ def test_without_targets_time_is_measured_all_the_same(encoder, store, config, t
     pretraining = encoder.config.copy_and_resolve_references()
     pretraining.data.targets, config.baselines = (), ()
     bare = encoder._replace(config=pretraining)
-    results = temporal.run(bare, None, store, config, tmp_path, quiet)
+    results = probed.run_temporal(bare, store, config, tmp_path, quiet)
     assert any("No data.targets" in note for note in results.notes)
     assert "radius" not in {row["task"] for row in results.rows}
 
 
-def test_settings_that_make_no_sense_are_named(encoder, store, config):
+def test_settings_that_make_no_sense_are_named(config):
     for key, value in (
         ("baselines", ("constant",)),
         ("against", ("x",)),
@@ -637,7 +636,7 @@ def test_settings_that_make_no_sense_are_named(encoder, store, config):
         changed = config.copy_and_resolve_references()
         changed.update_from_flattened_dict({key: value})
         with pytest.raises(UserError, match=key):
-            temporal.plan(encoder, store, changed, quiet)
+            check.config(changed)
 
 
 def test_a_joint_encoder_has_still_clips_and_tokens_of_tubelets(encoder, store, tmp_path):

@@ -78,8 +78,8 @@ def probe(
         store.require_times()
     encoder = restore_encoder(restored, pretraining)
     learnt = roster.learnt(run)
-    plan = PLANS.get(config.kind, suite.plan)
-    plan(encoder, store, config, LOG.info)  # what is wrong is said before anything is written
+    # What is wrong is said before anything is written.
+    study = PLANS.get(config.kind, suite.plan)(encoder, store, config, print)
     LOG.info("probing step %d of %s", restored.step, checkpoint)
     folder = run_folder.prepare(workdir, record, name)
     if config.kind == EXPORT:
@@ -90,10 +90,10 @@ def probe(
     if config.kind != "supervised":  # which learns nothing from pretraining
         checks.append(alarms.leak(*leak.find(pretraining.data, data, store, learnt)))
     if config.kind == TEMPORAL:
-        results = temporal.run(encoder, restore_trained(restored, store), store, config, folder)
+        results = temporal.run(study, restore_trained(restored, store), folder)
         checks += alarms.encoder_checks(results.findings)
     else:
-        results = suite.run(encoder, store, config, folder)
+        results = suite.run(study, folder)
     # With --resume the settings of this kind may have changed: no row of the former ones stays.
     with turn.held(folder, LOCK):  # probes of several kinds may end together
         alarms.save(folder, config.kind, checks)

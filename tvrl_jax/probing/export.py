@@ -28,9 +28,7 @@ DIGITS = "%.9g"  # a float32 is read back to the last bit
 
 
 def plan(encoder: Encoder, store, config, say) -> None:
-    """All that can be wrong is found here, in seconds. Raises UserError."""
-    check.config(config)
-    check.cache(config)
+    """Raises UserError where the cohort cannot be used; it is found here, in seconds."""
     check.cohort(store, encoder.config)
 
 

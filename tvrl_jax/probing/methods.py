@@ -33,9 +33,9 @@ FIT = {  # of one feature matrix, or of what READ gives
 MATRIX = {"cls": "cls_ND", "token": "token_ND"}
 
 
-def predict(name: str, encoder: Encoder, study: Study):
+def predict(name: str, study: Study):
     """Predictions of a method, and its features where it is frozen (else None)."""
-    kind, seed = study.config.kind, study.config.untrained_seed
+    encoder, kind, seed = study.encoder, study.config.kind, study.config.untrained_seed
     if name == "constant":
         count = len(study.series["test"])
         return [p for part in study.problems for p in constant.fit(part, count)], None

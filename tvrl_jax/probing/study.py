@@ -12,6 +12,7 @@ from tvrl_jax.probing.tasks import Task
 
 
 class Study(NamedTuple):
+    encoder: Encoder
     store: object
     config: object  # of the probe
     settings: dict  # of the windows
@@ -24,9 +25,12 @@ class Study(NamedTuple):
 
 
 def plan(encoder: Encoder, store, config, say) -> Study:
-    """All that can be wrong with settings, targets and fractions is found here, in seconds."""
-    check.config(config)
-    check.cache(config)
+    """What `config`, which `check` has found to be right, asks of this encoder and cohort.
+
+    Raises:
+      UserError: a target, a fraction, another probe to compare with or the cohort cannot be used;
+        all that can be wrong is found here, in seconds.
+    """
     check.cohort(store, encoder.config)
     if config.kind == "cls":
         cls.refuse_joint(encoder)
@@ -39,7 +43,7 @@ def plan(encoder: Encoder, store, config, say) -> Study:
     settings = window_settings(encoder.config, config.features)
     problems = problem.group(draws, series)
     others = _others(store, series["test"], draws, config)
-    return Study(store, config, settings, series, subject, asked, problems, others, say)
+    return Study(encoder, store, config, settings, series, subject, asked, problems, others, say)
 
 
 def find_tasks(store, config, pretrained: Sequence[str]) -> tuple[Task, ...]:

@@ -1,6 +1,5 @@
 """Everything that is asked of one encoder, and the rows that answer it."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +10,7 @@ from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.study import Study, plan
 from tvrl_jax.results import MINUS
 
-__all__ = ["Encoder", "Results", "run"]
+__all__ = ["Encoder", "Results", "plan", "run"]
 
 
 class Results(NamedTuple):
@@ -20,16 +19,13 @@ class Results(NamedTuple):
     arrays: dict[str, np.ndarray]  # see `predictions`
 
 
-def run(encoder: Encoder, store, config, out_dir, say: Callable[[str], None] = print) -> Results:
-    """Probes the encoder and its baselines as `config` (configs/probe_base.py) says.
+def run(study: Study, out_dir) -> Results:
+    """Probes the encoder and its baselines as the configuration (configs/probe_base.py) says.
 
-    Writes all predictions to `out_dir`/predictions_KIND.npz. The rows of a paired comparison have
-    the method "A - B" (the metric of A minus that of B, same test patients).
-
-    Raises:
-      UserError: a setting, a target, a fraction or the cohort cannot be used.
+    study: of `plan`. Writes all predictions to `out_dir`/predictions_KIND.npz. The rows of a paired
+    comparison have the method "A - B" (the metric of A minus that of B, same test patients).
     """
-    study = plan(encoder, store, config, say)
+    encoder, config, say = study.encoder, study.config, study.say
     method = "supervised" if config.kind == "supervised" else encoder.config.method
     made_by, features = {}, {}
     for task in study.tasks:
@@ -37,7 +33,7 @@ def run(encoder: Encoder, store, config, out_dir, say: Callable[[str], None] = p
             say(f"{task.column} of the test series: {counts}")
     for name in (method, *config.baselines):
         say(f"{name}: {config.kind} probe of {', '.join(t.column for t in study.tasks)}")
-        made_by[name], found = methods.predict(name, encoder, study)
+        made_by[name], found = methods.predict(name, study)
         features |= {} if found is None else {name: found}
     scores = {name: _evaluate(p, study) for name, p in made_by.items()}
     names = dict(cohort=config.data.cohort or encoder.config.data.cohort, probe=config.kind)

@@ -32,6 +32,7 @@ from tvrl_jax.results import ABOUT_TIME
 class Study(NamedTuple):
     """What every method is measured on."""
 
+    encoder: Encoder
     store: object
     config: object  # of the probe
     settings: dict  # of the windows
@@ -51,9 +52,11 @@ class Results(NamedTuple):
 
 
 def plan(encoder: Encoder, store, config, say) -> Study:
-    """All that can be wrong with settings and targets is found here, in seconds."""
-    check.config(config)
-    check.cache(config)
+    """What `config`, which `check` has found to be right, asks of this encoder and cohort.
+
+    Raises:
+      UserError: a target or the cohort cannot be used; all is found here, in seconds.
+    """
     check.cohort(store, encoder.config)
     tasks.check_splits(store)
     wanted = tasks.asked(config.data.targets, encoder.config.data.targets)
@@ -67,24 +70,21 @@ def plan(encoder: Encoder, store, config, say) -> Study:
     columns, left = shortcuts.load(store, config.temporal.columns, classes=config.temporal.classes)
     notes = [f"Shortcut probe of {line}" for line in left]
     notes += [] if asked else ["No data.targets: what a change of order costs is not measured."]
-    return Study(store, config, settings, series, tables, asked, columns, notes, say)
+    return Study(encoder, store, config, settings, series, tables, asked, columns, notes, say)
 
 
-def run(encoder: Encoder, trained: Trained | None, store, config, out_dir, say=print) -> Results:
+def run(study: Study, trained: Trained | None, out_dir) -> Results:
     """Measures the encoder and, where it is among the baselines, the untrained one.
 
-    trained: for the alarms that need the heads of pretraining; None = such alarms are not judged.
-    Writes temporal.npz into `out_dir`.
-
-    Raises:
-      UserError: a setting, a target or the cohort cannot be used.
+    study: of `plan`. trained: for the alarms that need the heads of pretraining; None = such alarms
+    are not judged. Writes temporal.npz into `out_dir`.
     """
-    study = plan(encoder, store, config, say)
+    encoder, config, say = study.encoder, study.config, study.say
     cohort = config.data.cohort or encoder.config.data.cohort
     method, made, kept, judged = encoder.config.method, [], _frame_arrays(study), None
     for name in (method, *config.baselines):
         say(f"{name}: does it know time?")
-        one = encoder if name == method else _untrained(encoder, study)
+        one = encoder if name == method else _untrained(study)
         sights = {split: _look(name, one, study, split) for split in tasks.SPLITS}
         found = measure(sights, study)
         made += measured.table(found, method=name, cohort=cohort)
@@ -97,10 +97,10 @@ def run(encoder: Encoder, trained: Trained | None, store, config, out_dir, say=p
     return Results(made, study.notes, kept, judged)
 
 
-def _untrained(encoder: Encoder, study: Study) -> Encoder:
+def _untrained(study: Study) -> Encoder:
     section, seed = study.config.features, study.config.untrained_seed
     sizes = dict(batches=section.settle_batches, batch_size=section.settle_size)
-    return untrained.settled(encoder, study.store, seed=seed, **sizes)
+    return untrained.settled(study.encoder, study.store, seed=seed, **sizes)
 
 
 def _look(name: str, encoder: Encoder, study: Study, split: str) -> Sight:
