@@ -206,6 +206,8 @@ def _copied_cohort(pretrained, out, patients: int):
         paths=["path"],
         split="split",
         prefix="external-",
+        split_seed=None,
+        split_fractions=(),
     )
     both.to_csv(out / "both.csv", index=False)
     return {"data.root": str(out), "data.csv": "both.csv", "data.frame_interval": 0.5}

@@ -466,7 +466,7 @@ def test_the_roc_curve_encloses_the_rank_statistic():
 def test_a_method_looks_the_same_in_every_figure_of_a_page():
     rows = [_row(name, value=0.5) for name in ("tvrl", "supervised", "untrained")]
     lines = compare.compare(rows, ("untrained",), 1.0)
-    draw = functools.partial(plots.forest, lines, ("untrained",), {}, title="", no_skill=0.0)
+    draw = functools.partial(plots.forest, lines, ("untrained",), title="", no_skill=0.0)
     alone, amid = (_pixels(draw(everyone=e)) for e in ((), ("tvrl", "supervised", "untrained")))
     seen = [{tuple(p) for p in image[..., :3].reshape(-1, 3)} for image in (alone, amid)]
     third = tuple(int(COLOURS[2][i : i + 2], 16) for i in (1, 3, 5))

@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tvrl_jax.comparison.plan import TRAIN, Plan
-from tvrl_jax.comparison.summary import Results, Setting, heading, label, methods_of, tasks_of
+from tvrl_jax.comparison.summary import Results, Setting, heading, methods_of, tasks_of
 from tvrl_jax.report import compare
 from tvrl_jax.report.curves import SMOOTH_FROM, running_mean
 from tvrl_jax.report.metricslog import FILE, read_metrics
+from tvrl_jax.report.naming import method_text
 from tvrl_jax.report.style import COLOURS, GREY, MARKERS, STYLE, png
 from tvrl_jax.report.verdict import NO_SKILL
 from tvrl_jax.results import MINUS
@@ -68,9 +69,9 @@ def forest(plan: Plan, results: Results, at: Setting) -> bytes | None:
             row = results.find(name + MINUS + best, task, at, metric)
             if row:
                 _interval(axis, place, row, look(plan, name), told=task not in few)
-        axis.set_yticks(range(len(names)), [label(n) for n in names])
+        axis.set_yticks(range(len(names)), [method_text(n) for n in names])
         axis.set_ylim(len(names) - 0.5, -0.5)
-        axis.set_title(f"{_title(results, task, metric)} - {label(best)}")
+        axis.set_title(f"{_title(results, task, metric)} - {method_text(best)}")
         axis.tick_params(axis="y", length=0)
     for index, axis in enumerate(axes):
         if index % COLUMNS:
@@ -170,5 +171,5 @@ def _panels(count: int, height: float, columns: int = COLUMNS) -> tuple[Figure, 
 
 
 def _legend(figure: Figure, plan: Plan, names: Sequence[str]) -> None:
-    handles = [Line2D([], [], ms=4, label=label(name), **look(plan, name)) for name in names]
+    handles = [Line2D([], [], ms=4, label=method_text(name), **look(plan, name)) for name in names]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(names), 6))

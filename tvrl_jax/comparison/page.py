@@ -90,7 +90,7 @@ def _all_metrics(plan: Plan, results: Results, at: Setting) -> Table:
     names = summary.methods_of(plan, results, at)
     rows = [row for row in results.by_key.values() if row["probe"] == at.probe]
     lines = compare.compare(rows, names, at.fraction, probe=at.probe)
-    head, body = wording.grid(lines, names, summary.LABELS)
+    head, body = wording.grid(lines, names)
     return Table(head, body, note=wording.note(lines), left=2)
 
 

@@ -6,20 +6,14 @@ from typing import NamedTuple
 
 from tvrl_jax.comparison import collect, record
 from tvrl_jax.comparison.plan import TRAIN, Plan, differing
-from tvrl_jax.report import alarms, compare, naming, wording
+from tvrl_jax.report import alarms, compare, wording
 from tvrl_jax.report.metricslog import FILE, read_metrics
+from tvrl_jax.report.naming import method_text, metric_text
 from tvrl_jax.report.progress import duration
 from tvrl_jax.results import ALL, MINUS
 from tvrl_jax.scalars import is_number
 
 BEYOND_CHANCE = 0.05
-LABELS = naming.LABELS | {
-    "cvrl": "CVRL",
-    "ltn": "LTN",
-    "videomae": "VideoMAE",
-    "csimclr": "cSimCLR",
-    "csimclr_te": "cSimCLR-TE",
-}
 AHEAD, BEHIND, OPEN = "ahead", "behind", "not shown to differ"
 TOO_FEW = "too few patients"
 
@@ -78,7 +72,7 @@ def methods_of(plan: Plan, results: Results, at: Setting) -> list[str]:
 def heading(results: Results, task: str, metric: str) -> str:
     """A task and its metric, marked where there are few test patients, in all or of a class."""
     mark = wording.SMALL if task in compare.small(results.rows) else ""
-    return f"{task}{mark} ({naming.metric_text(metric)})"
+    return f"{task}{mark} ({metric_text(metric)})"
 
 
 def scores(plan: Plan, results: Results, at: Setting) -> Grid:
@@ -88,12 +82,8 @@ def scores(plan: Plan, results: Results, at: Setting) -> Grid:
     body = []
     for name in methods_of(plan, results, at):
         found = [results.find(name, task, at, metric) for task, metric in tasks]
-        body.append([label(name), *map(_score, found)])
+        body.append([method_text(name), *map(_score, found)])
     return Grid(head, body, _note(plan, results, at))
-
-
-def label(name: str) -> str:
-    return LABELS.get(name, name)
 
 
 def _score(row: Mapping | None) -> str:
@@ -124,7 +114,7 @@ def _note(plan: Plan, results: Results, at: Setting) -> str:
     else:
         parts.append("how far another one would move the numbers is not known")
     parts += [
-        f"{label(name)}: seed{'s' * (len(there) > 1)} {', '.join(map(str, there))} alone, "
+        f"{method_text(name)}: seed{'s' * (len(there) > 1)} {', '.join(map(str, there))} alone, "
         "and its differences over these"
         for name, there in _seeds(own, plan.config.methods).items()
         if there != sorted(seeds)
@@ -155,7 +145,11 @@ def claims(plan: Plan, results: Results, at: Setting) -> Grid:
                     results.find(a + MINUS + b, task, at, metric + end)
                     for end in ("", collect.P, collect.HOLM)
                 ]
-                named = [task + wording.SMALL * (task in few), label(a), label(b)]
+                named = [
+                    task + wording.SMALL * (task in few),
+                    method_text(a),
+                    method_text(b),
+                ]
                 if all(found):
                     body.append([*named, *_claim(*found)])
                 elif found[0]:

@@ -1,6 +1,15 @@
 """How methods and metrics are called in tables, and which way is better."""
 
-LABELS = {"untrained": "untrained encoder", "constant": "constant predictor", "tvrl": "TVRL"}
+LABELS = {
+    "untrained": "untrained encoder",
+    "constant": "constant predictor",
+    "tvrl": "TVRL",
+    "cvrl": "CVRL",
+    "ltn": "LTN",
+    "videomae": "VideoMAE",
+    "csimclr": "cSimCLR",
+    "csimclr_te": "cSimCLR-TE",
+}
 
 LOWER_IS_BETTER = ("mae", "brier", "ibs")
 NAMES = {

@@ -1,6 +1,6 @@
 """Figures of predictions, features and comparisons, as PNG bytes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import rc_context
@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tvrl_jax.report.compare import Line
+from tvrl_jax.report.naming import method_text
 from tvrl_jax.report.style import BLUE, COLOURS, GREY, MARKERS, STYLE, png
 from tvrl_jax.report.wording import task_text
 
@@ -157,7 +158,6 @@ def _class_points(axis: Axes, position_N2, target_N, classes: Sequence[str], siz
 def forest(
     lines: Sequence[Line],
     methods: Sequence[str],
-    labels: Mapping[str, str],
     *,
     title: str,
     no_skill: float,
@@ -183,7 +183,7 @@ def forest(
         look = everyone.index(name)
         colour, marker = COLOURS[look % len(COLOURS)], MARKERS[look % len(MARKERS)]
         axis.hlines(place, low, high, color=colour, lw=1.4)
-        axis.plot(value, place, marker, color=colour, ms=4.5, label=labels.get(name, name))
+        axis.plot(value, place, marker, color=colour, ms=4.5, label=method_text(name))
     axis.set_yticks(range(len(lines)), [task_text(line) for line in lines])
     axis.set(ylim=(len(lines) - 0.5, -0.5), title=title)
     axis.grid(False, axis="y")

@@ -9,7 +9,6 @@ from pathlib import Path
 from tvrl_jax import whole_file
 from tvrl_jax.errors import UserError, nearest, reading
 from tvrl_jax.report import compare, wording
-from tvrl_jax.report.naming import LABELS
 from tvrl_jax.results import COLUMNS, KEY
 
 NUMBERS = ("fraction", "value", "ci_low", "ci_high")
@@ -106,7 +105,7 @@ def comparison(rows: Sequence[Mapping]) -> str:
     for probe, fraction in compare.settings_of(rows):
         methods = compare.columns_of(rows, probe, fraction)
         lines = compare.compare(rows, methods, fraction, probe=probe)
-        table = aligned(*wording.grid(lines, methods, LABELS))
+        table = aligned(*wording.grid(lines, methods))
         note = wording.note(lines)
         heading = wording.heading(probe, fraction)
         parts.append(f"{heading}\n\n{table}" + (f"\n{note}" if note else ""))

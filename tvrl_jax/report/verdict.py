@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from tvrl_jax.report import compare, plots, wording
-from tvrl_jax.report.naming import LABELS, method_text, metric_text
+from tvrl_jax.report.naming import method_text, metric_text
 from tvrl_jax.report.page import Fold, Picture, Section, Strong, Table, Text
 from tvrl_jax.results import BASELINES, COLUMNS, SPREAD
 
@@ -48,7 +48,7 @@ def main_comparison(results: Sequence[Mapping]) -> list[tuple[str, str, float]]:
 
 def table(lines: Sequence[compare.Line], methods: Sequence[str]) -> Table:
     """A comparison, its surely best cells set in bold."""
-    head, body = wording.grid(lines, methods, LABELS)
+    head, body = wording.grid(lines, methods)
     rows = [[Strong(cell) if cell.endswith(wording.BEST) else cell for cell in row] for row in body]
     return Table(head, rows, note=wording.note(lines), left=2)
 
@@ -82,12 +82,13 @@ def spread(results: Sequence[Mapping]) -> list[Table]:
 
 
 def _figures(lines: Sequence[compare.Line], methods, everyone) -> list[Picture]:
-    pictures, looks = [], dict(labels=LABELS, everyone=everyone)
+    pictures = []
     for metric, no_skill in NO_SKILL.items():
         own = [line for line in lines if line.metric == metric]
         if own:
             name = metric_text(metric)
-            figure = plots.forest(own, methods, **looks, title=name, no_skill=no_skill)
+            looks = dict(title=name, no_skill=no_skill, everyone=everyone)
+            figure = plots.forest(own, methods, **looks)
             alt = f"{name} of each method and task, with intervals; the numbers are in the table"
             pictures.append(Picture(figure, alt))
     return pictures

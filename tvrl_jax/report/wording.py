@@ -1,10 +1,10 @@
 """A comparison in words: the cells of its table, the marks beside them, and what they mean."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from tvrl_jax.report.compare import Cell, Line
-from tvrl_jax.report.naming import lower_is_better, metric_text
+from tvrl_jax.report.naming import lower_is_better, method_text, metric_text
 from tvrl_jax.results import ABOVE_CONSTANT, FEW
 
 BEST = " *"
@@ -20,11 +20,9 @@ def heading(probe: str, fraction: float) -> str:
     return f"{probe} probe, {100 * fraction:g} % of the labels"
 
 
-def grid(
-    lines: Sequence[Line], methods: Sequence[str], labels: Mapping[str, str]
-) -> tuple[list[str], list[list[str]]]:
+def grid(lines: Sequence[Line], methods: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     """Header and rows of text cells; BEST follows the best cell of a row."""
-    head = ["task", "metric", *(labels.get(name, name) for name in methods)]
+    head = ["task", "metric", *map(method_text, methods)]
     body, above = [], ""
     for line in lines:
         cells = line_texts(line, BEST)
