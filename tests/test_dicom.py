@@ -255,6 +255,24 @@ def test_a_trigger_delay_that_all_frames_of_a_slice_share_is_not_their_time(tmp_
     assert dynamic(tmp_path, **equal) == [[0.3] * 4]
 
 
+@pytest.mark.parametrize("moment", ["20200101120001+0100", "20200101126100"])
+def test_a_damaged_moment_is_not_read_where_the_trigger_delay_says_the_time(tmp_path, moment):
+    groups = []
+    for n, text in enumerate(("20200101120000", moment)):
+        item, gate, content = (Dataset() for _ in range(3))
+        gate.NominalCardiacTriggerDelayTime = 30.0 * n
+        content.FrameAcquisitionDateTime = text
+        item.CardiacSynchronizationSequence = Sequence([gate])
+        item.FrameContentSequence = Sequence([content])
+        groups.append(item)
+    data = header(np.zeros((2, 4, 4), np.uint16))
+    data.PerFrameFunctionalGroupsSequence = Sequence(groups)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        (image,) = read(save(tmp_path / "a.dcm", data))
+    np.testing.assert_allclose(image.time_T, [0, 0.03])
+
+
 def test_slices_of_a_file_that_are_unlike_are_told(tmp_path):
     for frames, words in ((4, ""), (3, "its slices have 1 to 2 frames: is one of them a scout?")):
         dynamic(tmp_path, [0.0] * frames, [0.0, 1.0, 2.0, 3.0][:frames], slices=2)

@@ -27,13 +27,14 @@ def frame_times(header: Dataset, frames: int) -> tuple[np.ndarray | None, str]:
     time), FrameTimeVector (milliseconds since the frame before), FrameTime (milliseconds). Equal
     times of a slice are taken only where nothing else is stated: every frame of a gated dynamic
     may have the same trigger delay."""
-    found = list(_times_per_frame(header, frames))
-    slice_N = _slices(header, frames) if found else []
-    for time_N in found:
+    equal, slice_N = [], None
+    for time_N in _times_per_frame(header, frames):  # what comes later may be no time, and unread
+        slice_N = slice_N or _slices(header, frames)
         if _differ(time_N, slice_N):
             return time_N, ""
+        equal.append(time_N)
     time_N, note = _steps(header, frames)
-    return (found[0], "") if time_N is None and found else (time_N, note)
+    return (equal[0], "") if time_N is None and equal else (time_N, note)
 
 
 def _times_per_frame(header: Dataset, frames: int) -> Iterator[np.ndarray]:
