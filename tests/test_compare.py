@@ -762,6 +762,14 @@ def test_a_table_is_not_missed_where_all_is_done_or_it_is_written_first(known, t
     comparer.check_tables(planned, known)
 
 
+def test_what_is_odd_in_a_table_is_said_once_for_all_probes(known, tmp_path, caplog):
+    config = dated(tmp_path / "data")
+    config.shared.data.columns.split = ""
+    config.probes = ("linear", "knn")
+    comparer.check_tables(small_plan(config, tmp_path / "new", known), known)
+    assert caplog.text.count('column "split" is not used') == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

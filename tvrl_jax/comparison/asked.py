@@ -23,16 +23,20 @@ class Listed:
         self.time_unit = cohort.time_unit
 
 
-def check(data, probe) -> None:
-    """data: the section that the probe will open its cohort with; probe: its configuration.
+def listed(data) -> Listed:
+    """data: the section that the probes will open their cohort with. UserError as of a probe."""
+    return Listed(load_cohort(**data))
+
+
+def check(listed: Listed, targets, probe) -> None:
+    """targets: those of the cohort; probe: the configuration of the probe that will open it.
 
     Raises:
       UserError: a target, an outcome, a horizon or a label fraction that the table does not allow,
         by the key of the comparison where it has one.
     """
-    listed = Listed(load_cohort(**data))
     try:
-        wanted = study.find_tasks(listed, probe, data.targets)
+        wanted = study.find_tasks(listed, probe, targets)
         tasks.check_classes(listed, wanted)
         train = listed.split("train")
         subject_N = np.array([listed.series[i].subject for i in train])

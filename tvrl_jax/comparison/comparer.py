@@ -93,9 +93,11 @@ def check_tables(planned: Plan, presets: Presets) -> None:
             table.read_table(root, csv)
         except UserError as error:
             raise UserError(f"{where}: {error}") from error
-    for data, probe in wanted.values():
+    listed: dict[str, asked.Listed] = {}  # read once: what is odd in a table is said once
+    for (_, name), (data, probe) in wanted.items():
         if not data.phantom.kind or Path(table.find_file(data.root, data.csv)).is_file():
-            asked.check(data, probe)
+            listed[name] = listed.get(name) or asked.listed(data)
+            asked.check(listed[name], data.targets, probe)
 
 
 def write(planned: Plan, command: str) -> None:
