@@ -152,6 +152,22 @@ def test_features_of_a_cohort_without_labels_or_splits_are_exported(pretrained, 
     assert list(made.patient) == list(table.subject) and not made.isna().any(axis=None)
 
 
+def test_an_export_tells_test_patients_whom_pretraining_has_seen(pretrained, tmp_path, caplog):
+    """A table that was split anew, by column or by seed."""
+    table = pd.read_csv(pretrained / "cohort" / "cohort.csv")
+    seen = list(table.subject[table.split == "train"])
+    table["split"] = table.split.map({"train": "test", "val": "val", "test": "train"})
+    for name, own in (("before", table[~table.subject.isin(seen)]), ("anew", table)):
+        own.to_csv(pretrained / "cohort" / f"{name}.csv", index=False)
+        config = probe_export.get_config()
+        config.data.csv, config.features.cache = f"{name}.csv", str(tmp_path / "cache")
+        kinds = dict(step="newest", resume=False, base=base.get_config())
+        prober.probe(config, str(pretrained / "run"), str(tmp_path / name), **kinds)
+        said = [r.message for r in caplog.records if "trained the encoder too" in r.message]
+        assert len(said) == (name == "anew")
+    assert f'Patient "{min(seen)}" and {len(seen) - 1} more of the {len(seen)} test' in said[0]
+
+
 def _record(kind: str, checkpoint="runs/a", step: int = 4, **data) -> ConfigDict:
     config = probe_base.get_config()
     config.kind = kind

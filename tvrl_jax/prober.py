@@ -59,7 +59,7 @@ def probe(
     pretraining = settings.stored(restored.meta["config"])
     data = merge_data(pretraining.data, config.data)
     if config.kind == EXPORT:
-        _unlabel(data)
+        data = _unlabelled(data)
     settings.check(ConfigDict({"data": data}))
     run = _run_folder(Path(checkpoint))
     record = ConfigDict(config.to_dict() | {"checkpoint": str(run), "step": restored.step})
@@ -82,13 +82,17 @@ def probe(
     study = PLANS.get(config.kind, suite.plan)(encoder, store, config, print)
     LOG.info("probing step %d of %s", restored.step, checkpoint)
     folder = run_folder.prepare(workdir, record, name)
+    checks = []
+    if config.kind != "supervised":  # which learns nothing from pretraining
+        before = _unlabelled(pretraining.data) if config.kind == EXPORT else pretraining.data
+        checks.append(alarms.leak(*leak.find(before, data, store, learnt)))
     if config.kind == EXPORT:
+        for found in checks:
+            if found.alarm:
+                LOG.warning(found.alarm)
         for path in export.run(encoder, store, config, folder):
             print(path)
         return
-    checks = []
-    if config.kind != "supervised":  # which learns nothing from pretraining
-        checks.append(alarms.leak(*leak.find(pretraining.data, data, store, learnt)))
     if config.kind == TEMPORAL:
         results = temporal.run(study, restore_trained(restored, store), folder)
         checks += alarms.encoder_checks(results.findings)
@@ -101,10 +105,12 @@ def probe(
         _tell(folder, Path(checkpoint), results, base)
 
 
-def _unlabel(data: ConfigDict) -> None:
-    """Takes the labels away: the table of another cohort may have none."""
-    data.targets = ()
-    data.columns.event = data.columns.duration = ""
+def _unlabelled(data: ConfigDict) -> ConfigDict:
+    """Without the labels: the table of another cohort may have none."""
+    made = data.copy_and_resolve_references()
+    made.targets = ()
+    made.columns.event = made.columns.duration = ""
+    return made
 
 
 def _run_folder(checkpoint: Path) -> Path:
