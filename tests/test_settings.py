@@ -5,7 +5,18 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from configs import base, causal, cohorts, csimclr, cvrl, probe_base, supervised, tvrl, videomae
+from configs import (
+    base,
+    causal,
+    cohorts,
+    compare,
+    csimclr,
+    cvrl,
+    probe_base,
+    supervised,
+    tvrl,
+    videomae,
+)
 from tvrl_jax import agreement, learner, run_folder, settings
 from tvrl_jax.data import clips, intensity, times
 from tvrl_jax.errors import UserError
@@ -117,20 +128,42 @@ def test_folder_of_another_run_is_refused(tmp_path):
     run_folder.refuse_other(tmp_path, config, resume=True)
 
 
-@pytest.mark.parametrize(("key", "value"), settings.SINCE.items())
-def test_a_run_from_before_a_key_goes_on_with_what_was_done_then(tmp_path, key, value):
-    config = base.get_config()
-    older = config.to_dict()
-    section, name = key.split(".")
-    del older[section][name]
-    run_folder.prepare(tmp_path, ConfigDict(older))
+def _nested(leaves: dict) -> ConfigDict:
+    made = {}
+    for key, value in leaves.items():
+        *above, name = key.split(".")
+        held = made
+        for part in above:
+            held = held.setdefault(part, {})
+        held[name] = value
+    return ConfigDict(made)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "keys", "other"),
+    [
+        (base, run_folder.CONFIG, ["clips.drop_spread"], 0.1),
+        (probe_base, "probe_linear.json", ["export.frames", "export.feature"], "token"),
+        (compare, run_folder.COMPARISON, ["probe.data.columns.split"], "part"),
+    ],
+)
+def test_what_is_from_before_a_key_goes_on_with_what_was_done_then(
+    tmp_path, module, name, keys, other
+):
+    config = module.get_config()
+    older = dict(settings.leaves(config))
+    for key in keys:
+        del older[key]
+    run_folder.prepare(tmp_path, _nested(older), name)
     (tmp_path / "checkpoints" / "3").mkdir(parents=True)
-    assert run_folder.read(tmp_path)[section][name] == value
-    config[section][name] = value
-    run_folder.refuse_other(tmp_path, config, resume=False)
-    config[section][name] = value + 1
-    with pytest.raises(UserError, match=f"{key} = {value}, not {value + 1}"):
-        run_folder.refuse_other(tmp_path, config, resume=False)
+    then = {key: settings.SINCE[key][1] for key in keys}
+    held = dict(settings.leaves(run_folder.read(tmp_path, name)))
+    assert held == older | then
+    config.update_from_flattened_dict(then)
+    run_folder.refuse_other(tmp_path, config, resume=False, name=name)
+    config.update_from_flattened_dict({key: other})
+    with pytest.raises(UserError, match=f"{key} = {then[key]}, not {other}"):
+        run_folder.refuse_other(tmp_path, config, resume=False, name=name)
 
 
 def test_a_run_without_a_checkpoint_gives_way_to_a_corrected_command(tmp_path):

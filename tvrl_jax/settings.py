@@ -84,8 +84,14 @@ RULES: tuple[tuple[list[str], Callable[[Any], bool], str], ...] = (
     (MANY, lambda v: v <= 100_000, "100000 at most"),
     (LONG, lambda v: v <= 10**9, "10^9 at most"),
 )
-# Keys that older runs lack, and the value that does what was done then.
-SINCE = {"clips.drop_spread": 0.0}
+# Keys that older runs, probes and comparisons lack: the section by which such a configuration is
+# known, and the value that does what was done then.
+SINCE = {
+    "clips.drop_spread": ("clips", 0.0),
+    "export.feature": ("temporal", "cls"),
+    "export.frames": ("temporal", False),
+    "probe.data.columns.split": ("probe.data", ""),
+}
 # What may differ when a run continues: where things lie and how often they are written.
 MAY_CHANGE = (
     *("log.", "data.root", "data.store", "data.threads", "data.workers", "data.on_bad"),
@@ -242,11 +248,24 @@ def from_json(text: str) -> ConfigDict:
 def stored(text: str) -> ConfigDict:
     """The configuration of a run, as `to_json` wrote it, perhaps by an older version."""
     config = from_json(text)
-    for key, value in SINCE.items():
-        section, _, name = key.rpartition(".")
-        if isinstance(held := config.get(section), ConfigDict) and name not in held:
-            held[name] = value
+    for key, (section, value) in SINCE.items():
+        if _section(config, section) is None:
+            continue
+        if key not in dict(leaves(config)):
+            config.update(_nested(key, value))
     return config
+
+
+def _nested(key: str, value: Any) -> dict:
+    for name in reversed(key.split(".")):
+        value = {name: value}
+    return value
+
+
+def _section(config: ConfigDict, key: str) -> ConfigDict | None:
+    for name in key.split("."):
+        config = config.get(name) if isinstance(config, ConfigDict) else None
+    return config if isinstance(config, ConfigDict) else None
 
 
 def differences(old: ConfigDict, new: ConfigDict) -> list[str]:
