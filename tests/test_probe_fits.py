@@ -228,6 +228,20 @@ def test_neighbours_equal_a_naive_loop(kind):
             assert np.allclose(got.test_NK[i], expected, rtol=1e-2, atol=1e-2)
 
 
+def test_neighbours_that_agree_but_for_far_ones_are_ranked_by_these():
+    """In float32 the shares above 1 - 1e-8 are 1, so that one class had ties and the other none."""
+    _, task, series = _cohort("classification", count=90)
+    rng = np.random.default_rng(0)
+    made_ND = rng.normal(0, 0.3, (90, 4)).astype(np.float32)
+    made_ND[:, 0] += np.where(task.value_N == 1, 2, -2)
+    feature = {split: made_ND[own] for split, own in series.items()}
+    fitted = knn.fit(feature, problem_of(task, series, (1.0,), 1), ks=(500,), temperature=0.08)
+    output_NK = fitted[0].test_NK
+    assert output_NK.dtype == np.float64 and np.allclose(output_NK.sum(1), 1, atol=1e-12)
+    for of_class_N in output_NK.T:
+        assert len(np.unique(of_class_N)) == len(output_NK)
+
+
 def test_k_is_chosen_by_validation():
     feature, task, series = _cohort(count=300)
     noisy = task._replace(
