@@ -90,7 +90,12 @@ def test_the_new_table_names_the_same_files(tables, tmp_path):
         (HOME.replace("val", "train"), ABROAD, {}, ["of the split val"]),
         (HOME, ABROAD, {"split_seed": 0}, ['has a column "split"', "--split_seed"]),
         (HOME, ABROAD, {"split_seed": 0, "split": "part", "split_fractions": (1, 0, 0)}, ["val"]),
-        (HOME, ABROAD, {"split_seed": 0, "split": "part", "split_fractions": (1, 1)}, ["add up"]),
+        (
+            HOME,
+            ABROAD,
+            {"split_seed": 0, "split": "part", "split_fractions": (1, 1)},
+            ["--split_fr"],
+        ),
         (HOME, ABROAD, {"subject": "patient"}, ["--subject", "patient"]),
         (HOME, ABROAD, {"paths": ("path", "mask")}, ["--path", "mask"]),
         (HOME, ABROAD, {"split": "part"}, ["--split", "part", "--split_seed"]),
@@ -212,6 +217,7 @@ def test_the_command_writes_the_table_once(tables):
         (["a.csv"], '"a.csv" is not a flag'),
         ([], "--cohort is missing"),
         (["--cohort=a", "--test=b", "--out=c", "--split_fractions=x"], "three numbers"),
+        (["--cohort=a", "--test=b", "--out=c", "--split_fractions=1,0,0"], "--split_seed"),
     ],
 )
 def test_wrong_flags_are_one_sentence(flags, words):

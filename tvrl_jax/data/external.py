@@ -167,7 +167,10 @@ def _drawn(table: pd.DataFrame, where: str, mapping: Mapping[str, str], fraction
             "leave one of them out (--split names the column)."
         )
     subject_R = subjects(table, where, mapping)
-    drawn = seeded_split(subject_R, fractions, seed)
+    try:
+        drawn = seeded_split(subject_R, fractions, seed)
+    except UserError as error:
+        raise UserError(str(error).replace("data.split_fractions", "--split_fractions")) from error
     return _changed(table, {mapping["split"]: subject_R.map(drawn)})
 
 
@@ -266,6 +269,8 @@ def main(_) -> None:
             plain_flags.stop(f"--{name} is missing; see --help.")
     try:
         drawn = dict(split_seed=f.split_seed, split_fractions=_numbers(f.split_fractions))
+        if f.split_seed is None and f["split_fractions"].present:
+            raise UserError("--split_fractions draws nothing without --split_seed: give both.")
         made, alone = combine(f.cohort, f.test, f.out, **columns, **drawn, prefix=f.prefix)
         write(made, f.out)
     except (UserError, KeyboardInterrupt) as error:
