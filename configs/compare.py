@@ -58,6 +58,7 @@ def get_config(cohort: str = "own") -> ConfigDict:
     c.probe.data = ConfigDict()  # another table for the probes, such as one with new test patients
     c.probe.data.root = ""  # folder that the table's paths are relative to; "" = as in pretraining
     c.probe.data.csv = ""  # the table, relative to that folder; "" = as in pretraining
+    c.probe.data.cohort = ""  # its name in table and results; "" = as in pretraining
     c.probe.data.columns = ConfigDict()
     c.probe.data.columns.split = ""  # its column of splits; "" = as in pretraining
     c.probe.survival = ConfigDict()  # of cox and hazard alone: when predictions are judged

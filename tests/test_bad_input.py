@@ -22,7 +22,7 @@ CASES = [
     (("train.py", "--config=", WORK), "--config is empty; name a file such as configs/tvrl.py"),
     (("train.py", "--config", WORK), "--config is empty"),
     (
-        ("train.py", TVRL, WORK, "--config.augment.crop=(0.5,1.0)", "--config.augment.crop=(0,1)"),
+        ("train.py", TVRL, WORK, "--config.augment.crop=(0.5,1.0)", "-config.augment.crop=(0,1)"),
         "--config.augment.crop is given twice",
     ),
     (("train.py", "--config.seed=1", WORK), "--config is missing"),

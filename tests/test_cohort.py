@@ -58,7 +58,7 @@ def test_dated_rows_are_joined_and_sorted_and_ties_keep_their_order(load):
 
 def test_an_empty_series_would_join_what_does_not_belong_together(load):
     text = "subject,path,day,eye\n1,a.npy,0,L\n1,b.npy,0,\n"
-    words = ["row 3", 'column "eye"', "the series is empty"]
+    words = ["row 3", 'column "eye"', "a cell of the series is empty"]
     refused(load, *words, text=text, columns_time="day", columns_series="eye")
 
 
@@ -77,6 +77,7 @@ def test_what_is_allowed_and_hardly_meant_is_said(load, caplog, names, words):
     assert 'its column "split" is not used' in said
     caplog.clear()
     load("subject,path,split\n1,a.npy,val\n2,b.npy,test\n", columns_split="split")
+    load("split,path\n1,a.npy\n2,b.npy\n", columns_subject="P{split}")
     assert not caplog.records
 
 
@@ -121,6 +122,18 @@ def test_templates_make_paths_and_times(load):
     assert cohort.records[1].sources[0].times == (5, 6)
     refused(load, "no column", "subjekt", '"subject"?', columns_path="{subjekt}.npy")
     refused(load, "no template", columns_path="{subject.npy")
+
+
+def test_an_empty_cell_of_a_template_is_not_the_folder_above(load, tmp_path):
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "a.npy").touch()
+    text = "subject,file,more\n1,a,.npy\n2,,\n"
+    words = ("row 3", 'column "scans/{file}"', "the path is empty")
+    refused(load, *words, text=text.replace("1,a,", "1,a.npy,"), columns_path="scans/{file}")
+    for template in ("{file}/", "scans/{file}/"):
+        refused(load, "row 3", "empty", text=text, columns_path=template, on_bad="skip")
+    (record,) = load("subject,file,more\n1,a.npy,\n", columns_path="{file}{more}").records
+    assert record.sources[0].path.endswith("a.npy")
 
 
 def test_a_pattern_lists_files_without_a_table(load, tmp_path):

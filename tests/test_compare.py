@@ -274,8 +274,13 @@ def test_what_a_probe_warns_of_stands_above_the_table(known, tmp_path):
     page.write(tmp_path / "report.html", planned, results, [("command", "python")])
     for made in (text, (tmp_path / "report.html").read_text()):
         assert said in made and "Methods on clinic" in made and "nothing found" not in made
+    (planned.cells[1].folder / "checks_linear.json").write_text("[{}]")
+    (damaged,) = summary.raised(planned)
+    assert damaged.startswith("tvrl seed 0 linear: ") and "is damaged" in damaged
     record.write(planned.cells[1], Record(planned.cells[1].arguments, 1, "no", 1.0, 0.0))
     assert summary.raised(planned) == []
+    config.probe.data.cohort = "abroad"
+    assert small_plan(config, tmp_path, known).cohort == "abroad"
 
 
 def test_a_killed_process_and_a_crash_are_named_as_what_they_are(tmp_path):

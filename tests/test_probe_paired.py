@@ -125,6 +125,15 @@ def test_an_encoder_does_not_differ_from_itself_and_turns_its_sign(tmp_path):
             assert back[key]["ci_low"] == pytest.approx(-row["ci_high"])
 
 
+def test_a_file_whose_ranks_were_rounded_is_told(tmp_path, caplog):
+    _write(tmp_path / "new")
+    assert not caplog.records
+    arrays = dict(predictions.read(tmp_path / "new", "linear"))
+    name = "output/tvrl/AF"
+    _write(tmp_path / "old", **{name: arrays[name].astype(np.float32)})
+    assert "run that probe again" in caplog.text and len(caplog.records) == 1
+
+
 def test_the_order_of_the_series_does_not_matter(tmp_path):
     a, b = _write(tmp_path / "a"), _write(tmp_path / "b", noise=2.0)
     moved = _write(tmp_path / "c", noise=2.0, order=np.random.default_rng(1).permutation(N))

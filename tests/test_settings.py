@@ -144,7 +144,7 @@ def _nested(leaves: dict) -> ConfigDict:
     [
         (base, run_folder.CONFIG, ["clips.drop_spread"], 0.1),
         (probe_base, "probe_linear.json", ["export.frames", "export.feature"], "token"),
-        (compare, run_folder.COMPARISON, ["probe.data.columns.split"], "part"),
+        (compare, run_folder.COMPARISON, ["probe.data.columns.split", "probe.data.cohort"], "part"),
     ],
 )
 def test_what_is_from_before_a_key_goes_on_with_what_was_done_then(

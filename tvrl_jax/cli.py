@@ -103,8 +103,8 @@ def _parse(required: tuple[str, ...], template: str) -> None:
 
 def _keys() -> list[str]:
     """The dotted keys that the command line sets, in its order."""
-    given = [a for a in sys.argv[1:] if a.startswith(("--config.", "--noconfig."))]
-    return [flag.split("=")[0].split("config.", 1)[1] for flag in given]
+    given = [re.match(r"--?(?:no)?config\.([^=]+)", argument) for argument in sys.argv[1:]]
+    return [flag.group(1) for flag in given if flag]
 
 
 def _refuse_twice(loaded: ConfigDict) -> None:

@@ -70,7 +70,8 @@ def probe(
     if elsewhere and not config.data.cohort and config.kind != EXPORT:
         LOG.warning(
             'results.csv names the cohort "%s", as in pretraining, though config.data.root is '
-            "another; name it with --config.data.cohort.",
+            "another; name it with --config.data.cohort (of a comparison, "
+            "--config.probe.data.cohort).",
             data.cohort,
         )
     store = opening.open_cohort(data)

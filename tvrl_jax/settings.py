@@ -91,6 +91,7 @@ SINCE = {
     "export.feature": ("temporal", "cls"),
     "export.frames": ("temporal", False),
     "probe.data.columns.split": ("probe.data", ""),
+    "probe.data.cohort": ("probe.data", ""),
 }
 # What may differ when a run continues: where things lie and how often they are written.
 MAY_CHANGE = (

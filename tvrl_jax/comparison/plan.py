@@ -47,8 +47,10 @@ class Plan(NamedTuple):
 
     @property
     def cohort(self) -> str:
-        """The name of the cohort: the preset's, or that which a table of one's own was given."""
-        return self.config.shared.data.cohort or self.config.cohort
+        """The name of the cohort of the test patients: the preset's, or that which a table of one's
+        own was given."""
+        config = self.config
+        return config.probe.data.cohort or config.shared.data.cohort or config.cohort
 
     def pretrained(self, cell: Cell) -> Cell:
         """The cell that trains what `cell` probes."""

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from tvrl_jax.comparison import collect, record
 from tvrl_jax.comparison.plan import TRAIN, Plan, differing
+from tvrl_jax.errors import UserError
 from tvrl_jax.report import alarms, compare, wording
 from tvrl_jax.report.metricslog import FILE, read_metrics
 from tvrl_jax.report.naming import method_text, metric_text
@@ -255,7 +256,11 @@ def raised(plan: Plan) -> list[str]:
     for cell in plan.cells:
         if not record.is_done(plan, cell):
             continue
-        checks, log = alarms.load(cell.folder), cell.folder / FILE
+        try:
+            checks, log = alarms.load(cell.folder), cell.folder / FILE
+        except UserError as error:
+            found.append(f"{cell.name}: {error}")
+            continue
         if cell.kind == TRAIN and log.is_file():
             checks = alarms.check_run(read_metrics(log), plan.config.shared.train.batch_size)
         found += [f"{cell.name}: {check.alarm}" for check in checks if check.alarm]

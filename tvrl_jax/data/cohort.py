@@ -126,7 +126,8 @@ def _filled(table, where: str, mapping: Mapping[str, str], noun: str, why: str) 
 
 def _warn(table, where: str, mapping: Mapping[str, str], subject_R, series_R) -> None:
     """Of what is allowed, and yet is hardly meant."""
-    if "split" in table.columns and not mapping["split"]:
+    used = {name for noun, spec in mapping.items() for name in tables.fields(spec, noun)}
+    if "split" in table.columns and not mapping["split"] and "split" not in used:
         LOG.warning(
             '%s: its column "split" is not used, patients are split by a seed; '
             "data.columns.split=split takes it.",
@@ -172,7 +173,7 @@ def _warn_alike(names: Iterable[tuple[object, str]], where: str, what: str) -> N
 def _series(table: pd.DataFrame, where: str, mapping: Mapping[str, str]) -> pd.Series:
     """The name of a row's series: its own column, else nothing (dated images), else its path."""
     if mapping["series"]:
-        why = "the series is empty, and rows of several would become one; name it."
+        why = "a cell of the series is empty, and rows of several might become one; fill it in."
         return _filled(table, where, mapping, "series", why)
     if mapping["time"]:
         return pd.Series("", index=table.index, dtype=str)

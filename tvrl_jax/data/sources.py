@@ -61,8 +61,11 @@ def read_sources(
         return tuple(times.convert(times.parse_times(text), unit, time_unit).tolist())
 
     path_R = column(table, where, mapping, "path")
+    last = tables.fields(mapping["path"], "data.columns.path")[-1:]
     for row, path in path_R.items():
-        if path in tables.MISSING:
+        # A template may end in an empty cell, "{name}{suffix}", and then still names a file.
+        folder = path.endswith(os.sep) and any(table[name][row] in tables.MISSING for name in last)
+        if path in tables.MISSING or folder:
             raise UserError(f"{place(where, row, mapping, 'path')}: the path is empty.")
     for noun in ("time", "times"):
         _check_dates(table, where, mapping, noun, unit)

@@ -19,6 +19,7 @@ import pandas as pd
 
 from tvrl_jax import whole_file
 from tvrl_jax.data.split import SPLITS
+from tvrl_jax.errors import UserError
 from tvrl_jax.probing import cache, check
 from tvrl_jax.probing.features import Encoder, Features, compute, is_joint, window_settings
 
@@ -37,6 +38,9 @@ def run(
 ) -> list[Path]:
     """Writes features.csv and features.npz into `folder`, of what `plan` has found to be right;
     returns where they are."""
+    for name in (TABLE, ARRAYS):
+        if (folder / name).is_dir():
+            raise UserError(f"{folder / name} is a folder; remove it, or name another --workdir.")
     arrays = _arrays(encoder, store, config, say)
     table = _table(arrays, arrays[config.export.feature])
     with whole_file.writing(folder / TABLE) as file:

@@ -4,6 +4,7 @@ The metric of each is computed on the same resampled patients, so that what is h
 cancels. Everything is read from predictions_KIND.npz; no encoder is needed.
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,8 @@ from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.sampling import Draw
 from tvrl_jax.probing.tasks import Task
 from tvrl_jax.results import MINUS
+
+LOG = logging.getLogger("tvrl_jax")
 
 
 class Measured(NamedTuple):
@@ -41,12 +44,22 @@ def load(folder: str | Path, probe: str, *, method: str = "") -> Measured:
     try:
         found = _measured(arrays, folder, probe, method)
         _check(found)
-        return found
     except (KeyError, IndexError, ValueError, TypeError) as error:
         raise UserError(
             f"{predictions.place(folder, probe)} does not hold what a probe keeps "
             f"({type(error).__name__}: {error}); run that probe again."
         ) from error
+    if any(_rounded(p) for p in found.predictions):
+        LOG.warning(
+            "%s is from before ranks were kept in float64: what it predicts of very sure or very "
+            "similar series may tie; run that probe again.",
+            predictions.place(folder, probe),
+        )
+    return found
+
+
+def _rounded(p: Prediction) -> bool:
+    return p.draw.task.kind != "regression" and p.test_NK.dtype == np.float32
 
 
 def _measured(arrays, folder: str | Path, probe: str, method: str) -> Measured:
