@@ -57,17 +57,16 @@ def probe(
     check.cache(config)
     restored = restore_for_reading(checkpoint, ("params", "extra", "ema"), step)
     pretraining = settings.stored(restored.meta["config"])
-    data = merge_data(pretraining.data, config.data)
+    before, data = pretraining.data, merge_data(pretraining.data, config.data)
     if config.kind == EXPORT:
-        data = _unlabelled(data)
+        before, data = _unlabelled(before), _unlabelled(data)
     settings.check(ConfigDict({"data": data}))
     run = _run_folder(Path(checkpoint))
     record = ConfigDict(config.to_dict() | {"checkpoint": str(run), "step": restored.step})
     name = f"probe_{config.kind}.json"
     refuse_mixture(workdir, record, pretraining.data)
     run_folder.refuse_other(workdir, record, resume=resume, name=name)
-    elsewhere = data.root != pretraining.data.root
-    if elsewhere and not config.data.cohort and config.kind != EXPORT:
+    if config.kind != EXPORT and data.root != before.root and not config.data.cohort:
         LOG.warning(
             'results.csv names the cohort "%s", as in pretraining, though config.data.root is '
             "another; name it with --config.data.cohort (of a comparison, "
@@ -85,7 +84,6 @@ def probe(
     folder = run_folder.prepare(workdir, record, name)
     checks = []
     if config.kind != "supervised":  # which learns nothing from pretraining
-        before = _unlabelled(pretraining.data) if config.kind == EXPORT else pretraining.data
         checks.append(alarms.leak(*leak.find(before, data, store, learnt)))
     if config.kind == EXPORT:
         for found in checks:
