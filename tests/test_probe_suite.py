@@ -88,6 +88,8 @@ def test_rows_of_all_methods_reach_results_csv(encoder, store, config, tmp_path)
     assert "large !" in printed and "radius !" in printed and wording.SMALL_NOTE in printed
     assert not table.metric.str.contains("_p$|_p_").any() and " *" not in printed  # of 8 patients
     assert set(results.notes) <= set(said)
+    classes = ", ".join(f'"{name}" {n}' for name, n in sorted(cell.value_counts().items()))
+    assert f"large in the test series: {classes}" in said
 
 
 def test_every_prediction_is_kept(encoder, store, config, tmp_path):

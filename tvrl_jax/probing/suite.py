@@ -30,7 +30,7 @@ def run(study: Study, out_dir) -> Results:
     made_by, features = {}, {}
     for task in study.tasks:
         if counts := tasks.counts(task, study.series["test"]):
-            say(f"{task.column} of the test series: {counts}")
+            say(f"{task.column} in the test series: {counts}")
     for name in (method, *config.baselines):
         say(f"{name}: {config.kind} probe of {', '.join(t.column for t in study.tasks)}")
         made_by[name], found = methods.predict(name, study)

@@ -130,7 +130,7 @@ def groups(task: Task, value_N: np.ndarray) -> dict[str, np.ndarray]:
 def counts(task: Task, series: np.ndarray) -> str:
     """How many of these series are of each group, in words; "" of a regression."""
     found = groups(task, task.value_N[series])
-    return ", ".join(f"{shorten(name)} {own_N.sum()}" for name, own_N in found.items())
+    return ", ".join(f'"{shorten(name)}" {own_N.sum()}' for name, own_N in found.items())
 
 
 def missing(task: Task) -> int:
