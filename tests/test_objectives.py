@@ -297,6 +297,23 @@ def test_a_target_normalised_over_the_clip_has_nothing_that_its_frames_share():
     np.testing.assert_allclose(mean, 0, atol=1e-5)
 
 
+def test_a_clip_of_one_frame_has_no_change_to_predict():
+    """Its feature less its mean is rounding, which a cosine would take for a direction."""
+    batch, rng = batch_of(), np.random.default_rng(4)
+    batch["valid_BVT"][1, :, 1:] = False
+    feature = rng.normal(size=(ROWS, 2, FRAMES, 5)).astype(np.float32)
+    prediction = rng.normal(size=feature.shape).astype(np.float32)
+    target = latent.target_of(feature, batch, target_norm="clip")
+    told = latent.told(batch, target_norm="clip")
+    slope = jax.grad(latent.error)(prediction, target, told, distance="cosine")
+    others = np.array([0, 2, 3])
+    assert not np.any(slope[1]) and np.all(np.any(slope[others], axis=-1))
+    alone = {name: value[others] for name, value in batch.items()}
+    without = latent.target_of(feature[others], alone, target_norm="clip")
+    np.testing.assert_allclose(target[others], without, atol=1e-5)
+    np.testing.assert_array_equal(latent.told(batch, target_norm="none"), batch["valid_BVT"])
+
+
 def test_an_unknown_normalisation_is_named():
     with pytest.raises(UserError, match=r'target_norm = "btch".*batch'):
         latent.target_of(jnp.zeros((1, 1, 1, 2)), batch_of(), target_norm="btch")

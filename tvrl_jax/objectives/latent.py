@@ -31,7 +31,7 @@ def target_of(feature_BVTD: jax.Array, batch: dict, *, target_norm: str) -> jax.
             f'objective.target_norm = "{target_norm}" does not exist.{nearest(target_norm, NORMS)}'
         )
     target_BVTD = jax.lax.stop_gradient(batch.get("latent_target_BVTD", feature_BVTD))
-    counted_BVT = batch["valid_BVT"] & counted(batch)[:, None, None]
+    counted_BVT = told(batch, target_norm=target_norm)
     if target_norm == "layer":
         return standardise(target_BVTD, eps=1e-5)
     if target_norm == "clip":
@@ -39,6 +39,18 @@ def target_of(feature_BVTD: jax.Array, batch: dict, *, target_norm: str) -> jax.
     if target_norm in ("batch", "clip"):
         return _over_frames(target_BVTD, counted_BVT)
     return target_BVTD
+
+
+def told(batch: dict, *, target_norm: str) -> jax.Array:
+    """Frames that count and whose target says something, bool [B, V, T].
+
+    With "clip" none of a clip of one frame, which is its own mean: what is left of it is rounding,
+    and a cosine would take its direction for a target like any other.
+    """
+    counted_BVT = batch["valid_BVT"] & counted(batch)[:, None, None]
+    if target_norm == "clip":
+        counted_BVT &= counted_BVT.sum(2, keepdims=True) > 1
+    return counted_BVT
 
 
 def _change(target_BVTD, counted_BVT):

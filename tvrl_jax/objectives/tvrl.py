@@ -70,7 +70,7 @@ def outcome(
         network, params, extra, cls_BVD, batch, temperature=temperature, tile=tile
     )
     target_BVTD = latent.target_of(feature_BVTD, batch, target_norm=target_norm)
-    counted_BVT = masked_BVT & views.counted(batch)[:, None, None]
+    counted_BVT = masked_BVT & latent.told(batch, target_norm=target_norm)
     term = latent.error(prediction_BVTD, target_BVTD, counted_BVT, distance=distance)
     return latent.combine(contrast, term, weight)
 
