@@ -1,13 +1,16 @@
 """Ranks, AUC and Brier score of a time to event: naive loops, other libraries, known truths."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from lifelines import KaplanMeierFitter
 from lifelines.utils import concordance_index
 from sklearn import metrics as sk
 
+from tvrl_jax.data.split import SPLITS
 from tvrl_jax.errors import UserError
-from tvrl_jax.probing import stats, survival, survival_metrics
+from tvrl_jax.probing import stats, survival, survival_metrics, tasks
 
 HORIZONS = (1.0, 2.5)
 
@@ -19,9 +22,14 @@ def _outcomes(rng, count: int, decimals: int = 1):
     return np.stack([time_N <= until_N, np.round(seen_N, decimals)], axis=1).astype(float)
 
 
-def _clock(train_N2, test_N2, **changes):
+def _clock(test_N2, censored_N2=None, **changes):
+    """With the censoring of other series, where they are given."""
     settings = dict(horizons=HORIZONS, tau=0.0, grid=4, column="death", unit="years")
-    return survival.make_clock(train_N2, test_N2, **settings | changes)
+    clock = survival.make_clock(test_N2, **settings | changes)
+    if censored_N2 is None:
+        return clock
+    censored_C, observed_C = survival.censoring(censored_N2)
+    return clock._replace(censored_C=censored_C, observed_C=observed_C)
 
 
 def _outputs(rng, label_N2, columns: int):
@@ -92,7 +100,7 @@ def test_every_metric_of_a_resample_is_that_of_a_loop_over_pairs(seed):
     """Times and risks are tied; the drawn series are listed as often as they were drawn."""
     rng = np.random.default_rng(seed)
     train_N2, label_N2 = _outcomes(rng, 60), _outcomes(rng, 30)
-    clock = _clock(train_N2, label_N2)
+    clock = _clock(label_N2, train_N2)
     output_NK = _outputs(rng, label_N2, len(survival.times(clock)))
     weight_RN = stats.resample(np.arange(30) // 2, samples=4, seed=seed)
     named = stats.metrics("survival", clock)
@@ -124,7 +132,7 @@ RECORDED = {  # by scikit-survival 0.28: concordance_index_ipcw with tau=3, and 
 
 def test_a_recording_of_scikit_survival_is_met():
     train_N2, test_N2 = (np.array(text.split(), float).reshape(-1, 2) for text in (TRAIN, TEST))
-    clock = _clock(train_N2, test_N2, horizons=(1.5, 3.0))
+    clock = _clock(test_N2, train_N2, horizons=(1.5, 3.0))
     output_NK = np.array(OUTPUT.split(), float).reshape(-1, 3)
     for name, value in RECORDED.items():
         metric = survival_metrics.metrics(clock)[name]
@@ -152,7 +160,7 @@ def test_without_censoring_they_are_the_metrics_of_a_binary_label():
     rng = np.random.default_rng(3)
     train_N2, label_N2 = _outcomes(rng, 40), _outcomes(rng, 50, decimals=6)
     train_N2[:, 0] = label_N2[:, 0] = 1
-    clock = _clock(train_N2, label_N2)
+    clock = _clock(label_N2, train_N2)
     output_NK = _outputs(rng, label_N2, len(survival.times(clock)))
     weight_RN = rng.integers(0, 3, size=(3, 50)).astype(float)
     named = survival_metrics.metrics(clock)
@@ -202,20 +210,38 @@ def test_resamples_without_a_pair_are_not_defined():
     ],
 )
 def test_a_horizon_that_cannot_be_judged_is_refused_with_one_that_can(changes, words):
-    train_N2 = np.array([[1, 0.3], [0, 8.0], [1, 9.0]])
     test_N2 = np.array([[1, 0.5], [0, 3.0], [1, 6.2]])
     with pytest.raises(UserError) as error:
-        _clock(train_N2, test_N2, **changes)
+        _clock(test_N2, **changes)
     assert all(word in str(error.value) for word in words)
     named = float(str(error.value).rstrip(".").rsplit(" ", 1)[1])
-    _clock(train_N2, test_N2, **{key: named if key == "tau" else (named,) for key in changes})
+    _clock(test_N2, **{key: named if key == "tau" else (named,) for key in changes})
 
 
-def test_a_horizon_beyond_all_observation_in_training_is_refused():
+def test_a_horizon_that_nobody_was_seen_beyond_is_refused():
     """Nobody was under observation for longer than 4: no weight stands for those who are free."""
-    train_N2, test_N2 = np.array([[1, 0.5], [0, 4.0]]), np.array([[1, 0.5], [0, 8.0]])
+    test_N2 = np.array([[1, 0.5], [0, 4.0], [0, 4.0]])
     with pytest.raises(UserError, match=r"largest usable value is 3\.99"):
-        _clock(train_N2, test_N2, horizons=(5.0,))
+        _clock(test_N2, horizons=(5.0,))
+
+
+def test_patients_who_are_followed_longer_than_those_of_training_are_weighted_as_they_are():
+    """Two hospitals: one loses its patients early, the other follows all of them to the end."""
+    rng = np.random.default_rng(6)
+    place = dict(zip(SPLITS, np.split(np.arange(900), 3), strict=True))
+    time_N, until_N = rng.exponential(2, 900), rng.exponential(1.5, 900)
+    until_N[place["test"]] = 9.0
+    label_N2 = np.stack([time_N <= until_N, np.minimum(time_N, until_N)], axis=1).astype(np.float32)
+    store = SimpleNamespace(split=place.get, series=range(900), columns={"event": "death"})
+    store.outcomes, store.time_unit = lambda: label_N2, "years"
+    (task,) = tasks.load_survival(store, horizons=(1.0, 2.0), tau=0.0, grid=4)
+    label_N2 = label_N2[place["test"]]
+    share = np.mean(label_N2[:, 1] > 2)
+    constant_NK = np.tile(np.r_[0.0, share, share], (len(label_N2), 1))
+    found = survival_metrics.brier(
+        label_N2, constant_NK, stats.once(len(label_N2)), clock=task.clock, time=2.0, column=2
+    )
+    assert found[0] == pytest.approx(share * (1 - share))  # of the training's weights: twice that
 
 
 def test_a_clock_survives_the_file_of_predictions():

@@ -186,9 +186,9 @@ def _same_labels(a: Measured, b: Measured, of_a: Task, of_b: Task) -> None:
             )
     if not survival.same(of_a.clock, of_b.clock):
         raise UserError(
-            f"{what}: {a.folder} and {b.folder} differ in survival.horizons, tau or grid, or in "
-            "the training outcomes by which test series are weighted; they must agree for a "
-            "comparison."
+            f"{what}: {a.folder} and {b.folder} differ in survival.horizons, tau or grid, or one "
+            "is from before test series were weighted by their own censoring, and not by that of "
+            "the training split; they must agree for a comparison: run the older probe again."
         )
     same_N = (of_a.value_N == of_b.value_N) | (np.isnan(of_a.value_N) & np.isnan(of_b.value_N))
     wrong = np.flatnonzero(~same_N.reshape(len(same_N), -1).all(1))

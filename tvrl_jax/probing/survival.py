@@ -1,4 +1,4 @@
-"""When survival is looked at, and for how long the series were under observation.
+"""When survival is looked at, and for how long the test series were under observation.
 
 An outcome is (event, duration): 1 and the time of the event, or 0 and the time until which none
 was seen. Where an event and the end of an observation fall on one time, the event comes first.
@@ -12,12 +12,12 @@ from tvrl_jax.errors import UserError
 
 
 class Clock(NamedTuple):
-    """Evaluation times in data.time_unit, and the censoring of the training split."""
+    """Evaluation times in data.time_unit, and the censoring of the test split."""
 
     horizon_H: np.ndarray  # ascending
     grid_G: np.ndarray  # evenly spaced up to the last horizon; 0 is left out
     tau: float  # the concordance by IPCW counts events before this
-    censored_C: np.ndarray  # times at which a training series was last seen without an event
+    censored_C: np.ndarray  # times at which a test series was last seen without an event
     observed_C: np.ndarray  # share that is under observation for longer than that, Kaplan-Meier
 
 
@@ -28,27 +28,25 @@ class Curve(NamedTuple):
     value_C: np.ndarray
 
 
-def make_clock(
-    train_N2, test_N2, *, horizons, tau: float, grid: int, column: str, unit: str
-) -> Clock:
-    """Checks the horizons against the outcomes of the training and test series, all labelled.
+def make_clock(test_N2, *, horizons, tau: float, grid: int, column: str, unit: str) -> Clock:
+    """Checks the horizons against the outcomes of the test series, all labelled.
 
+    The censoring is theirs, too (Graf et al. 1999; Uno et al. 2007): patients of another hospital,
+    on whom a model that learned elsewhere may be tested, are followed for as long as it follows.
     tau: 0 = the last horizon. Raises UserError for a horizon that the test split does not reach or
     from which nobody is left (naming the largest usable one), and for one before its first event;
     for such a tau, too: no pair would be left to compare. Where no horizon is usable, it says so.
     """
     horizon_H = np.sort(np.asarray(horizons, np.float64))
     tau = tau or float(horizon_H[-1])
-    curve = censoring(train_N2)
     test_T, where = test_N2[:, 1], f'column "{column}"'
-    unseen = curve.time_C[curve.value_C <= 0]  # beyond them, no training series was observed
-    end = min([test_T.max(), *unseen])
+    end = test_T.max()
     first = test_T[test_N2[:, 0] == 1].min()
     if first >= end:
         raise UserError(
             f"No value of survival.horizons is usable: the first event of {where} in the test "
             f"split comes at {first:g} {unit}, and the outcomes reach to {end:g} {unit}; series "
-            "must be seen for longer than until that event, in the training and in the test split."
+            "must be seen for longer than until that event."
         )
     for key, time in [("horizons", h) for h in horizon_H] + [("tau", tau)]:
         if time >= end:
@@ -69,7 +67,7 @@ def make_clock(
             f"{first:g} {unit}: tau must be greater, or 0 for the last horizon."
         )
     grid_G = horizon_H[-1] * np.arange(1, grid + 1) / grid
-    return Clock(horizon_H, grid_G, tau, *curve)
+    return Clock(horizon_H, grid_G, tau, *censoring(test_N2))
 
 
 def _usable(round_number: float, first: float, end: float) -> str:
@@ -144,5 +142,5 @@ def same(a: Clock | None, b: Clock | None) -> bool:
 
 
 def observed(clock: Clock) -> Curve:
-    """The censoring curve of the training split."""
+    """The censoring curve of the test split."""
     return Curve(clock.censored_C, clock.observed_C)

@@ -4,9 +4,9 @@ Each is a function (label_N2, output_NK, weight_RN) -> value_R like those of `st
 (event, duration), output is the risk, then survival at the times of the clock, and a row of weights
 says how often each series was drawn. Series that were censored too early to count are made up for
 by inverse probability of censoring weights (IPCW): who was observed stands for those who would have
-been, 1 / P(under observation). That probability is Kaplan-Meier's estimate on the TRAINING split;
-it is the same for all methods, fractions and resamples. At an event it is the probability of being
-observed up to that time, P(C >= T).
+been, 1 / P(under observation). That probability is Kaplan-Meier's estimate on the TEST split: that
+of another cohort may be followed longer, or not as long. It is the same for all methods, fractions
+and resamples. At an event it is the probability of being observed up to that time, P(C >= T).
 """
 
 from collections.abc import Callable

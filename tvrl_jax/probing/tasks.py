@@ -62,7 +62,7 @@ def load_survival(store, *, horizons, tau: float, grid: int) -> tuple[Task, ...]
                 f"{split} split; each split needs at least two."
             )
     settings = dict(horizons=horizons, tau=tau, grid=grid, column=column, unit=store.time_unit)
-    clock = survival.make_clock(known["train"], known["test"], **settings)
+    clock = survival.make_clock(known["test"], **settings)
     return (Task(column, "survival", (), value_N2, clock),)
 
 
