@@ -12,6 +12,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import base
+from tvrl_jax import state as states
+from tvrl_jax import step
 from tvrl_jax.data.packing import Packing, capacity, places
 from tvrl_jax.errors import UserError
 from tvrl_jax.models.build import build
@@ -295,6 +297,18 @@ def test_a_target_normalised_over_the_clip_has_nothing_that_its_frames_share():
     np.testing.assert_allclose(moved[valid], found[valid], atol=1e-4)
     mean = (found * valid[..., None]).sum(2) / valid.sum(2)[..., None]
     np.testing.assert_allclose(mean, 0, atol=1e-5)
+
+
+def test_the_averaged_encoder_is_normalised_by_the_batch_as_the_learning_one_is():
+    """Running statistics, which are those of the learning encoder, have no say."""
+    net, params, extra = network("tvrl")
+    far = jax.tree.map(lambda x: 3 * x + 1, extra)
+    state = states.State(jnp.int32(0), params, far, (), params["encoder"])
+    batch = batch_of()
+    batch["weight_B"] = np.array([1, 1, 1, 0], np.float32)
+    expected = views.frame_features(net, params, extra, batch, None)[0]
+    found = step.averaged_features(net, state, batch)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_a_clip_of_one_frame_has_no_change_to_predict():

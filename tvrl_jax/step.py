@@ -14,7 +14,7 @@ from tvrl_jax.augment import Source, apply, draw
 from tvrl_jax.models.build import Network
 from tvrl_jax.models.pieces import in_pieces
 from tvrl_jax.objectives import Objective
-from tvrl_jax.objectives.views import each, spatial_rows
+from tvrl_jax.objectives.views import counted, each, spatial_rows
 from tvrl_jax.state import State, stream
 
 IN_VIEWS = ("clip_BVTHWC", "time_BVT", "valid_BVT")
@@ -76,13 +76,18 @@ def _views(learner: Learner, batch: dict, step) -> dict:
 
 
 def averaged_features(network: Network, state: State, views: dict) -> jax.Array:
-    """What the averaged encoder makes of each frame [B, V, T, D], by its running statistics."""
+    """What the averaged encoder makes of each frame [B, V, T, D], without dropout.
+
+    BatchNorm takes the batch's statistics, as in the learning encoder: the running ones are of that
+    one's activations, which can be far from those of the averaged parameters.
+    """
     params = {"encoder": sharding.gathered(state.ema)}
+    seen_BVT = views["valid_BVT"] & counted(views)[:, None, None]
 
     def of_view(extra, rows, _):
-        return network.spatial(params, extra, *rows, train=False, key=None)
+        return network.spatial(params, extra, *rows, train=True, key=None)
 
-    return each(of_view, state.extra, spatial_rows(views, views["valid_BVT"]))[0]
+    return each(of_view, state.extra, spatial_rows(views, seen_BVT))[0]
 
 
 def _outcome(learner: Learner, params, state: State, batch: dict):
