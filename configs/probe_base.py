@@ -60,7 +60,7 @@ def get_config() -> ConfigDict:
     c.features.sampling = ""  # random (every window) or newest; "" = as in pretraining
     c.features.every = 1  # frames between the starts of two windows; 1 = every start
     c.features.cache = "~/.cache/tvrl_jax/features"  # one file per encoder, cohort and settings
-    c.features.settle_batches = 128  # training batches that settle an untrained BatchNorm
+    c.features.settle_batches = 128  # training batches that settle BatchNorm (untrained, averaged)
     c.features.settle_size = 128  # frames in each of them
 
     c.linear = ConfigDict()

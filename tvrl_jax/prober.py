@@ -12,7 +12,7 @@ from tvrl_jax.checkpoint import Restored, restore_for_reading
 from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
 from tvrl_jax.learner import find_objective, make_learner, make_network
-from tvrl_jax.probing import check, export, leak, suite
+from tvrl_jax.probing import batchnorm, check, export, leak, suite
 from tvrl_jax.probing.suite import Encoder
 from tvrl_jax.probing.temporal import suite as temporal
 from tvrl_jax.probing.temporal.pretext import Trained
@@ -77,6 +77,8 @@ def probe(
     if pretraining.model.time_embedding and data.on_equal_times == "stop":
         store.require_times()
     encoder = restore_encoder(restored, pretraining)
+    if restored.tree["ema"]:
+        encoder = _settled(encoder, store, config.features)
     learnt = roster.learnt(run)
     # What is wrong is said before anything is written.
     study = PLANS.get(config.kind, suite.plan)(encoder, store, config, print)
@@ -186,6 +188,18 @@ def restore_encoder(restored: Restored, pretraining: ConfigDict) -> Encoder:
     tree = restored.tree
     params = {"encoder": tree["ema"] or tree["params"]["encoder"]}
     return Encoder(network, params, tree["extra"], pretraining)
+
+
+def _settled(encoder: Encoder, store, how: ConfigDict) -> Encoder:
+    """The averaged encoder with BatchNorm statistics of its own.
+
+    Those of the run are of the learning encoder's activations, which are far from its own while
+    the learning rate is high (by nearly their length, of a nano model at 2e-3).
+    """
+    sizes = dict(batches=how.settle_batches, batch_size=how.settle_size)
+    if encoder.extra:
+        LOG.info("BatchNorm of the averaged encoder: settled on images of the train split")
+    return batchnorm.settle(encoder, store, seed=encoder.config.seed, **sizes)
 
 
 def restore_trained(restored: Restored, store) -> Trained | None:
