@@ -89,6 +89,14 @@ def test_a_series_in_two_spellings_is_said(load, caplog):
     assert '"R" and "r" are two series of a patient here' in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("cell", "words"), [("0,8", 'write "0.8", with a point'), ("mild", '"AF:classification"')]
+)
+def test_text_where_a_number_is_wanted_is_told_what_would_be_right(load, cell, words):
+    text = f'subject,path,AF\n1,a.npy,2\n2,b.npy,"{cell}"\n'
+    refused(load, "row 3", "is not a number", words, text=text, targets=("AF:regression",))
+
+
 def test_a_class_that_says_unknown_is_said(load, caplog):
     rows = "1,a.npy,yes\n2,b.npy,no\n3,c.npy,Unknown\n"
     load("subject,path,AF\n" + rows, targets=("AF:classification",))
@@ -143,7 +151,19 @@ def test_a_pattern_lists_files_without_a_table(load, tmp_path):
     assert [r.subject for r in cohort.records] == ["a", "b", "c", "d", "e"]
     cohort = load(csv="deep/*.npy", columns_subject="folder")
     assert cohort.records[0].subject == "deep"
-    refused(load, "finds nothing", csv="*.dcm")
+    refused(load, "finds nothing", 'write "**/*.dcm" for folders below', csv="*.dcm")
+
+
+def test_files_of_a_pattern_are_patients_each_and_that_is_said(load, tmp_path, caplog):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "e.npy").touch()
+    caplog.set_level("INFO")
+    load(csv="*.npy")
+    assert "each of its 4 files counts as a patient of its own" in caplog.text
+    caplog.clear()
+    load(csv="deep/*.npy", columns_subject="folder")
+    load()
+    assert not caplog.records
 
 
 def test_only_the_ending_of_a_format_is_taken_off_a_file_s_name(load, tmp_path):

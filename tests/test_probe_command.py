@@ -16,7 +16,7 @@ from test_command_line import assert_sentence, run
 from configs import base, probe_base, probe_export, probe_knn, tvrl
 from tests import tiny
 from tvrl_jax import learner, prober, run_folder, settings
-from tvrl_jax.checkpoint import Checkpoints
+from tvrl_jax.checkpoint import Checkpoints, restore_for_reading
 from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
 from tvrl_jax.probing import check, paired
@@ -150,6 +150,26 @@ def test_features_of_a_cohort_without_labels_or_splits_are_exported(pretrained, 
     assert said[-2:] == [str(folder / name) for name in names[:2]]
     made = pd.read_csv(folder / "features.csv")
     assert list(made.patient) == list(table.subject) and not made.isna().any(axis=None)
+
+
+def test_an_averaged_encoder_normalises_by_statistics_of_its_own(pretrained, tmp_path, caplog):
+    """Its running statistics are another network's: exported features do not depend on them."""
+    caplog.set_level("INFO")
+    restored = restore_for_reading(pretrained / "run", ("params", "extra", "ema"), "newest")
+    tree, found = restored.tree, []
+    for name, spread in (("a", 1.0), ("b", 9.0)):
+        extra = jax.tree.map(lambda a, by=spread: a * by, tree["extra"])
+        made = {"params": tree["params"], "extra": extra, "ema": tree["params"]["encoder"]}
+        with Checkpoints(tmp_path / name / "checkpoints", keep=1, best="loss") as checkpoints:
+            checkpoints.save(1, made, {"config": restored.meta["config"]}, {"loss": 1.0})
+            checkpoints.wait()
+        config = probe_export.get_config()
+        config.features.cache = str(tmp_path / "cache")
+        kinds = dict(step="newest", resume=False, base=base.get_config())
+        prober.probe(config, str(tmp_path / name), str(tmp_path / f"{name}-out"), **kinds)
+        found.append(np.load(tmp_path / f"{name}-out" / "features.npz")["cls"])
+    np.testing.assert_allclose(*found, rtol=1e-3, atol=1e-3)
+    assert "BatchNorm of the averaged encoder" in caplog.text and found[0].std() > 0
 
 
 def test_an_export_tells_test_patients_whom_pretraining_has_seen(pretrained, tmp_path, caplog):

@@ -300,6 +300,7 @@ def test_nothing_is_concluded_from_few_patients_whatever_the_task():
         assert _best([*better, surely]) == [[told, False]]
         found = alarms.helped(worse, "tvrl", 1.0, "linear")
         assert bool(found.alarm) == bool(found.finding) == told
+        assert not told or found.alarm.count("linear probe, 100 % of the labels") == 2
         assert ("too few test patients" in found.name) != told
         text = tables.comparison(better)
         assert ("LVEF !" in text) == (wording.SMALL_NOTE in text) == (not told)

@@ -54,9 +54,15 @@ def _run(grace: float, body: str, *numbers: int) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_when_the_grace_is_over_the_process_ends_and_says_so(number):
-    code, out, err = _run(0.5, HELD_UP, number)
-    assert code == 128 + number and out == f"asked {int(number)}\n"
-    assert "could not be saved within train.grace = 0.5 s" in err
+    for body, words in (
+        (HELD_UP, "no step was finished within train.grace = 0.5 s"),
+        (
+            f"interruption.stepped = True\n{HELD_UP}",
+            "could not be saved within train.grace = 0.5 s",
+        ),
+    ):
+        code, out, err = _run(0.5, body, number)
+        assert code == 128 + number and out == f"asked {int(number)}\n" and words in err
 
 
 def test_a_second_signal_ends_at_once_what_is_held_up():

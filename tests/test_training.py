@@ -91,6 +91,11 @@ def test_a_finished_run_is_left_alone(config, tmp_path):
     before = (tmp_path / "metrics.jsonl").read_bytes()
     trainer.train(config, tmp_path)
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
+    done, config.train.steps = config.train.steps, 1
+    kept = (tmp_path / "config.json").read_bytes()
+    with pytest.raises(UserError, match=f"train.steps = 1, but .* has done {done} steps already"):
+        trainer.train(config, tmp_path, resume=True)
+    assert (tmp_path / "config.json").read_bytes() == kept
 
 
 def test_spread_parameters_give_the_same_run(config, tmp_path, monkeypatch):

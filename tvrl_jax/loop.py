@@ -45,6 +45,7 @@ def loop(
                 profiler.before(number)
                 diagnosed = _diagnose(run, state, batch, number)
                 state, position, scalars, embedding = compiled(state, position, batch)
+                run.interruption.stepped = True
                 watch.step()
                 profiler.after(number, scalars)
                 if pending:

@@ -16,6 +16,7 @@ LATE = (
     b"error: what was done could not be saved within train.grace = %g s; the newest checkpoint is \
 an earlier one\n"
 )
+NOTHING = b"no step was finished within train.grace = %g s; there was nothing to save\n"
 FROM_ELSEWHERE = 128  # beside a signal's number: it came to another process
 
 
@@ -51,7 +52,8 @@ class Interruption:
 
     def __init__(self, grace: float = 0.0, peers: Alone = ALONE) -> None:
         self.number, self.peers = 0, peers
-        self._grace = Grace(grace, peers.ask) if grace else None
+        self.stepped = False  # whether there is anything to save that was not there at the start
+        self._grace = Grace(grace, peers.ask, lambda: self.stepped) if grace else None
 
     def __enter__(self) -> "Interruption":
         self._before = {number: signal.signal(number, self._note) for number in HANDLED}
@@ -100,10 +102,11 @@ class Grace:
     Args:
       seconds: from the signal to the end.
       heard: called in that thread with the number of a signal that came here.
+      loses: whether something is lost by an end that comes now.
     """
 
-    def __init__(self, seconds: float, heard: Callable[[int], None]):
-        self._seconds, self._heard = seconds, heard
+    def __init__(self, seconds: float, heard: Callable[[int], None], loses: Callable[[], bool]):
+        self._seconds, self._heard, self._loses = seconds, heard, loses
         self._writing, self._open = threading.Lock(), False
 
     def __enter__(self) -> "Grace":
@@ -141,7 +144,7 @@ class Grace:
             if here:
                 end(128 + number)
             here = True
-        os.write(2, LATE % self._seconds)
+        os.write(2, (LATE if self._loses() else NOTHING) % self._seconds)
         end(128 + number)
 
     def _next(self) -> int:

@@ -16,6 +16,7 @@ from tvrl_jax.data.pack import Store
 from tvrl_jax.data.packing import Packing
 from tvrl_jax.data.pipeline import train_batches
 from tvrl_jax.data.store import Unreadable
+from tvrl_jax.errors import UserError
 from tvrl_jax.learner import find_objective, make_learner, make_network
 from tvrl_jax.loop import loop
 from tvrl_jax.objectives import Objective
@@ -105,6 +106,11 @@ def _run(
         if is_main and not resume:  # another run may have come and gone while this one was packing
             run_folder.refuse_other(folder, config, resume=False)
         state, start, counts = _resume(checkpoints, state)
+        if start > config.train.steps:
+            raise UserError(
+                f"config.train.steps = {config.train.steps}, but {folder} has done {start} steps "
+                f"already; name at least {start}, or another --workdir."
+            )
         if is_main:
             run_folder.prepare(folder, config)
             roster.write(folder, store)

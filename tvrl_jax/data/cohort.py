@@ -77,6 +77,12 @@ def load_cohort(
     table, where = _read(root, csv, subject_csv, mapping)
     subject_R, series_R = subjects(table, where, mapping), _series(table, where, mapping)
     _warn(table, where, mapping, subject_R, series_R)
+    if tables.is_pattern(csv) and mapping["subject"] == tables.OWN_NAME:
+        LOG.info(
+            "%s: each of its %d files counts as a patient of its own; where several are of one, a "
+            "table must say so, or they may be split.",
+            *(where, len(table)),
+        )
     split_R = _splits(table, where, mapping, subject_R, split_fractions, split_seed)
     _check_outcomes(table, where, mapping)
     parsed = parse_targets(targets, table, where)

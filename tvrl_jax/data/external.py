@@ -24,7 +24,6 @@ from tvrl_jax.data.split import SPLITS, seeded_split
 from tvrl_jax.errors import UserError, nearest, shorten, verdict
 
 WHO = {"cohort": "to learn from", "test": "to be tested on"}
-PATTERN = "*?"  # in the name of a table, these list files instead
 
 
 def combine(
@@ -139,7 +138,7 @@ def _read_both(cohort: str, test: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _check_table(flag: str, name: str) -> None:
-    if any(mark in name for mark in PATTERN):
+    if tables.is_pattern(name):
         raise UserError(
             f"--{flag}={shorten(name)} is a pattern: this command needs a table file, with no * "
             "or ? in its name."
@@ -231,7 +230,7 @@ def _check_new(out: str) -> None:
     last = os.path.basename(out)
     if last in ("", os.curdir, os.pardir) or os.path.isdir(out):
         raise UserError(f"--out={out} is a folder: name a new file in it, such as list.csv.")
-    if any(mark in last for mark in PATTERN):
+    if tables.is_pattern(last):
         raise UserError(f"--out={out} would be read as a pattern: name a file without * or ?.")
     if os.path.exists(out):
         raise UserError(f"--out={out} exists: name a new file, or remove this one.")

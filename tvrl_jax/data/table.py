@@ -15,6 +15,7 @@ from tvrl_jax.errors import UserError, nearest, shorten
 MISSING = frozenset({"", "nan", "NaN", "NAN", "-nan", "-NaN", "NA", "<NA>", "N/A", "n/a", "null"})
 MISSING |= {"NULL", "NaT", "#N/A", "#N/A N/A", "#NA"}
 MISSING |= {"1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"}
+OWN_NAME = "subject"  # column of a list of files: the file's own name
 ROW = "csv row"  # name of the index: the header is row 1
 
 
@@ -29,7 +30,7 @@ def read_table(root: str, name: str) -> pd.DataFrame:
     Raises UserError for a table that is missing, empty, without rows, ragged or not text."""
     if not name:
         raise UserError("data.csv is not given: name the cohort's table, relative to data.root.")
-    if any(mark in name for mark in "*?"):
+    if is_pattern(name):
         return _list_files(root, name)
     path = find_file(root, name)
     if not os.path.isfile(path):
@@ -44,15 +45,21 @@ def read_table(root: str, name: str) -> pd.DataFrame:
     return table.rename_axis(index=ROW)
 
 
+def is_pattern(name: str) -> bool:
+    """Whether it lists files instead of naming a table."""
+    return any(mark in name for mark in "*?")
+
+
 def _list_files(root: str, pattern: str) -> pd.DataFrame:
     """Each file found is a row: its path, its own name as the subject, and its folder's name."""
     folder = find_file(root, "")
     found = sorted(glob.glob(pattern, root_dir=folder, recursive=True))
     found = [name.rstrip(os.sep) for name in found]
     if not found:
-        raise UserError(f'data.csv="{pattern}" finds nothing in {folder}: check data.root.')
+        deeper = "" if "**" in pattern else f', or write "**/{pattern}" for folders below it'
+        raise UserError(f'data.csv="{pattern}" finds nothing in {folder}: check data.root{deeper}.')
     rows = [(name, _own_name(name), os.path.basename(os.path.dirname(name))) for name in found]
-    table = pd.DataFrame(rows, columns=["path", "subject", "folder"], dtype=str)
+    table = pd.DataFrame(rows, columns=["path", OWN_NAME, "folder"], dtype=str)
     table.index = pd.RangeIndex(2, len(rows) + 2, name=ROW)
     return table
 

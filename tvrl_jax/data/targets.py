@@ -36,7 +36,8 @@ def parse_targets(specs: Iterable[str], table: pd.DataFrame, where: str) -> tupl
             raise UserError(f'data.targets names "{column}" twice; name it once.')
         check_column(table, column, where, "data.targets")
         if kind == "regression":
-            numbers(table[column], where)
+            words = f'{UNKNOWN}, or take classes, "{column}:classification"'
+            numbers(table[column], where, words)
         else:
             _check_spelling(table[column], where)
         targets.append(Target(column, kind))
@@ -63,11 +64,21 @@ def numbers(cell_R: pd.Series, where: str, remedy: str = UNKNOWN) -> np.ndarray:
         try:
             value_R[k] = number(text)
         except ValueError:
+            hint = _decimal_comma(text) or remedy
             raise UserError(
-                f'{where}, row {row}, column "{cell_R.name}": "{shorten(text)}" is '
-                f"not a number; {remedy}."
+                f'{where}, row {row}, column "{cell_R.name}": "{shorten(text)}" is not a number; '
+                f"{hint}."
             ) from None
     return value_R
+
+
+def _decimal_comma(text: str) -> str:
+    """What to write instead of "0,8"; "" where that is not what is wrong."""
+    try:
+        number(text.replace(",", "."))
+    except ValueError:
+        return ""
+    return f'write "{shorten(text.replace(",", "."))}", with a point'
 
 
 def class_names(cell_R: pd.Series) -> tuple[str, ...]:

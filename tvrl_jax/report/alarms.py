@@ -10,6 +10,7 @@ from scipy.stats import beta
 
 from tvrl_jax import artefacts, whole_file
 from tvrl_jax.errors import UserError
+from tvrl_jax.report import wording
 from tvrl_jax.report.compare import compare
 from tvrl_jax.report.naming import metric_text
 from tvrl_jax.scalars import is_number
@@ -117,12 +118,14 @@ def helped(results: Sequence[Mapping], method: str, fraction: float, probe: str)
         return Check(f"{name} (too few test patients)", "", "")
     better, worse = ([line for line in lines if line.cells[i].best] for i in (0, 1))
     finding = f"better beyond chance in {len(better)} of {len(lines)} comparisons"
+    finding += f" of tasks and metrics, {wording.heading(probe, fraction)}"
     alarm = ""
     if not better:
         alarm = f"Pretraining has not helped: against the untrained encoder it is {finding}."
     if worse:
         names = ", ".join(f"{line.task} ({metric_text(line.metric)})" for line in worse)
-        alarm += f"{' ' if alarm else ''}The untrained encoder is better at {names}."
+        alarm += f"{' ' if alarm else ''}The untrained encoder is better at {names} "
+        alarm += f"({wording.heading(probe, fraction)})."
     return Check(name, alarm, finding)
 
 
