@@ -149,7 +149,7 @@ def get_config() -> ConfigDict:
     # several devices the keys go round a ring. 0 = the whole matrix always.
     c.train.contrast_tile = 1024
     c.train.sharding = "data"  # data (parameters on every device) or full (spread over the mesh)
-    c.train.ema = 0.0  # decay of an averaged copy of the encoder, per update; 0 = none
+    c.train.ema = 0.0  # decay, per update, of an averaged encoder, which probes measure; 0 = none
     c.train.ema_target = False  # TVRL and causal predict the averaged encoder's features
     c.train.checkpoint_every = 1000  # steps
     c.train.keep = 2  # newest checkpoints kept, besides the one with the least mean loss

@@ -232,11 +232,12 @@ def test_the_averaged_encoder_may_give_the_target(config, tmp_path):
     )
 
 
-def test_the_averaged_encoder_moves_once_per_update(config, tmp_path):
+def test_the_averaged_encoder_moves_once_per_update(config, tmp_path, caplog):
     """Of two updates, each of three steps: what an average over steps would decay six times."""
     config.update_from_flattened_dict({"train.ema": 0.5, "optim.accumulate": 3, "train.steps": 6})
     config.train.checkpoint_every = 3
     trainer.train(config, tmp_path)
+    assert "averages over some 2 updates, and the run makes 2" in caplog.text
     half, whole = (
         restore_for_reading(tmp_path, ("params", "ema"), step).tree for step in ("3", "6")
     )

@@ -48,6 +48,7 @@ def train(config: ConfigDict, workdir: str, *, resume: bool = False, peers: Alon
     sharding.check_batch_size(config.train.batch_size, config.train.micro_batches)
     run_folder.refuse_other(workdir, config, resume=resume)
     make_network(config, objective, outputs=1)  # what does not fit is said before hours of packing
+    _warn_average(config)
     before = None
     while True:
         try:
@@ -59,6 +60,18 @@ def train(config: ConfigDict, workdir: str, *, resume: bool = False, peers: Alon
                 raise
             before = str(error)
             LOG.warning("%s It is tried now, from the last checkpoint.", error)
+
+
+def _warn_average(config: ConfigDict) -> None:
+    """Of an averaged encoder, which is what probes measure, that will hardly leave its start."""
+    updates = config.train.steps // config.optim.accumulate
+    span = 1 / (1 - config.train.ema)
+    if config.train.ema and updates < 3 * span:
+        LOG.warning(
+            "config.train.ema = %g averages over some %.0f updates, and the run makes %d: much of "
+            "the start is left in the encoder that probes measure; take a smaller decay.",
+            *(config.train.ema, span, updates),
+        )
 
 
 def _train(
