@@ -71,6 +71,16 @@ def test_a_second_signal_ends_at_once_what_is_held_up():
     assert code in (128 + signal.SIGTERM, -signal.SIGTERM) and out == ""
 
 
+def test_two_signals_at_once_end_it_without_a_complaint():
+    """The second has come before Python looked at the first."""
+    both = "signal.SIGINT, signal.SIGTERM"
+    body = f"signal.pthread_sigmask(signal.SIG_BLOCK, [{both}])\n"
+    body += "[os.kill(os.getpid(), n) for n in (signal.SIGINT, signal.SIGTERM)]\n"
+    body += f"signal.pthread_sigmask(signal.SIG_UNBLOCK, [{both}])\nwhile True: pass"
+    code, _, err = _run(0.0, body)
+    assert code == -signal.SIGTERM and "Traceback" not in err and "race" not in err
+
+
 def test_what_is_saved_in_time_ends_in_order():
     body = "while not interruption: pass"
     code, out, err = _run(1e6, body, signal.SIGTERM)

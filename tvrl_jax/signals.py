@@ -42,6 +42,12 @@ class Remembered:
         signal.signal(signal.SIGINT, self._before)
 
 
+def _end(number: int, frame: FrameType | None) -> None:
+    """As the system ends a process that handles no signals."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
 class Interruption:
     """Within this context the first signal is only noted; a second one ends the process at once.
 
@@ -68,8 +74,10 @@ class Interruption:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.number = number
         os.write(2, NOTED)  # print is not safe here: the signal may have come in the midst of one
+        # Not the system's own way at once: a second signal may be on its way to Python already,
+        # which would find no handler and complain.
         for handled in HANDLED:
-            signal.signal(handled, signal.SIG_DFL)
+            signal.signal(handled, _end)
 
     def __exit__(self, *exception) -> None:
         if self._grace:
