@@ -132,8 +132,8 @@ def test_packed_frames_give_the_padded_loss_gradient_and_statistics(method):
     packed = batch | {"packed_GVC": places(batch["valid_BVT"], packing.groups, length)}
     (grads, outcome), (grads_packed, outcome_packed) = run(method, batch), run(method, packed)
     np.testing.assert_allclose(outcome.loss, outcome_packed.loss, rtol=1e-5)
-    # Sums in another order; measured: 1.5e-5 with jax 0.12, less with 0.10.
-    assert_same(grads, grads_packed, atol=3e-5 * largest(grads))
+    # Sums in another order; measured: up to 3.6e-5 with jax 0.12, less with 0.10.
+    assert_same(grads, grads_packed, atol=1e-4 * largest(grads))
     assert_same(outcome.extra, outcome_packed.extra, rtol=1e-5, atol=1e-7)
 
 
