@@ -157,24 +157,16 @@ def _bad_value(error: Exception, loaded: ConfigDict) -> str:
 def _unknown_key(error: Exception, loaded: ConfigDict) -> str:
     known = {name for name, _ in settings.leaves(loaded)}
     for key in _keys():
-        if key in known or isinstance(_section(loaded, key), ConfigDict):
+        if key in known or settings.section_of(loaded, key) is not None:
             continue
         near = closest(key, known)
-        if not near and isinstance(_section(loaded, key.rpartition(".")[0]), ConfigDict):
-            section = key.rpartition(".")[0]
+        section = key.rpartition(".")[0]
+        if not near and settings.section_of(loaded, section) is not None:
             keys = sorted(name for name in known if name.startswith(f"{section}."))
             return f"--config.{key}: there is no such key. Known: {', '.join(keys)}."
         hint = f' Did you mean "{near}"?' if near else " See --help."
         return f"--config.{shorten(key)}: there is no such key.{hint}"
     return f"--config: {shorten(first_line(error))}."
-
-
-def _section(config: ConfigDict, key: str):
-    for name in key.split("."):
-        if not isinstance(config, ConfigDict) or name not in config:
-            return None
-        config = config[name]
-    return config
 
 
 def _set_up_logging() -> None:

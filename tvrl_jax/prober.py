@@ -77,11 +77,12 @@ def probe(
     if pretraining.model.time_embedding and data.on_equal_times == "stop":
         store.require_times()
     encoder = restore_encoder(restored, pretraining)
-    if restored.tree["ema"]:
-        encoder = _settled(encoder, store, config.features)
     learnt = roster.learnt(run)
     # What is wrong is said before anything is written.
     study = PLANS.get(config.kind, suite.plan)(encoder, store, config, print)
+    if restored.tree["ema"] and config.kind != "supervised":  # which starts from fresh parameters
+        encoder = _settled(encoder, store, config.features)
+        study = study and study._replace(encoder=encoder)
     LOG.info("probing step %d of %s", restored.step, checkpoint)
     folder = run_folder.prepare(workdir, record, name)
     checks = []

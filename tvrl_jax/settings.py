@@ -250,9 +250,7 @@ def stored(text: str) -> ConfigDict:
     """The configuration of a run, as `to_json` wrote it, perhaps by an older version."""
     config = from_json(text)
     for key, (section, value) in SINCE.items():
-        if _section(config, section) is None:
-            continue
-        if key not in dict(leaves(config)):
+        if section_of(config, section) is not None and key not in dict(leaves(config)):
             config.update(_nested(key, value))
     return config
 
@@ -263,7 +261,8 @@ def _nested(key: str, value: Any) -> dict:
     return value
 
 
-def _section(config: ConfigDict, key: str) -> ConfigDict | None:
+def section_of(config: ConfigDict, key: str) -> ConfigDict | None:
+    """What stands at a dotted key, where that is a section; else None."""
     for name in key.split("."):
         config = config.get(name) if isinstance(config, ConfigDict) else None
     return config if isinstance(config, ConfigDict) else None
