@@ -128,16 +128,16 @@ def test_cox_equals_lifelines_in_hazards_and_curves():
 
 
 def _sklearn_hazard(feature, task, series, draw, edge_B, strength):
-    """Interval by interval, one logistic regression of who is known to have lived through it."""
+    """Interval by interval, one logistic regression of who was seen in it, and for how long."""
     own, used_N = _standardised(feature, draw.used_N), draw.used_N
     x_ND, (event_N, time_N) = own["train"][used_N], task.value_N[series["train"]][used_N].T
-    start, columns = -np.inf, []
+    start, columns = -1e-9, []  # an event at 0 falls into the first interval
     for end in edge_B:
         hit_N = (event_N == 1) & (time_N > start) & (time_N <= end)
-        through_N = (time_N > end) | ((time_N == end) & (event_N == 0))
+        share_N = np.where(hit_N, 1, np.clip((time_N - start) / (end - start), 0, 1))
         model = LogisticRegression(C=1 / strength, tol=1e-10, max_iter=10000)
-        seen_N = hit_N | through_N
-        columns.append(model.fit(x_ND[seen_N], hit_N[seen_N]).predict_proba(own["test"])[:, 1])
+        model.fit(x_ND, hit_N, sample_weight=share_N)
+        columns.append(model.predict_proba(own["test"])[:, 1])
         start = end
     return np.column_stack(columns)
 
@@ -159,7 +159,22 @@ def test_hazards_equal_one_logistic_regression_per_interval():
         assert np.allclose(p.test_NK[:, 0], 1 - p.test_NK[:, 3:].mean(1), atol=1e-6)
 
 
-def test_intervals_end_at_events_share_them_evenly_and_everybody_is_counted_once():
+def test_without_signal_the_hazards_are_kaplan_meiers_however_many_are_censored():
+    """Who is censored within an interval was at risk until then; without them S(5) is 0.56."""
+    rng, series = np.random.default_rng(0), thirds(6000)
+    time_N, until_N = rng.exponential(10, 6000), np.minimum(rng.exponential(2.5, 6000), 8)
+    outcome_N2 = np.stack([time_N <= until_N, np.minimum(time_N, until_N)], axis=1)
+    value_N2 = outcome_N2.astype(np.float32)
+    settings = dict(horizons=(1.0, 3.0, 5.0), tau=0.0, grid=5, column="death", unit="years")
+    clock = survival.make_clock(value_N2[series["test"]], **settings)
+    task = tasks.Task("death", "survival", (), value_N2, clock)
+    feature = {s: rng.normal(size=(len(index), 2)) for s, index in series.items()}
+    (got,) = hazard.fit(feature, problem_of(task, series, (1.0,), 1), strengths=(1e6,), bins=10)
+    curve = survival.kaplan_meier(value_N2[series["train"]])
+    assert np.allclose(got.test_NK[:, 1:4], survival.at(curve, clock.horizon_H), atol=0.01)
+
+
+def test_intervals_end_at_events_share_them_evenly_and_everybody_counts_until_last_seen():
     rng = np.random.default_rng(1)
     outcome_N2 = np.stack([rng.random(300) < 0.5, np.round(rng.exponential(2, 300), 2)], axis=1)
     edge_B = hazard.edges(outcome_N2, 10)
@@ -167,9 +182,10 @@ def test_intervals_end_at_events_share_them_evenly_and_everybody_is_counted_once
     event_N, time_N = outcome_N2.T
     assert (seen.hit_NB.sum(1) == event_N).all() and np.isin(edge_B, time_N[event_N == 1]).all()
     assert np.abs(seen.hit_NB.sum(0) - event_N.sum() / 10).max() <= 3
-    until_N = np.searchsorted(edge_B, time_N)
-    ends_N = (time_N == edge_B[np.minimum(until_N, 9)]) | (event_N == 1)
-    assert (seen.seen_NB.sum(1) == np.minimum(until_N + ends_N, 10)).all()
+    before_N = np.searchsorted(edge_B, time_N)
+    share_N = np.interp(time_N, np.append(0, edge_B), np.arange(11))  # of ten intervals
+    until_N = np.where(event_N == 1, before_N + 1, share_N)
+    assert np.allclose(seen.seen_NB.sum(1), until_N, atol=1e-6)
     few_B = hazard.edges(outcome_N2[event_N == 1][:2], 10)
     assert np.isfinite(few_B).sum() == 2
     assert not hazard.table(outcome_N2, np.ones(300), few_B).seen_NB[:, 2:].any()

@@ -15,7 +15,7 @@ class Table(NamedTuple):
     """Series x intervals."""
 
     hit_NB: np.ndarray  # float32, 1 = the event fell into the interval
-    seen_NB: np.ndarray  # float32, 1 = free of it before, and under observation to its end
+    seen_NB: np.ndarray  # float32, share of the interval under observation; 1 where the event fell
 
 
 def fit(feature: dict, problem: Problem, *, strengths, bins: int) -> list[Prediction]:
@@ -24,9 +24,10 @@ def fit(feature: dict, problem: Problem, *, strengths, bins: int) -> list[Predic
     feature: split -> [N, D], standardised by the rows in use. Interval b has the hazard
     sigmoid(x w_b + c_b) of an event in it, given none before (Cox 1972, section 6; Gensheimer and
     Narasimhan 2019), and weights of its own, so that hazards need not be proportional. strengths:
-    s in -log(likelihood) + s / 2 |w|^2, one for all intervals. Predictions: S(t) at the clock's
-    times, with a constant hazard within an interval and none after the last; the risk is the
-    expected share of the time up to the last horizon that is lost, 1 - mean S(t).
+    s in -log(likelihood) + s / 2 |w|^2, one for all intervals. Within an interval the hazard is
+    constant: who was censored after a share of it counts with (1 - hazard)^share. Predictions: S(t)
+    at the clock's times, with no hazard after the last interval; the risk is the expected share of
+    the time up to the last horizon that is lost, 1 - mean S(t).
     """
     feature = linear.standardise(feature)
     strength_G = np.asarray(strengths, np.float32)
@@ -68,13 +69,23 @@ def edges(outcome_N2, bins: int) -> np.ndarray:
 
 
 def table(outcome_N2, weight_N, edge_B) -> Table:
-    """Of the rows with weight 1. The first interval begins before 0 and includes it."""
-    event_N1, time_N1 = outcome_N2[:, :1] == 1, outcome_N2[:, 1:]
-    start_B = np.concatenate([[-np.inf], edge_B[:-1]])
-    hit_NB = event_N1 & (time_N1 > start_B) & (time_N1 <= edge_B) & np.isfinite(edge_B)
-    through_NB = (time_N1 > edge_B) | ((time_N1 == edge_B) & ~event_N1)
-    seen_NB = (hit_NB | through_NB) & (weight_N[:, None] > 0)
+    """Of the rows with weight 1.
+
+    Whoever was censored within an interval was at risk for a part of it. Left out, they would make
+    its hazard too high: in a late interval nearly all others may have been censored.
+    """
+    event_N1, time_N1 = outcome_N2[:, :1] == 1, outcome_N2[:, 1:].astype(np.float64)
+    real_B = np.isfinite(edge_B)
+    start_B = np.where(real_B, _starts(edge_B), 0)
+    hit_NB = event_N1 & (time_N1 > start_B) & (time_N1 <= edge_B) & real_B
+    share_NB = np.clip((time_N1 - start_B) / (edge_B - start_B), 0, 1)
+    seen_NB = np.where(hit_NB, 1, share_NB) * (weight_N[:, None] > 0)
     return Table(hit_NB.astype(np.float32), seen_NB.astype(np.float32))
+
+
+def _starts(edge_B) -> np.ndarray:
+    """The first interval begins at 0, and includes it."""
+    return np.concatenate([[min(0.0, edge_B[0]) - 1e-9], edge_B[:-1]])
 
 
 def loss(output_NB, seen: Table):
@@ -112,7 +123,7 @@ def predict(edge_B, output_NB, clock: survival.Clock) -> np.ndarray:
     real = np.isfinite(edge_B)
     step_NB = -np.logaddexp(0, output_NB[:, real].astype(np.float64))
     log_survival_NB = np.cumsum(step_NB, axis=1)
-    end_B = np.concatenate([[min(0.0, edge_B[0]) - 1e-9], edge_B[real]])
+    end_B = np.append(_starts(edge_B)[0], edge_B[real])
     time_K = survival.times(clock)
     curve_NK = np.exp([np.interp(time_K, end_B, np.append(0.0, row)) for row in log_survival_NB])
     risk_N = 1 - curve_NK[:, len(clock.horizon_H) :].mean(1)
