@@ -16,6 +16,7 @@ from tvrl_jax import state as states
 from tvrl_jax.data import opening
 from tvrl_jax.data.pipeline import train_batches
 from tvrl_jax.learner import find_objective, make_learner
+from tvrl_jax.models import strided
 from tvrl_jax.objectives import contrastive
 
 METHODS = (cvrl, ltn, videomae, csimclr, csimclr_te, tvrl, causal, supervised)
@@ -102,6 +103,16 @@ def test_only_gradients_statistics_and_embeddings_cross_devices(root, method):
     text, state, views = _compiled(method, root)
     twice = state.params["encoder"]["temporal"] if method is causal else {}
     _check(text, state, views, twice=twice)
+
+
+@pytest.mark.parametrize("method", [tvrl, cvrl, supervised], ids=lambda m: m.__name__[8:])
+def test_nor_does_a_picture_cross_where_the_stem_convolves(method, root, monkeypatch):
+    """As on an accelerator; kernels of the stem cross once for each view."""
+    monkeypatch.setattr(strided, "conv_by_matmul", strided.conv)
+    text, state, views = _compiled(method, root)
+    assert " convolution(" in text
+    stem = state.params["encoder"]["spatial"]["vit"]["patches"]
+    _check(text, state, views, twice=[stem[name] for name in stem] * (views - 1))
 
 
 def test_spread_parameters_are_gathered_once_and_activations_stay_where_they_are(root):

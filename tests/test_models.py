@@ -12,7 +12,7 @@ from parity import PRECISIONS, precision
 from configs.base import get_config
 from tvrl_jax.errors import UserError
 from tvrl_jax.interop.torch_import import from_torch, to_torch
-from tvrl_jax.models import layers, remat, sizes, stem, vit
+from tvrl_jax.models import layers, remat, sizes, strided, vit
 from tvrl_jax.models.build import build
 
 KEY = jax.random.key(0)
@@ -227,9 +227,30 @@ def test_convolution_by_matrix_product_is_the_convolution(channels):
             out, back = jax.vjp(convolve, x, kernel)
             return out, *back(jnp.sin(out))
 
-        return both(stem.conv), both(stem.conv_by_matmul)
+        return both(strided.conv), both(strided.conv_by_matmul)
 
     assert_same(*outputs_and_gradients(x, kernel), 1e-5)
+
+
+@pytest.mark.parametrize("mapped", [(0, None), (None, 0), (0, 0)], ids=["views", "kernels", "both"])
+def test_a_mapped_convolution_is_each_one_by_itself(mapped):
+    """Outputs and gradients; and the gradient of each by itself, mapped."""
+    random = np.random.default_rng(0)
+    x, kernel = random.normal(size=(3, 2, 8, 6, 4)), random.normal(size=(3, 3, 3, 4, 5))
+    given = [a if axis == 0 else a[0] for a, axis in zip((x, kernel), mapped, strict=True)]
+    given = [jnp.asarray(a, jnp.float32) for a in given]
+
+    def of(convolve):
+        def loss(x, kernel):
+            return jnp.sum(jnp.sin(jax.vmap(convolve, mapped)(x, kernel)))
+
+        def one_loss(x, kernel):
+            return jnp.sum(jnp.sin(convolve(x, kernel)))
+
+        each = jax.vmap(jax.grad(one_loss, (0, 1)), mapped)
+        return jax.vmap(convolve, mapped)(*given), jax.grad(loss, (0, 1))(*given), each(*given)
+
+    assert_same(of(strided.conv), of(strided.conv_by_matmul), 1e-5)
 
 
 def test_one_row_alone_is_the_row_among_all():

@@ -101,6 +101,12 @@ def gathered(tree):
     return jax.lax.with_sharding_constraint(tree, P())
 
 
+def platform() -> str:
+    """cpu, gpu or tpu: that of the devices of `jax.set_mesh`, or else of those that JAX uses."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return device.platform if device else jax.default_backend()
+
+
 def is_spread() -> bool:
     """Whether the rows of a batch lie on several devices, those of `jax.set_mesh`."""
     mesh = jax.sharding.get_abstract_mesh()
