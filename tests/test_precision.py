@@ -9,7 +9,7 @@ import pytest
 from pico import batch_of, learner_of, start
 
 from tvrl_jax import step
-from tvrl_jax.models import layers, vit
+from tvrl_jax.models import layers, strided, vit
 from tvrl_jax.objectives import OBJECTIVES
 
 
@@ -54,6 +54,22 @@ def test_a_sum_in_bfloat16_would_be_found():
     )
     program = jax.make_jaxpr(summed)(jnp.ones(3, jnp.bfloat16))
     assert ("reduce_sum", np.dtype(jnp.bfloat16)) in set(reductions(program.jaxpr))
+
+
+@pytest.mark.parametrize("convolve", [strided.conv, strided.conv_by_matmul])
+def test_a_kernels_gradient_is_not_rounded_before_devices_add_theirs(convolve):
+    """257 ones, which bfloat16 takes for 256."""
+    ones = jnp.ones((257, 2, 2, 1), jnp.bfloat16)
+
+    def of_products(kernel):
+        return layers.product(ones[:, 0, 0], kernel).sum(dtype=jnp.float32)
+
+    def of_middle(kernel):
+        return convolve(ones, kernel).sum(dtype=jnp.float32)
+
+    assert jax.grad(of_products)(jnp.ones((1, 1)))[0, 0] == 257
+    assert jax.grad(of_middle)(jnp.ones((3, 3, 1, 1)))[1, 1] == 257
+    assert float(jnp.bfloat16(257)) == 256
 
 
 def test_a_parameters_gradient_is_summed_in_float32():

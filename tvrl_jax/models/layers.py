@@ -33,10 +33,36 @@ class Linear(nn.Module):
     @nn.compact
     def __call__(self, x):
         kernel = self.param("kernel", zeros, (x.shape[-1], self.features), jnp.float32)
-        out = jnp.matmul(*nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype))
+        out = product(*operands(x, kernel, self.dtype))
         if not self.bias:
             return out
         return out + spread(self.param("bias", zeros, (self.features,), jnp.float32), out)
+
+
+def operands(x, kernel, dtype: Any):
+    """x in `dtype` and the kernel as it is; None = both in the wider precision of the two."""
+    if dtype is None:
+        return nn.dtypes.promote_dtype(x, kernel)
+    return x.astype(dtype), kernel
+
+
+@jax.custom_vjp
+def product(x, kernel):
+    """x @ kernel in the precision of x; the kernel's gradient is summed in that of the kernel.
+
+    JAX would round a device's part of a bfloat16 product's gradient, and then sum those of all
+    devices in bfloat16.
+    """
+    return jnp.matmul(x, kernel.astype(x.dtype))
+
+
+def _gradients(kept, out_bar):
+    x, kernel = kept
+    kernel_bar = jnp.einsum("...i,...o->io", x, out_bar, preferred_element_type=kernel.dtype)
+    return jnp.matmul(out_bar, kernel.astype(x.dtype).T), kernel_bar
+
+
+product.defvjp(lambda x, kernel: (product(x, kernel), (x, kernel)), _gradients)
 
 
 def linear(features: int, name: str, dtype: Any, bias: bool = True) -> Linear:

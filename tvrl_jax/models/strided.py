@@ -9,6 +9,7 @@ from jax.custom_batching import custom_vmap
 from jax.nn.initializers import zeros
 
 from tvrl_jax import sharding
+from tvrl_jax.models import layers
 
 
 class StridedConv(nn.Module):
@@ -21,7 +22,7 @@ class StridedConv(nn.Module):
     def __call__(self, x_NHWC):
         shape = (3, 3, x_NHWC.shape[-1], self.features)
         kernel = self.param("kernel", zeros, shape, jnp.float32)
-        x_NHWC, kernel = nn.dtypes.promote_dtype(x_NHWC, kernel, dtype=self.dtype)
+        x_NHWC, kernel = layers.operands(x_NHWC, kernel, self.dtype)
         # XLA's convolution has a slow backward pass on CPUs: a matrix product is twice as fast.
         convolve = conv_by_matmul if sharding.platform() == "cpu" else conv
         return convolve(x_NHWC, kernel)
@@ -41,13 +42,31 @@ def conv(x_NHWC, kernel):
 
 def _convolve(x_NHWC, kernel):
     return jax.lax.conv_general_dilated(
-        x_NHWC, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x_NHWC,
+        kernel.astype(x_NHWC.dtype),
+        window_strides=(2, 2),
+        padding=((1, 1), (1, 1)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def _kernel_gradient(x_NHWC, kernel, out_bar_NHWC):
+    """In the kernel's precision: it is summed over devices, too (see `layers.product`)."""
+    return jax.lax.conv_general_dilated(
+        x_NHWC,
+        out_bar_NHWC,
+        window_strides=(1, 1),
+        padding=[(1, side % 2) for side in x_NHWC.shape[1:3]],
+        rhs_dilation=(2, 2),
+        dimension_numbers=("CHWN", "IHWO", "HWNC"),
+        preferred_element_type=kernel.dtype,
     )
 
 
 def _pull(x_NHWC, kernel, out_bar_NHWC):
     """The gradients of both operands, from that of the result."""
-    return jax.vjp(_convolve, x_NHWC, kernel)[1](out_bar_NHWC)
+    (x_bar,) = jax.vjp(lambda x: _convolve(x, kernel), x_NHWC)[1](out_bar_NHWC)
+    return x_bar, _kernel_gradient(x_NHWC, kernel, out_bar_NHWC)
 
 
 _forward = custom_vmap(_convolve)
@@ -66,7 +85,7 @@ def _backward_of_views(views, mapped, x, kernel, out_bar):
     if mapped != [True, False, True]:
         return jax.vmap(_pull, _axes(mapped))(x, kernel, out_bar), (True, True)
     x_bar, _ = _pull(_rows_first(x), kernel, _rows_first(out_bar))
-    kernel_bar_V = [_pull(x[v], kernel, out_bar[v])[1] for v in range(views)]
+    kernel_bar_V = [_kernel_gradient(x[v], kernel, out_bar[v]) for v in range(views)]
     return (_apart(x_bar, views), jnp.stack(kernel_bar_V)), (True, True)
 
 
@@ -95,5 +114,6 @@ def conv_by_matmul(x_NHWC, kernel):
     N, H, W, C = x_NHWC.shape
     padded = jnp.pad(x_NHWC, ((0, 0), (1, 1), (1, 1), (0, 0)))
     views = [padded[:, i : i + H : 2, j : j + W : 2] for i in range(3) for j in range(3)]
-    out = jnp.concatenate(views, -1).reshape(-1, 9 * C) @ kernel.reshape(9 * C, -1)
+    rows = jnp.concatenate(views, -1).reshape(-1, 9 * C)
+    out = layers.product(rows, kernel.reshape(9 * C, -1))
     return out.reshape(N, H // 2, W // 2, -1)
