@@ -15,12 +15,11 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from ml_collections import FrozenConfigDict
 
+from benchmarks import learners
 from configs import tvrl
-from tvrl_jax import optim, sharding, step
+from tvrl_jax import sharding, step
 from tvrl_jax import state as states
-from tvrl_jax.learner import find_objective, make_network
 
 
 class Form(NamedTuple):
@@ -59,13 +58,7 @@ def learner_of(args: argparse.Namespace, form: Form) -> step.Learner:
             "train.batchnorm": form.batchnorm,
         }
     )
-    objective = find_objective(config)
-    tx, schedule = optim.make(
-        steps=config.train.steps, batch_size=config.train.batch_size, **config.optim
-    )
-    rule, frozen = FrozenConfigDict(config.objective), FrozenConfigDict(config)
-    network = make_network(config, objective, outputs=0)
-    return step.Learner(network, objective, rule, tx, schedule, frozen)
+    return learners.learner_of(config)
 
 
 def batch_of(args: argparse.Namespace) -> dict[str, np.ndarray]:

@@ -1,15 +1,13 @@
 """Between devices travel gradients, statistics and embeddings; never a picture or an activation."""
 
-import math
-import re
 from collections import Counter
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import pytest
 import tiny
 
+from benchmarks.program import Moved, collectives
 from configs import causal, csimclr, csimclr_te, cvrl, ltn, supervised, tvrl, videomae
 from tvrl_jax import sharding, step
 from tvrl_jax import state as states
@@ -24,32 +22,6 @@ BATCH, WIDTH, FRAMES, FLOAT = 32, 128, 8, 4
 # What is compared crosses the devices, forward and back: at most so often B x 128 floats.
 EMBEDDINGS = 8
 SMALL = 2 * BATCH  # floats of sums of scalars, and of one number for each embedding
-COLLECTIVE = re.compile(
-    r"= (?P<type>\(.*?\)|\S+) "
-    r"(all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(-start)?\("
-)
-ARRAY = re.compile(r"(?P<dtype>[a-z]+)(?P<bits>\d*)\[(?P<shape>[\d,]*)\]")
-
-
-class Moved(NamedTuple):
-    kind: str
-    shape: tuple[int, ...]
-    bytes: int
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
-
-
-def collectives(program: str) -> list[Moved]:
-    """Every array that a collective of a compiled program yields."""
-    found = []
-    for match in COLLECTIVE.finditer(program):
-        for array in ARRAY.finditer(match["type"]):
-            shape = tuple(int(n) for n in array["shape"].split(",") if n)
-            width = max(int(array["bits"] or 8) // 8, 1)
-            found.append(Moved(match[2], shape, math.prod(shape) * width))
-    return found
 
 
 def test_collectives_are_found_in_a_program():
@@ -58,12 +30,17 @@ def test_collectives_are_found_in_a_program():
   ROOT %b = (f32[3]{0}, s32[]) all-reduce(%y, %z), to_apply=%sum
   %c = pred[4]{0} collective-permute-start(%w)
   %d = f32[9]{0} add(%all-gather, %all-reduce)
+  %e = f32[8,128]{1,0} all-gather(%v), channel_id=1
+  %f = f32[2]{0} all-gather(%v)
+  %g = f32[2]{0} all-gather(%u)
 """
     assert collectives(program) == [
-        Moved("all-gather", (8, 128), 4096),
-        Moved("all-reduce", (3,), 12),
-        Moved("all-reduce", (), 4),
-        Moved("collective-permute", (4,), 4),
+        Moved("all-gather", "f32", (8, 128), 4096),
+        Moved("all-reduce", "f32", (3,), 12),
+        Moved("all-reduce", "s32", (), 4),
+        Moved("collective-permute", "pred", (4,), 4),
+        Moved("all-gather", "f32", (2,), 8),
+        Moved("all-gather", "f32", (2,), 8),
     ]
 
 

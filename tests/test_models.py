@@ -175,12 +175,13 @@ def test_remat_changes_neither_names_nor_values(policy):
     assert_same(one, other, 1e-4)
 
 
-def test_each_remat_policy_keeps_less_than_the_one_before():
+@pytest.mark.parametrize("dtype", [None, jnp.bfloat16])
+def test_each_remat_policy_keeps_less_than_the_one_before(dtype):
     """What the backward pass of a block is given, counted where JAX differentiates."""
 
     def kept(policy):
-        block = remat.recomputed(vit.Block, policy)(3, 0.0, 0.0, None, None, name="block")
-        x = jnp.ones((2, 9, 48))
+        block = remat.recomputed(vit.Block, policy)(3, 0.0, 0.0, dtype, None, name="block")
+        x = jnp.ones((2, 9, 48), dtype)
         params = block.init(KEY, x, None, None)
         backward = jax.eval_shape(lambda p, x: jax.vjp(block.apply, p, x, None, None)[1], params, x)
         return sum(leaf.size for leaf in jax.tree.leaves(backward))

@@ -8,10 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.ad_checkpoint import checkpoint_name
 from jax.nn.initializers import ones, zeros
 
 from tvrl_jax.losses import wide
-from tvrl_jax.models import moments
+from tvrl_jax.models import moments, remat
 
 
 def spread(parameter: jax.Array, x: jax.Array) -> jax.Array:
@@ -46,13 +47,19 @@ def operands(x, kernel, dtype: Any):
     return x.astype(dtype), kernel
 
 
-@jax.custom_vjp
 def product(x, kernel):
     """x @ kernel in the precision of x; the kernel's gradient is summed in that of the kernel.
 
     JAX would round a device's part of a bfloat16 product's gradient, and then sum those of all
     devices in bfloat16.
     """
+    if x.dtype == kernel.dtype:
+        return jnp.matmul(x, kernel)
+    return checkpoint_name(_narrow_product(x, kernel), remat.PRODUCT)
+
+
+@jax.custom_vjp
+def _narrow_product(x, kernel):
     return jnp.matmul(x, kernel.astype(x.dtype))
 
 
@@ -62,7 +69,7 @@ def _gradients(kept, out_bar):
     return jnp.matmul(out_bar, kernel.astype(x.dtype).T), kernel_bar
 
 
-product.defvjp(lambda x, kernel: (product(x, kernel), (x, kernel)), _gradients)
+_narrow_product.defvjp(lambda x, kernel: (_narrow_product(x, kernel), (x, kernel)), _gradients)
 
 
 def linear(features: int, name: str, dtype: Any, bias: bool = True) -> Linear:

@@ -7,10 +7,14 @@ import jax
 from flax import linen as nn
 
 _KEPT = jax.checkpoint_policies
+PRODUCT = "product"  # name of a product with weights that JAX does not recognise as one
+_NAMED = _KEPT.save_only_these_names(PRODUCT)
 POLICIES = {
     "none": _KEPT.everything_saveable,
-    "dots": _KEPT.dots_saveable,  # every matrix product
-    "weights": _KEPT.dots_with_no_batch_dims_saveable,  # products with weights, not attention's
+    # every matrix product
+    "dots": _KEPT.save_from_both_policies(_KEPT.dots_saveable, _NAMED),
+    # products with weights, not attention's
+    "weights": _KEPT.save_from_both_policies(_KEPT.dots_with_no_batch_dims_saveable, _NAMED),
     "blocks": _KEPT.nothing_saveable,  # a block's input alone
 }
 

@@ -1,0 +1,143 @@
+"""What the TPU compiler makes of a training step, on a machine without a TPU.
+
+    pip install 'libtpu==0.0.42.*'     # what jax 0.10.2 goes with: see `pip show --verbose jax`
+    python -m benchmarks.pod --topology v5e:4x4
+
+Of every method a step is compiled for a slice of TPU chips, and the program read: memory of a chip
+beside the state ("temp") and in all, bytes that cross the chips, and the cycles that the compiler
+reckons for a chip. Nothing runs, so these are no times; but a step that cannot be compiled, does
+not fit, or sends pictures about is seen before a pod is paid for.
+"""
+
+import argparse
+import functools
+import importlib
+import os
+import time
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh
+from ml_collections import ConfigDict
+
+from benchmarks import learners, program
+from tvrl_jax import sharding, step
+from tvrl_jax import state as states
+from tvrl_jax.objectives import OBJECTIVES
+
+METHODS = tuple(name for name in OBJECTIVES if name != "supervised")  # labels need a cohort
+
+
+HEAD = (
+    *("method", "compiling, s", "temp, GB", "with the state, GB"),
+    *("all-reduce, MB", "all-gather, MB", "other, MB", "cycles, millions"),
+)
+
+
+class Compiled(NamedTuple):
+    """A step for one chip of a slice."""
+
+    seconds: float  # of compiling
+    arguments: int  # bytes: state and batch
+    temp: int  # bytes besides
+    moved: list[program.Moved]
+    cycles: int
+
+
+def mesh_of(topology: str) -> Mesh:
+    """The chips of a slice such as v5e:4x4, as `sharding.make_mesh` orders those that exist.
+
+    Raises ImportError without libtpu, RuntimeError for a slice that it does not know.
+    """
+    import libtpu  # noqa: F401  JAX's own complaint does not say what is missing
+    from jax.experimental import topologies
+
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # who this machine is, a pod would tell
+    found = topologies.get_topology_desc(platform="tpu", topology_name=topology)
+    devices = sorted(found.devices, key=lambda device: (device.process_index, device.id))
+    return Mesh(np.array(devices), (sharding.AXIS,), axis_types=(AxisType.Auto,))
+
+
+def compiled(config: ConfigDict, mesh: Mesh) -> Compiled:
+    """The training step of a configuration for the devices of a mesh, which need not exist."""
+    learner = learners.learner_of(config)
+    fresh = functools.partial(
+        states.create, learner.network, learner.tx, seed=config.seed, ema=config.train.ema
+    )
+    state = jax.eval_shape(fresh)
+    shardings = sharding.state_shardings(mesh, state, config.train.sharding)
+    rows = sharding.over_batch(mesh)
+    batch = {n: _placed(shape, rows) for n, shape in learners.batch_shapes(config).items()}
+    made = jax.jit(
+        functools.partial(step.train_step, learner),
+        donate_argnums=0,
+        out_shardings=(shardings, sharding.replicated(mesh), rows),
+    )
+    begin = time.perf_counter()
+    with jax.set_mesh(mesh):
+        done = made.lower(jax.tree.map(_placed, state, shardings), batch).compile()
+    text, memory = done.as_text(), done.memory_analysis()
+    return Compiled(
+        time.perf_counter() - begin,
+        memory.argument_size_in_bytes,
+        memory.temp_size_in_bytes,
+        program.collectives(text),
+        program.cycles(text),
+    )
+
+
+def _placed(shape: jax.ShapeDtypeStruct, where) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=where)
+
+
+def config_of(method: str, args: argparse.Namespace, chips: int) -> ConfigDict:
+    config = importlib.import_module(f"configs.{method}").get_config()
+    config.update_from_flattened_dict(
+        {
+            "data.image_size": args.size,
+            "model.arch": args.arch,
+            "model.image_size": args.size,
+            "model.temporal_heads": args.heads,
+            "model.dtype": args.dtype,
+            "model.remat": args.remat,
+            "train.batch_size": args.rows * chips,
+            "train.micro_batches": args.micro_batches,
+            "train.sharding": args.sharding,
+        }
+    )
+    return config
+
+
+def row(method: str, one: Compiled) -> str:
+    crossed = program.bytes_by_kind(one.moved)
+    cells = [method, f"{one.seconds:.0f}", f"{one.temp / 1e9:.2f}"]
+    cells.append(f"{(one.arguments + one.temp) / 1e9:.2f}")
+    cells += [f"{crossed[kind] / 1e6:.1f}" for kind in ("all-reduce", "all-gather")]
+    cells.append(f"{(crossed.total() - crossed['all-reduce'] - crossed['all-gather']) / 1e6:.1f}")
+    return f"| {' | '.join([*cells, f'{one.cycles / 1e6:.0f}'])} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--topology", default="v5e:4x4", help="slice of chips")
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--arch", default="small")
+    parser.add_argument("--heads", type=int, default=6, help="of the temporal attention")
+    parser.add_argument("--size", type=int, default=128, help="side of the frames, pixels")
+    parser.add_argument("--rows", type=int, default=8, help="series a chip and step")
+    parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--remat", default="none")
+    parser.add_argument("--micro_batches", type=int, default=1)
+    parser.add_argument("--sharding", default="data")
+    args = parser.parse_args()
+    mesh = mesh_of(args.topology)
+    print(f"{mesh.size} x {mesh.devices.flat[0].device_kind}, {args.arch}, {args.size} px, "
+          f"{args.dtype}, {args.rows} series a chip, jax {jax.__version__}\n")  # fmt: skip
+    print(f"| {' | '.join(HEAD)} |\n{'|-' * len(HEAD)}|")
+    for method in args.methods.split(","):
+        print(row(method, compiled(config_of(method, args, mesh.size), mesh)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
