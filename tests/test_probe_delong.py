@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
+from scipy.stats import t as student
 from sklearn import metrics as sk
 
 from tvrl_jax.probing import delong, rows, stats
@@ -112,6 +113,21 @@ def test_where_nothing_varies_nothing_is_claimed():
     assert math.isnan(delong.interval(lone).low) and math.isnan(delong.difference(lone, lone).p)
 
 
+def test_the_spread_over_draws_is_that_of_welch():
+    rng, positive_N = np.random.default_rng(4), np.arange(80) < 30
+    a, b = (delong.components(positive_N, rng.normal(size=80) + positive_N) for _ in range(2))
+    drawn_S = np.array([0.05, -0.02, 0.07, 0.01])
+    alone, made = delong.difference(a, b), delong.difference(a, b, [drawn_S])
+    patients, draws = ((alone.high - alone.value) / delong.Z) ** 2, np.var(drawn_S, ddof=1) / 4
+    freedom = (patients + draws) ** 2 / (draws**2 / 3)
+    t = alone.value / (patients + draws) ** 0.5
+    assert made.p == pytest.approx(2 * student.sf(abs(t), freedom))
+    half = student.ppf(0.975, freedom) * (patients + draws) ** 0.5
+    assert (made.low, made.high) == pytest.approx((alone.value - half, alone.value + half))
+    for alike in ([], [np.full(5, 0.1)], [np.array([0.1])]):
+        assert delong.difference(a, b, alike) == alone
+
+
 def _rows(subject_N, classes=("no", "yes")):
     positive_N, score_MN = _cases(count=len(subject_N), methods=4)
     code_N = positive_N.astype(np.float32) + (np.arange(len(subject_N)) == 0) * (len(classes) - 2)
@@ -131,8 +147,10 @@ def _rows(subject_N, classes=("no", "yes")):
 def test_the_test_is_reported_where_each_patient_has_one_series():
     found, positive_N, score_MN = _rows(np.arange(60))
     parts = [delong.components(positive_N, score_N) for score_N in score_MN]
-    expected = delong.difference(delong.mean(parts[:2]), delong.mean(parts[2:])).p
-    assert found["auroc_p_delong"] == pytest.approx(expected)
+    drawn_S = np.array([delong.auroc(parts[s]) - delong.auroc(parts[2 + s]) for s in range(2)])
+    means = delong.mean(parts[:2]), delong.mean(parts[2:])
+    assert found["auroc_p_delong"] == pytest.approx(delong.difference(*means, [drawn_S]).p)
+    assert found["auroc_p_delong"] > delong.difference(*means).p
     assert {"auroc", "auroc_p", "average_precision_p"} < set(found)
     assert "average_precision_p_delong" not in found
     assert "auroc_p_delong" not in _rows(np.arange(60) // 2)[0]

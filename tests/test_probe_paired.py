@@ -54,7 +54,7 @@ def _naive(a, b, task: Task, metric, column: int):
     draws = np.random.default_rng(BOOTSTRAP["seed"])
     names = sorted(set(PATIENT_N))
     picked = draws.integers(len(names), size=(BOOTSTRAP["samples"], len(names)))
-    gap_R = []
+    gap_R, drawn_S = [], None
     for drawn in [None, *picked]:
         drawn = range(len(names)) if drawn is None else drawn
         rows_D = [i for k in drawn for i in np.flatnonzero(names[k] == PATIENT_N)]
@@ -64,9 +64,12 @@ def _naive(a, b, task: Task, metric, column: int):
             own = [p for p in side.predictions if p.draw.task.column == task.column]
             own = [p for p in own if p.draw.fraction == 1]
             score = [metric(task.value_N[rows_D], p.test_NK[rows_D, column]) for p in own]
-            of_side.append(np.mean(score))
-        gap_R.append(of_side[0] - of_side[1])
-    return gap_R[0], np.array(gap_R[1:])
+            of_side.append(score)
+        gap_R.append(np.mean(of_side[0]) - np.mean(of_side[1]))
+        drawn_S = (
+            drawn_S if len(gap_R) > 1 else np.subtract(*of_side)
+        )  # of the patients as they are
+    return np.mean(drawn_S), stats.over_draws(np.array(gap_R[1:]), [drawn_S])
 
 
 @pytest.mark.parametrize(
@@ -123,6 +126,23 @@ def test_an_encoder_does_not_differ_from_itself_and_turns_its_sign(tmp_path):
         assert back[key]["value"] == pytest.approx(sign * row["value"])
         if sign < 0:
             assert back[key]["ci_low"] == pytest.approx(-row["ci_high"])
+
+
+def test_draws_that_only_one_side_has_count_for_each_side_alone(tmp_path):
+    """Draws that are not the same are no pairs: what they share is not known to cancel."""
+    a, b = _write(tmp_path / "a"), _write(tmp_path / "b", noise=2.0)
+    moved = [p._replace(draw=p.draw._replace(seed=p.draw.seed + 7)) for p in b.predictions]
+    of_a, of_b = (paired.scores(side, **BOOTSTRAP) for side in (a, b))
+    row = _by_key(paired.differences(a, b._replace(predictions=moved), **BOOTSTRAP))[
+        "AF", 1, "auroc"
+    ]
+    one, other = (
+        next(s for s in side if (s.task.column, *s[1:4]) == ("AF", 1, "all", "auroc"))
+        for side in (of_a, of_b)
+    )
+    drawn = [np.array(list(s.draws.values())) for s in (one, other)]
+    gap = stats.difference(row["value"], one.sample_R, other.sample_R, drawn, (-1, 1))
+    assert (row["ci_low"], row["ci_high"]) == (gap.low, gap.high)
 
 
 def test_a_file_whose_ranks_were_rounded_is_told(tmp_path, caplog):

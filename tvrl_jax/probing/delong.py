@@ -7,7 +7,8 @@ patient may have one test series only; with several the patient bootstrap is the
 An AUROC is the mean of the structural components of its P positives and of its Q negatives.
 The components of a mean over fits (label draws) on the same cases are the means of theirs, since
 every component is linear in the AUROC: so the variance of the mean holds the covariances of the
-fits, and the mean over seeds is compared as one.
+fits, and the mean over seeds is compared as one. What other draws would have given is not in the
+cases: `difference` adds it.
 """
 
 import math
@@ -16,8 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import rankdata
+from scipy.stats import t as student
 
-from tvrl_jax.probing.stats import Difference, Interval
+from tvrl_jax.probing.stats import Difference, Interval, luck
 
 Z = 1.959963984540054  # of a two-sided 95 % interval
 
@@ -60,16 +62,27 @@ def interval(of: Components) -> Interval:
     return Interval(value, float(low), float(high), 0)
 
 
-def difference(a: Components, b: Components) -> Difference:
-    """AUROC of a minus that of b on the same cases, its normal 95 % interval, and two-sided p.
+def difference(a: Components, b: Components, draws: Sequence[np.ndarray] = ()) -> Difference:
+    """AUROC of a minus that of b on the same cases, its 95 % interval, and two-sided p.
+
+    draws: as in `stats.over_draws`, whose spread adds to the variance. Normal without it; with it
+    Student's t, with the degrees of freedom of Welch (1947) and Satterthwaite (1946).
 
     p is 1 where the two are alike case by case, and NaN where the variance is not defined or is
     zero although the AUROCs differ (a perfect score against a constant one).
     """
     apart = Components(*(x - y for x, y in zip(a, b, strict=True)))
     value = auroc(a) - auroc(b)
-    deviation = math.sqrt(variance(apart))
+    lucks = [found for found in map(luck, draws) if found]
+    square = variance(apart) + sum(found.error**2 for found in lucks)
+    deviation = math.sqrt(square)
     if math.isnan(deviation) or (deviation < 1e-12 and abs(value) > 1e-12):
         return Difference(value, math.nan, math.nan, math.nan)
-    p = math.erfc(abs(value) / deviation / math.sqrt(2)) if deviation >= 1e-12 else 1.0
-    return Difference(value, value - Z * deviation, value + Z * deviation, p)
+    if not lucks or deviation < 1e-12:
+        half = Z * deviation
+        p = math.erfc(abs(value) / deviation / math.sqrt(2)) if deviation >= 1e-12 else 1.0
+    else:
+        freedom = square**2 / sum(found.error**4 / found.freedom for found in lucks)
+        half = float(student.ppf(0.975, freedom)) * deviation
+        p = float(2 * student.sf(abs(value) / deviation, freedom))
+    return Difference(value, value - half, value + half, p)

@@ -19,12 +19,13 @@ class Score(NamedTuple):
     seed: int | str
     metric: str
     interval: stats.Interval
-    sample_R: np.ndarray  # the metric in each resample; NaN where not defined
+    sample_R: np.ndarray  # the metric in each resample of patients; NaN where not defined
     patients: int
     per_class: float  # test patients of the smallest class; NaN where there are no classes
     resting: float  # those of the smallest group that this metric needs; NaN where it needs none
     components: delong.Components | None  # of an AUROC of two classes, one series per patient
     fits_SR: np.ndarray  # the metric of each fit behind this score: draws x restarts
+    draws: dict[int, float]  # seed of a draw of labels -> the mean metric of its fits
     flat: bool  # the same output for every test series, as of the constant predictor
 
 
@@ -36,7 +37,7 @@ def evaluate(
     series_N and subject_N are those of the test split. The score of a seed is the mean over its
     restarts. After the seeds of a fraction comes the row `all`: the mean over seeds, and the same
     patients resampled for every seed at once. Its interval is that of the expected result of one
-    training run, not of an ensemble.
+    training run, not of an ensemble: over patients and over draws of labels (`stats.over_draws`).
     """
     scores = []
     for task in dict.fromkeys(p.draw.task.column for p in predictions):
@@ -109,7 +110,8 @@ def _score(prediction: Prediction, label_N, output_NK, weight_RN, counts: Counts
         flat = bool((output_NK == output_NK[:1]).all())
         resting = min(counts.per_metric.get(name, {}).values(), default=np.nan)
         sizes = counts.labelled, smallest, resting
-        scores.append(Score(*key, made, sample_R, *sizes, parts, fits_SR, flat))
+        draws = {draw.seed: float(value)}
+        scores.append(Score(*key, made, sample_R, *sizes, parts, fits_SR, draws, flat))
     return scores
 
 
@@ -130,17 +132,24 @@ def _components(task: Task, label_N, output_NK) -> delong.Components | None:
 def mean(scores: Sequence[Score], axis: int = 0) -> Score:
     """The expected score of one fit: the same patients are drawn for every fit at once.
 
-    axis: of `fits_SR`, along which the scores lie: 0 = draws, 1 = restarts.
+    axis: of `fits_SR`, along which the scores lie: 0 = draws (or pretrainings), 1 = restarts.
+    A draw is one and the same in all restarts and pretrainings, so that these are averaged first:
+    the interval holds the spread of the draws alone.
     """
     value = np.mean([score.interval.value for score in scores])
     sample_R = np.mean([score.sample_R for score in scores], axis=0)
     components = [score.components for score in scores]
+    seeds = dict.fromkeys(seed for score in scores for seed in score.draws)
+    draws = {k: float(np.mean([s.draws[k] for s in scores if k in s.draws])) for k in seeds}
+    limits = stats.bounds(scores[0].metric)
+    drawn_R = stats.over_draws(sample_R, [np.array(list(draws.values()))], limits)
     return scores[0]._replace(
         seed=ALL,
-        interval=_interval(value, sample_R, scores[0].patients),
+        interval=_interval(value, drawn_R, scores[0].patients),
         sample_R=sample_R,
         components=None if any(c is None for c in components) else delong.mean(components),
         fits_SR=np.concatenate([score.fits_SR for score in scores], axis),
+        draws=draws,
         flat=any(score.flat for score in scores),
     )
 
@@ -186,7 +195,8 @@ def differences(
     `method` is "A - B". Rows: METRIC with the interval of the difference; METRIC_p, the two-sided
     probability of a difference this large if there were none, from the resampled patients; and
     auroc_p_delong, that of DeLong's test, where every patient has one test series: the test takes
-    cases for independent, which two series of one patient are not.
+    cases for independent, which two series of one patient are not. All of them contain the spread
+    over the draws of labels, as `mean` does.
 
     An average precision minus that of a constant predictor has neither interval nor p: labels
     drawn at random earn a ranking more than their prevalence, which is what a constant one has,
@@ -202,7 +212,9 @@ def differences(
             untold = stats.Interval(value, np.nan, np.nan, 0)
             made.append(_row(score, method, cohort, probe, score.metric, untold))
             continue
-        gap = stats.difference(value, score.sample_R, other.sample_R)
+        draws, (low, high) = _draws_apart(score.draws, other.draws), stats.bounds(score.metric)
+        samples = score.sample_R, other.sample_R
+        gap = stats.difference(value, *samples, draws, (low - high, high - low))
         if score.patients < 2:
             gap = gap._replace(low=np.nan, high=np.nan)
         made.append(_row(score, method, cohort, probe, score.metric, gap))
@@ -210,12 +222,19 @@ def differences(
             continue
         found = {f"{score.metric}_p": gap.p}
         if score.components and other.components:
-            test = delong.difference(score.components, other.components)
+            test = delong.difference(score.components, other.components, draws)
             found[f"{score.metric}_p_delong"] = test.p
         for name, p in found.items():
             alone = stats.Interval(p, np.nan, np.nan, 0)
             made.append(_row(score, method, cohort, probe, name, alone))
     return made
+
+
+def _draws_apart(a: dict[int, float], b: dict[int, float]) -> list[np.ndarray]:
+    """The difference of each draw where both sides have the same; else the draws of each side."""
+    if a.keys() == b.keys():
+        return [np.array([a[seed] - b[seed] for seed in a])]
+    return [np.array(list(side.values())) for side in (a, b)]
 
 
 def _key(score: Score) -> tuple:

@@ -3,11 +3,18 @@
 A resample is a row of weights: how often each test series was drawn. Every metric takes a whole
 matrix of them, so one sort of the scores serves all resamples, and two methods that are given the
 same matrix are compared on the same patients.
+
+The mean over draws of labels is uncertain for two reasons: other patients might have been tested,
+and other labels drawn. The resamples tell of the first; `over_draws` adds the second.
 """
 
+import functools
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import t as student
 
 from tvrl_jax.probing import survival_metrics
 from tvrl_jax.probing.survival import Clock
@@ -121,6 +128,48 @@ def _divide(numerator_R, denominator_R):
     return np.where(denominator_R > 0, numerator_R, np.nan) / np.maximum(denominator_R, 1e-300)
 
 
+class Luck(NamedTuple):
+    """Of a mean over S draws of labels: its standard error for their sake."""
+
+    error: float  # signed as the draws lie, so that A - B is the mirror image of B - A
+    freedom: int  # S - 1
+
+
+def luck(value_S: np.ndarray) -> Luck | None:
+    """None where nothing is known of other draws (S = 1) or all S are alike, to the last digit."""
+    value_S = np.asarray(value_S)[np.isfinite(value_S)]
+    if len(value_S) < 2:
+        return None
+    apart_S = value_S - value_S[0]  # exactly 0 where the draws leave nothing to chance
+    error = float(np.std(apart_S, ddof=1)) / math.sqrt(len(apart_S))
+    return Luck(math.copysign(error, apart_S.mean()), len(apart_S) - 1) if error else None
+
+
+def bounds(metric: str) -> tuple[float, float]:
+    """What a metric cannot leave."""
+    return {"r2": (-math.inf, 1.0), "mae": (0.0, math.inf)}.get(metric, (0.0, 1.0))
+
+
+def over_draws(sample_R, draws: Sequence[np.ndarray], limits=(-math.inf, math.inf)) -> np.ndarray:
+    """Resamples of a mean over draws of labels, as if the labels had been drawn anew, too.
+
+    draws: the values of the draws [S]; several of independent means. To each resample is added
+    error x t, Student's t with S - 1 degrees of freedom: the percentiles are those of the sum of
+    the two uncertainties (Behrens and Fisher's fiducial solution). The values of t are evenly
+    spaced quantiles in a seeded order, so that they add no noise of their own.
+    """
+    lucks = [found for found in map(luck, draws) if found]
+    for i, found in enumerate(lucks):
+        sample_R = sample_R + found.error * _student(found.freedom, len(sample_R), i)
+    return np.clip(sample_R, *limits) if lucks else sample_R
+
+
+@functools.lru_cache(maxsize=64)
+def _student(freedom: int, count: int, stream: int) -> np.ndarray:
+    quantile_R = student.ppf((np.arange(count) + 0.5) / count, freedom)
+    return np.random.default_rng((stream, 1908)).permutation(quantile_R)  # not a seed of `resample`
+
+
 def interval(value: float, sample_R: np.ndarray) -> Interval:
     """Percentile interval of the resamples in which the metric is defined."""
     defined_R = sample_R[np.isfinite(sample_R)]
@@ -128,13 +177,21 @@ def interval(value: float, sample_R: np.ndarray) -> Interval:
     return Interval(float(value), float(low), float(high), len(sample_R) - len(defined_R))
 
 
-def difference(value: float, sample_a_R: np.ndarray, sample_b_R: np.ndarray) -> Difference:
+def difference(
+    value: float,
+    sample_a_R: np.ndarray,
+    sample_b_R: np.ndarray,
+    draws: Sequence[np.ndarray] = (),
+    limits: tuple[float, float] = (-math.inf, math.inf),
+) -> Difference:
     """Paired: a - b, where row r of both was computed on the same drawn patients.
+
+    draws, limits: of the difference, as in `over_draws`.
 
     p is twice the smaller share of resamples on one side of zero (Efron and Tibshirani 1993,
     chapter 15), with the observed sample counted as one of them, so that it is never zero.
     """
-    gap_R = sample_a_R - sample_b_R
+    gap_R = over_draws(sample_a_R - sample_b_R, draws, limits)
     gap_R = gap_R[np.isfinite(gap_R)]
     if not len(gap_R):
         return Difference(float(value), float("nan"), float("nan"), float("nan"))
