@@ -542,6 +542,20 @@ def test_the_table_and_the_page_say_what_was_measured(collected, tmp_path):
     assert figures.label_efficiency(planned, results, "linear") is None  # one fraction: no curve
 
 
+def test_a_note_says_whether_the_draws_of_labels_are_in_the_intervals(collected):
+    planned, made = collected
+    results = summary.gather(made)
+    at = summary.Setting("linear", 1.0)
+    assert "over patients and draws of labels]; mean of 5 draws" in summary._note(
+        planned, results, at
+    )
+    single = planned._replace(config=planned.config.copy_and_resolve_references())
+    with single.config.unlocked():
+        single.config.probe.seeds = 1
+    note = summary._note(single, results, at)
+    assert "[95 % interval over patients]; one seed: the luck of its draw" in note
+
+
 def test_a_table_says_when_its_resamples_could_show_nothing(collected):
     planned, made = collected
     results = summary.gather(made)

@@ -30,7 +30,7 @@ from tvrl_jax.report import (
 from tvrl_jax.report.metricslog import FILE, MetricsLog, read_metrics
 from tvrl_jax.report.progress import Progress, duration
 from tvrl_jax.report.style import COLOURS
-from tvrl_jax.results import PATIENTS_OF, PER_CLASS
+from tvrl_jax.results import ALL, PATIENTS_OF, PER_CLASS
 
 EVIL = '<script>alert("x")</script>'
 
@@ -304,6 +304,17 @@ def test_nothing_is_concluded_from_few_patients_whatever_the_task():
         assert ("too few test patients" in found.name) != told
         text = tables.comparison(better)
         assert ("LVEF !" in text) == (wording.SMALL_NOTE in text) == (not told)
+
+
+def test_a_note_says_whether_the_draws_of_labels_are_in_the_intervals():
+    def note(*seeds, **given):
+        rows = [_row(seed=seed) for seed in (*seeds, ALL)]
+        return wording.note(compare.compare(rows, ("tvrl",), 1.0), **given)
+
+    assert "over patients and seeds]; mean of 2 seeds;" in note(0, 1)
+    assert "over patients and seeds]; mean of 3 seeds;" in note(seeds=3)
+    assert f"over patients]; {wording.ONE_SEED};" in note(0)
+    assert "over patients]; no column" in note()
 
 
 def test_nothing_is_concluded_at_a_horizon_that_few_patients_reach():

@@ -25,8 +25,8 @@ STRONG = (summary.AHEAD, summary.BEHIND)
 NOTES = (
     "Methods differ in the keys listed above and in no other: size, budget, augmentation, clip "
     "range and head are the same.",
-    "Intervals are 95 % percentile bootstrap intervals over test patients. Differences are of the "
-    "same resampled patients.",
+    "Intervals are 95 % intervals over test patients (percentile bootstrap) and, with two or more "
+    "of them, over draws of labels. Differences are of the same resampled patients and draws.",
     "The best baseline of a task is chosen on the test patients, which favours the baseline.",
     "An untrained encoder has the architecture of the method in brackets, and of all methods with "
     "the same.",
@@ -91,7 +91,7 @@ def _all_metrics(plan: Plan, results: Results, at: Setting) -> Table:
     rows = [row for row in results.by_key.values() if row["probe"] == at.probe]
     lines = compare.compare(rows, names, at.fraction, probe=at.probe)
     head, body = wording.grid(lines, names)
-    return Table(head, body, note=wording.note(lines), left=2)
+    return Table(head, body, note=wording.note(lines, plan.config.probe.seeds), left=2)
 
 
 def _efficiency(plan: Plan, results: Results) -> Section:

@@ -103,11 +103,13 @@ def _interval(row: Mapping, form: str) -> str:
 def _note(plan: Plan, results: Results, at: Setting) -> str:
     own = [row for row in results.rows if (row["probe"], row["fraction"]) == at]
     n = sorted({row["n"] for row in own if row["n"]})
-    seeds = plan.config.seeds
+    seeds, draws = plan.config.seeds, plan.config.probe.seeds
+    several = "patients and draws of labels]", f"mean of {draws} draws of labels"
+    over, of = several if draws > 1 else ("patients]", wording.ONE_SEED)
     parts = [
         f"{n[0]} test patients" if n[:1] == n[-1:] else f"{n[0]} to {n[-1]} test patients",
-        "[95 % interval over patients]",
-        f"mean of {plan.config.probe.seeds} draws of labels",
+        f"[95 % interval over {over}",
+        of,
         f"pretraining seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}",
     ]
     if len(seeds) > 1:

@@ -125,8 +125,9 @@ def notes(material, further: Sequence[str]) -> Section:
         items += [
             f"n is the number of test patients with a value of the target: {span} here.",
             "Intervals are 95 % percentile bootstrap intervals. Patients are resampled, with all "
-            "their series; they tell how much the number would move with other test patients, "
-            "not with another pretraining seed.",
+            "their series, and of a mean over several seeds the spread among them is added: they "
+            "tell how much the number would move with other test patients and other draws of "
+            "labels, not with another pretraining seed.",
             "Intervals are not corrected for the number of tasks.",
         ]
     if material.missing:

@@ -15,6 +15,8 @@ SMALL_NOTE = (
     "then, or seen free of it for longer): the numbers say little, and nothing is concluded"
 )
 
+ONE_SEED = "one seed: the luck of its draw of labels is not in the interval"
+
 
 def heading(probe: str, fraction: float) -> str:
     return f"{probe} probe, {100 * fraction:g} % of the labels"
@@ -60,15 +62,21 @@ def _cell_text(cell: Cell | None, decimals: int, best: str) -> str:
     return text + (best if cell.best else "")
 
 
-def note(lines: Sequence[Line]) -> str:
-    """What a reader must know: patients, seeds, intervals, marks."""
+def note(lines: Sequence[Line], seeds: int = 0) -> str:
+    """What a reader must know: patients, seeds, intervals, marks.
+
+    seeds: of the probe, where the lines are made of rows over all seeds only.
+    """
     cells = [cell for line in lines for cell in line.cells if cell]
     if not cells:
         return ""
-    parts = [f"{_span(cell.n for cell in cells)} test patients", "[95 % interval over patients]"]
-    seeds = max(cell.seeds for cell in cells)
-    if seeds > 1:
-        parts.append(f"mean of {seeds} seeds")
+    counts = {cell.seeds for cell in cells if cell.seeds} or {seeds}
+    over = "patients and seeds" if max(counts) > 1 else "patients"
+    parts = [f"{_span(cell.n for cell in cells)} test patients", f"[95 % interval over {over}]"]
+    if max(counts) > 1:
+        parts.append(f"mean of {_span(counts)} seeds")
+    if 1 in counts:
+        parts.append(ONE_SEED)
     if any(cell.best for cell in cells):
         parts.append("* better than every other column beyond chance" + _aside(lines))
     else:
