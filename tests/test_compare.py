@@ -556,6 +556,51 @@ def test_a_note_says_whether_the_draws_of_labels_are_in_the_intervals(collected)
     assert "[95 % interval over patients]; one seed: the luck of its draw" in note
 
 
+def test_seeds_that_disagree_are_neither_ahead_nor_behind(collected):
+    planned, made = collected
+    at = summary.Setting("linear", 1.0)
+    own = [r for r in made if r["method"] == "tvrl - cvrl" and r["pretraining_seed"] != ALL]
+    assert {(r["metric"], r["pretraining_seed"]) for r in own} == {
+        (metric, seed) for metric in ("r2", "auroc") for seed in (0, 1)
+    }
+    over = summary.gather(made).find("tvrl - cvrl", "ef", at, "r2")["value"]
+    values = [r["value"] for r in own if (r["task"], r["metric"]) == ("ef", "r2")]
+    assert np.mean(values) == pytest.approx(over) and len(values) == 2
+
+    def verdict(*values):
+        """Of claimed differences that are beyond chance, with these values of the two seeds."""
+        seeds = iter(values)
+        changed = []
+        for row in made:
+            row = dict(row)
+            if (row["method"], row["task"]) == ("tvrl - cvrl", "ef"):
+                if row["metric"].endswith(collect.HOLM):
+                    row["value"] = 0.01
+                elif row["metric"] == "r2":
+                    row["value"] = sum(values) if row["pretraining_seed"] == ALL else next(seeds)
+            changed.append(row)
+        claims = summary.claims(planned, summary.gather(changed), at)
+        words = next(r for r in claims.rows if r[:3] == ["ef", "TVRL", "CVRL"])
+        return words[-1], summary.verdict(claims, at)
+
+    assert verdict(0.1, 0.3)[0] == summary.AHEAD and verdict(-0.1, -0.3)[0] == summary.BEHIND
+    assert verdict(-0.1, 0.3)[0] == summary.SPLIT
+    assert "In 1 the pretraining seeds disagree." in verdict(-0.1, 0.3)[1]
+    assert "disagree" not in verdict(0.1, 0.3)[1]
+
+
+def test_verdicts_and_notes_are_of_these_encoders(collected):
+    planned, made = collected
+    results, at = summary.gather(made), summary.Setting("linear", 1.0)
+    single = planned._replace(config=planned.config.copy_and_resolve_references())
+    single.config.seeds = (0,)
+    assert "intervals and p do not contain" in summary._note(planned, results, at)
+    assert "every pretraining seed alone has the same" in summary.claims(planned, results, at).note
+    for note in (summary._note(single, results, at), summary.claims(single, results, at).note):
+        assert "for these encoders" in note and "one pretraining each" in note
+    assert "of these encoders" in summary.verdict(summary.claims(single, results, at), at)
+
+
 def test_a_table_says_when_its_resamples_could_show_nothing(collected):
     planned, made = collected
     results = summary.gather(made)

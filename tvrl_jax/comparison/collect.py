@@ -115,7 +115,21 @@ def difference_rows(plan: Plan, found: Sequence[Column]) -> list[dict]:
                 one, other = _of(a, b.seeds), _of(b, a.seeds)
             pairs = rows.differences(one, other, probe=a.probe, **of) if one else []
             made += [_more(row, ALL, np.nan) for row in pairs]
-    return made + corrected(plan, made)
+    return made + corrected(plan, made) + seed_rows(plan, found)
+
+
+def seed_rows(plan: Plan, found: Sequence[Column]) -> list[dict]:
+    """The claimed differences of each pretraining seed alone, without p: do the seeds agree?"""
+    made = []
+    for a in (column for column in found if column.name in plan.config.claimed):
+        for b in (column for column in found if column.name in plan.config.against):
+            if a.probe != b.probe or a.name == b.name:
+                continue
+            of = dict(method=a.name + MINUS + b.name, cohort=plan.cohort, probe=a.probe)
+            for seed in (seed for seed in a.seeds if seed in b.seeds):
+                pairs = rows.differences(_of(a, [seed]), _of(b, [seed]), **of)
+                made += [_more(r, seed, np.nan) for r in pairs if r["metric"] in MAIN]
+    return made
 
 
 def _of(column: Column, seeds: Sequence[int]) -> list[Score]:

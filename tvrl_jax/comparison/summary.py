@@ -16,7 +16,7 @@ from tvrl_jax.scalars import is_number
 
 BEYOND_CHANCE = 0.05
 AHEAD, BEHIND, OPEN = "ahead", "behind", "not shown to differ"
-TOO_FEW = "too few patients"
+TOO_FEW, SPLIT = "too few patients", "seeds disagree"
 
 
 class Grid(NamedTuple):
@@ -32,6 +32,7 @@ class Results(NamedTuple):
 
     rows: Sequence[Mapping]
     by_key: dict[tuple, Mapping]  # (method, task, probe, fraction, metric) -> row
+    per_seed: dict[tuple, list[float]]  # the same -> the value of each pretraining seed
 
     def find(self, method: str, task: str, at: "Setting", metric: str) -> Mapping | None:
         return self.by_key.get((method, task, *at, metric))
@@ -45,9 +46,14 @@ class Setting(NamedTuple):
 
 
 def gather(rows: Sequence[Mapping]) -> Results:
-    over = [row for row in rows if row["seed"] == ALL and row["pretraining_seed"] == ALL]
-    names = ("method", "task", "probe", "fraction", "metric")
-    return Results(rows, {tuple(row[name] for name in names): row for row in over})
+    by_key, per_seed = {}, {}
+    for row in (row for row in rows if row["seed"] == ALL):
+        key = tuple(row[name] for name in ("method", "task", "probe", "fraction", "metric"))
+        if row["pretraining_seed"] == ALL:
+            by_key[key] = row
+        else:
+            per_seed.setdefault(key, []).append(row["value"])
+    return Results(rows, by_key, per_seed)
 
 
 def settings_of(results: Results) -> list[Setting]:
@@ -113,9 +119,15 @@ def _note(plan: Plan, results: Results, at: Setting) -> str:
         f"pretraining seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}",
     ]
     if len(seeds) > 1:
-        parts.append("± standard deviation over them")
+        parts.append(
+            "± standard deviation over them, which intervals and p do not contain: they are of "
+            "these encoders"
+        )
     else:
-        parts.append("how far another one would move the numbers is not known")
+        parts.append(
+            "for these encoders, one pretraining each: how far another one would move the numbers "
+            "is not known"
+        )
     parts += [
         f"{method_text(name)}: seed{'s' * (len(there) > 1)} {', '.join(map(str, there))} alone, "
         "and its differences over these"
@@ -138,7 +150,9 @@ def _seeds(rows: Sequence[Mapping], methods: Sequence[str]) -> dict[str, list[in
 def claims(plan: Plan, results: Results, at: Setting) -> Grid:
     """claimed minus against, task by task: difference, interval, p and corrected p.
 
-    A task with too few test patients has neither p, and does not count in the correction.
+    A task with too few test patients has neither p, and does not count in the correction. With
+    several pretraining seeds each of them must lie on the side that the mean is on: p knows of the
+    test patients and the draws of labels, and of no other encoder.
     """
     body, few = [], compare.small(results.rows)
     for task, metric in tasks_of(results, at.probe):
@@ -154,7 +168,8 @@ def claims(plan: Plan, results: Results, at: Setting) -> Grid:
                     method_text(b),
                 ]
                 if all(found):
-                    body.append([*named, *_claim(*found)])
+                    own = results.per_seed.get((a + MINUS + b, task, *at, metric), [])
+                    body.append([*named, *_claim(*found, own)])
                 elif found[0]:
                     body.append([*named, _gap(found[0]), *[wording.MISSING] * 2, TOO_FEW])
     tested = sum(row[-1] != TOO_FEW for row in body)
@@ -162,12 +177,18 @@ def claims(plan: Plan, results: Results, at: Setting) -> Grid:
     if tested:
         which = "these" if tested == len(body) else "the other"
         parts.append(
-            f"p: two-sided, paired bootstrap of the test patients. Corrected: Holm, over {which} "
-            f"{tested} differences. Verdict at a corrected p below {BEYOND_CHANCE}."
+            "p: two-sided, paired bootstrap of the test patients, with the spread of the draws of "
+            f"labels. Corrected: Holm, over {which} {tested} differences. "
+            f"Verdict at a corrected p below {BEYOND_CHANCE}{_if_alike(plan)}."
             f"{too_few(plan.config.bootstrap.samples, tested)}"
         )
     head = ["task", "method", "minus", "difference", "p", "corrected p", "verdict"]
     return Grid(head, body, " ".join(parts))
+
+
+def _if_alike(plan: Plan) -> str:
+    several = ", where every pretraining seed alone has the same sign; of these encoders"
+    return several if len(plan.config.seeds) > 1 else ", for these encoders: one pretraining each"
 
 
 def too_few(samples: int, count: int) -> str:
@@ -182,9 +203,9 @@ def too_few(samples: int, count: int) -> str:
     )
 
 
-def _claim(gap: Mapping, p: Mapping, holm: Mapping) -> list[str]:
+def _claim(gap: Mapping, p: Mapping, holm: Mapping, per_seed: Sequence[float]) -> list[str]:
     texts = [_probability(row["value"]) for row in (p, holm)]
-    return [_gap(gap), *texts, _word(gap, holm["value"])]
+    return [_gap(gap), *texts, _word(gap, holm["value"], per_seed)]
 
 
 def _gap(row: Mapping) -> str:
@@ -197,19 +218,22 @@ def _probability(p: float) -> str:
     return f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
 
 
-def _word(gap: Mapping, p: float) -> str:
+def _word(gap: Mapping, p: float, per_seed: Sequence[float]) -> str:
     if not p < BEYOND_CHANCE:
         return OPEN
+    if not all(value * gap["value"] > 0 for value in per_seed):
+        return SPLIT
     return AHEAD if gap["value"] > 0 else BEHIND
 
 
 def verdict(claims: Grid, at: Setting) -> str:
     """One sentence on a table of claims."""
     words = [row[-1] for row in claims.rows]
-    rest = f" {words.count(TOO_FEW)} rest on too few patients to tell." * (TOO_FEW in words)
+    rest = f" In {words.count(SPLIT)} the pretraining seeds disagree." * (SPLIT in words)
+    rest += f" {words.count(TOO_FEW)} rest on too few patients to tell." * (TOO_FEW in words)
     return (
-        f"{wording.heading(*at).capitalize()}: of {len(words)} claimed differences "
-        f"{words.count(AHEAD)} are ahead and {words.count(BEHIND)} behind beyond chance, "
+        f"{wording.heading(*at).capitalize()}: of {len(words)} claimed differences of these "
+        f"encoders {words.count(AHEAD)} are ahead and {words.count(BEHIND)} behind beyond chance, "
         f"corrected; {words.count(OPEN)} are not shown to differ.{rest}"
     )
 
