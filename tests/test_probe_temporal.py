@@ -369,6 +369,40 @@ def test_identity_is_chance_without_any_and_certain_with_all():
     assert {m.interval.value for m in known if m.metric == "top1"} == {1.0}
 
 
+def _table_of(table, split):
+    """A store of a series per row and two series per patient of a split."""
+    return SimpleNamespace(
+        text=table,
+        where="t.csv",
+        split=lambda name: np.flatnonzero(split == name),
+        subject_index=np.arange(len(table)) // 6 * 3 + np.arange(len(table)) % 3,
+    )
+
+
+def test_a_class_that_cannot_be_learned_does_not_understate_a_shortcut():
+    """A site of test patients alone, which no probe knows, would be ranked at random."""
+    split = np.array(["train", "val", "test"] * 12)
+    site = np.where(np.arange(36) // 3 % 2, "north", "south").astype(object)
+    known_N = site.copy()
+    site[[17, 23, 26]] = "west"  # of the test split
+    site[1] = "east"  # of the validation split
+    table = pd.DataFrame({"site": site, "coil": (np.arange(36) // 3 % 2).astype(str)})
+    table["grade"] = np.where(site == "west", "3.0", table["coil"])
+    store = _table_of(table, split)
+    found, left = shortcuts.load(store, ("site", "coil", "grade"), classes=4)
+    patients = len({store.subject_index[k] for k in (17, 23, 26)})
+    line = f"{patients} test patients of classes that no training patient has are left out."
+    assert left == [f"site: {line}", f"grade: {line}"]
+    assert [t.classes for t in found] == [("north", "south"), ("0", "1"), ("0", "1")]
+    assert np.flatnonzero(np.isnan(found[0].value_N)).tolist() == [1, 17, 23, 26]
+    series = {name: store.split(name) for name in ("train", "val", "test")}
+    cls = {name: (known_N[i] == "south")[:, None] + np.zeros(2) for name, i in series.items()}
+    cls = {name: cls_ND.astype(np.float32) for name, cls_ND in cls.items()}
+    subject_N = store.subject_index[series["test"]]
+    made = shortcuts.measure(found, series, subject_N, cls, (1e-3, 1.0), **BOOTSTRAP)
+    assert measured.find(made, "site", "auroc") == 1
+
+
 def test_columns_that_cannot_be_probed_are_named():
     split = np.array(["train", "val", "test"] * 4)
     table = pd.DataFrame(
@@ -379,9 +413,7 @@ def test_columns_that_cannot_be_probed_are_named():
             "place": ["north", "north", "north", "south", "south", "south"] * 2,
         }
     )
-    store = SimpleNamespace(
-        text=table, where="t.csv", split=lambda name: np.flatnonzero(split == name)
-    )
+    store = _table_of(table, split)
     found, left = shortcuts.load(store, ("site", "age", "sex", "place", "shoe"), classes=2)
     assert [(t.column, t.kind) for t in found] == [
         ("site", "classification"),

@@ -16,9 +16,12 @@ IDENTITY = "patient identity"
 
 
 def load(store, columns: Sequence[str], *, classes: int) -> tuple[list[Task], list[str]]:
-    """Tasks of the columns that are there, and a sentence about each that cannot be probed.
+    """Tasks of the columns that are there, and sentences about those, and about the test patients,
+    that cannot be probed.
 
-    Text, or numbers of at most `classes` different values, are classes.
+    Text, or numbers of at most `classes` different values, are classes. A class that no training
+    patient has, such as a site of the test patients alone, cannot be learned however well the
+    features tell it: it would make a shortcut look harmless, and is left out.
     """
     found, left = [], []
     for column in columns:
@@ -26,6 +29,11 @@ def load(store, columns: Sequence[str], *, classes: int) -> tuple[list[Task], li
             left.append(f"{column}: the cohort has no such column.")
             continue
         task = _task(column, store, classes)
+        if lost := _unlearnt(task, store):
+            left.append(
+                f"{column}: {lost} test patient{'s' * (lost > 1)} of classes that no training "
+                f"patient has {'are' if lost > 1 else 'is'} left out."
+            )
         splits = {s: task.value_N[store.split(s)] for s in tasks.SPLITS}
         poor = [s for s, value_N in splits.items() if len(np.unique(_known(value_N))) < 2]
         if poor:
@@ -47,9 +55,21 @@ def _task(column: str, store, classes: int) -> Task:
     except UserError:  # text
         value_N = None
     if value_N is None or len(names) <= classes:
+        trained = cell_N.iloc[store.split("train")]
+        names = class_names(trained)
         value_N = class_codes(cell_N, names)
         return Task(column, "classification", names, value_N.astype(np.float32))
     return Task(column, "regression", (), value_N.astype(np.float32))
+
+
+def _unlearnt(task: Task, store) -> int:
+    """Test patients with a series whose class is not among those of the task."""
+    if not task.classes:
+        return 0
+    test, cell_N = store.split("test"), store.text[task.column]
+    every_N = class_codes(cell_N, class_names(cell_N))
+    lost_N = np.isfinite(every_N[test]) & ~np.isfinite(task.value_N[test])
+    return len(np.unique(np.asarray(store.subject_index)[test][lost_N]))
 
 
 def measure(asked: Sequence[Task], series, subject_N, cls: dict, strengths, **bootstrap):
