@@ -498,10 +498,10 @@ def test_holm_is_the_largest_of_all_smaller_ones_times_what_is_left():
     p_N = np.array([0.01, 0.04, np.nan, 0.03, 0.005, 0.9])
     known_N = sorted(p for p in p_N if p == p)
     slow = {p: min(1, max((5 - i) * q for i, q in enumerate(known_N) if q <= p)) for p in known_N}
-    made = collect.holm(p_N)
+    made = stats.holm(p_N)
     assert np.isnan(made[2])
     np.testing.assert_allclose(np.delete(made, 2), [slow[p] for p in p_N if p == p])
-    assert len(collect.holm(np.array([]))) == 0
+    assert len(stats.holm(np.array([]))) == 0
 
 
 def test_corrected_probabilities_are_of_the_claim_alone(collected):

@@ -463,6 +463,44 @@ def test_pretraining_that_does_not_help_raises_an_alarm():
     assert "not helped" in alarm(0.55) and "is better at LVEF" in alarm(0.1) and not alarm(0.9)
 
 
+def _held_against_untrained(p_T, gap_T) -> list[dict]:
+    """Rows of tasks with these differences of the main metric and their p, and a telling MAE."""
+    rows = []
+    for k, (p, gap) in enumerate(zip(p_T, gap_T, strict=True)):
+        of = dict(task=f"task {k}")
+        for metric, by in (("r2", gap), ("mae", 0.3)):
+            rows += [_row(metric=metric, value=0.5 + by, **of)]
+            rows += [_row("untrained", metric=metric, value=0.5, **of)]
+            rows += [_row("tvrl - untrained", metric=metric, value=by, half=abs(by) / 2, **of)]
+            rows += [_row("tvrl - untrained", metric=f"{metric}_p", value=p, **of)]
+    return rows
+
+
+def test_the_alarms_against_the_untrained_encoder_are_corrected_for_the_number_of_tasks():
+    def found(p_T, gap_T):
+        return alarms.helped(_held_against_untrained(p_T, gap_T), "tvrl", 1.0, "linear")
+
+    one = found([0.03, *[0.5] * 7], [-0.1] * 8)
+    assert "is better at" not in one.alarm and "not helped" in one.alarm
+    assert "in 0 of 8 tasks, linear probe" in one.finding
+    assert "is better at task 0 (R2)" in found([0.004, *[0.5] * 7], [-0.1] * 8).alarm.replace(
+        "R²", "R2"
+    )
+    assert found([0.004, *[0.5] * 7], [0.1] * 8).alarm == ""
+    assert "not helped" in found([0.03, *[0.5] * 7], [0.1] * 8).alarm
+    both = found([0.004, 0.004, *[0.5] * 6], [0.1, -0.1, *[0.1] * 6])
+    assert "in 1 of 8" in both.finding and "task 1" in both.alarm and "not helped" not in both.alarm
+
+
+def test_an_encoder_like_the_untrained_one_is_rarely_called_worse():
+    rng, called = np.random.default_rng(0), 0
+    for _ in range(300):
+        p_T, gap_T = rng.random(8), rng.choice([-0.1, 0.1], 8)
+        rows = _held_against_untrained(p_T, gap_T)
+        called += "is better at" in alarms.helped(rows, "tvrl", 1.0, "linear").alarm
+    assert called / 300 < 0.06  # by right 0.025; 0.18 without correction
+
+
 # figures
 
 

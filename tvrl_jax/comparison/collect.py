@@ -8,14 +8,13 @@ import numpy as np
 from tvrl_jax import results
 from tvrl_jax.comparison import record
 from tvrl_jax.comparison.plan import TRAIN, Plan
-from tvrl_jax.probing import paired, rows
+from tvrl_jax.probing import paired, rows, stats
 from tvrl_jax.probing.rows import Score
-from tvrl_jax.results import ALL, BASELINES, MINUS
+from tvrl_jax.results import ALL, BASELINES, MAIN, MINUS, P
 
 # Those of a probe, then the seed of the pretraining and the deviation over its seeds.
 COLUMNS = (*results.COLUMNS, "pretraining_seed", "spread")
-MAIN = ("r2", "auroc", "c_index")  # the metric of a task by which methods are compared
-P, HOLM = "_p", "_p_holm"  # after the metric's name: probability of a difference, and corrected
+HOLM = "_p_holm"  # after the metric's name: the probability of a difference, corrected
 
 
 class Column(NamedTuple):
@@ -152,18 +151,8 @@ def corrected(plan: Plan, differences: Sequence[dict]) -> list[dict]:
             family.setdefault((row["probe"], row["fraction"]), []).append(row)
     made = []
     for own in family.values():
-        values = holm(np.array([row["value"] for row in own]))
+        values = stats.holm(np.array([row["value"] for row in own]))
         for row, value in zip(own, values, strict=True):
             metric = row["metric"].removesuffix(P) + HOLM
             made.append(row | {"metric": metric, "value": float(value)})
     return made
-
-
-def holm(p_N: np.ndarray) -> np.ndarray:
-    """Probabilities corrected for their number (Holm 1979); NaN stays NaN and does not count."""
-    made_N = np.full(len(p_N), np.nan)
-    known = np.flatnonzero(np.isfinite(p_N))
-    order = known[np.argsort(p_N[known], kind="stable")]
-    scaled = p_N[order] * (len(order) - np.arange(len(order)))
-    made_N[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
-    return made_N

@@ -8,13 +8,13 @@ from tvrl_jax.comparison import collect, record
 from tvrl_jax.comparison.plan import TRAIN, Plan, differing
 from tvrl_jax.errors import UserError
 from tvrl_jax.report import alarms, compare, wording
+from tvrl_jax.report.alarms import BEYOND_CHANCE
 from tvrl_jax.report.metricslog import FILE, read_metrics
 from tvrl_jax.report.naming import method_text, metric_text
 from tvrl_jax.report.progress import duration
-from tvrl_jax.results import ALL, MINUS
+from tvrl_jax.results import ALL, MAIN, MINUS, P
 from tvrl_jax.scalars import is_number
 
-BEYOND_CHANCE = 0.05
 AHEAD, BEHIND, OPEN = "ahead", "behind", "not shown to differ"
 TOO_FEW, SPLIT = "too few patients", "seeds disagree"
 
@@ -65,7 +65,7 @@ def tasks_of(results: Results, probe: str) -> list[tuple[str, str]]:
     """(task, its main metric), in the order of the rows."""
     main: dict[str, str] = {}
     for method, task, of, _, metric in results.by_key:
-        if of == probe and metric in collect.MAIN and MINUS not in method:
+        if of == probe and metric in MAIN and MINUS not in method:
             main.setdefault(task, metric)
     return list(main.items())
 
@@ -160,7 +160,7 @@ def claims(plan: Plan, results: Results, at: Setting) -> Grid:
             for b in plan.config.against:
                 found = [
                     results.find(a + MINUS + b, task, at, metric + end)
-                    for end in ("", collect.P, collect.HOLM)
+                    for end in ("", P, collect.HOLM)
                 ]
                 named = [
                     task + wording.SMALL * (task in few),

@@ -198,3 +198,13 @@ def difference(
     low, high = np.percentile(gap_R, LEVEL)
     tail = 1 + min(np.sum(gap_R <= 0), np.sum(gap_R >= 0))
     return Difference(float(value), float(low), float(high), min(1.0, 2 * tail / (len(gap_R) + 1)))
+
+
+def holm(p_N: np.ndarray) -> np.ndarray:
+    """Probabilities corrected for their number (Holm 1979); NaN stays NaN and does not count."""
+    made_N = np.full(len(p_N), np.nan)
+    known = np.flatnonzero(np.isfinite(p_N))
+    order = known[np.argsort(p_N[known], kind="stable")]
+    scaled = p_N[order] * (len(order) - np.arange(len(order)))
+    made_N[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
+    return made_N
