@@ -5,11 +5,15 @@ python -m benchmarks.coverage
 Two encoders that show the same hidden state through noise, ridge probes of it. Each run draws new
 test patients and 5 new draws of labels, and asks for the interval of each encoder's mean score and
 of their difference. The truth is the mean over the draws of all runs, on the patients of all runs.
+
+Then of one fit, how often the interval of an AUROC holds it: normal scores of equal spread, one
+series of each patient.
 """
 
 import argparse
 
 import numpy as np
+from scipy.stats import norm
 
 from tvrl_jax.probing import problem, ridge, rows, sampling, stats
 from tvrl_jax.probing.sampling import Draw
@@ -28,6 +32,7 @@ CASES = (
     ("regression", "r2", 0.02, 1000),
     ("classification", "auroc", 0.05, 300),
 )
+AREAS, TESTS, DRAWN = (0.7, 0.9, 0.97, 0.99), ((40, 10), (135, 14), (300, 30)), 1000
 
 
 def cohort(rng, kind: str, tested: int):
@@ -106,6 +111,19 @@ def _gap_held(scores, truth: float) -> tuple[bool, bool]:
     return alone.low <= truth <= alone.high, both["ci_low"] <= truth <= both["ci_high"]
 
 
+def area_held(area: float, patients: int, positives: int, runs: int = DRAWN) -> np.ndarray:
+    """[3]: shares of the intervals that hold the AUROC, and lie wholly above and below it."""
+    rng, subject_N = np.random.default_rng(0), np.arange(patients)
+    label_N, found = (subject_N < positives).astype(float), []
+    for run in range(runs):
+        score_N = np.sqrt(2) * norm.ppf(area) * label_N + rng.normal(size=patients)
+        output_NK = np.stack([-score_N, score_N], 1)
+        weight_RN = stats.resample(subject_N, samples=SAMPLES, seed=run)
+        made = stats.interval(np.nan, stats.auroc(label_N, output_NK, weight_RN))
+        found.append((made.low <= area <= made.high, made.low > area, made.high < area))
+    return np.mean(found, axis=0)
+
+
 def main() -> None:
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     print("% of the intervals that hold the truth: over patients alone, over patients and draws")
@@ -118,6 +136,15 @@ def main() -> None:
             f"score {alone:.1f}, {both:.1f}; difference {gap_alone:.1f}, {gap_both:.1f}",
             flush=True,
         )
+    print("% of the intervals of one fit's AUROC that hold it (lie above, below)")
+    for patients, positives in TESTS:
+        for area in AREAS:
+            inside, above, below = 100 * area_held(area, patients, positives)
+            print(
+                f"{patients:3} test patients, {positives} positive, AUROC {area}: "
+                f"{inside:.1f} ({above:.1f}, {below:.1f})",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

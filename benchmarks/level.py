@@ -6,6 +6,9 @@ Labels are drawn once; both scores are drawn anew in each run and compared as a 
 methods: paired resamples of the patients, the 95 % interval of the difference on one side of 0.
 Then the same with few test patients, for which a probe calls none better (`results.FEW`): how often
 there is a difference, either way; 5 % is right.
+
+Last, how often p is so small as Holm's first of 48 differences asks for: two predictions that are
+equally good, 5,000 resamples.
 """
 
 import argparse
@@ -18,6 +21,9 @@ RUNS, SAMPLES = 1000, 300
 TESTS = ((40, 10), (135, 14), (135, 45), (400, 40))  # test patients, positives
 FEW = (1, 2, 3, 5, 9, 10, 20, 50)  # test patients of a regression; positives of MANY patients
 MANY = 200
+
+TAIL, TAIL_RUNS, TAIL_SAMPLES = (10, 15, 20, 40, 135), 4000, 5000
+LEVELS = (0.05, 0.01, 0.05 / 48)
 
 
 def constant(rng, count: int) -> np.ndarray:
@@ -71,6 +77,19 @@ def classes(positives: int):
     return lambda rng: (label_N, *(np.stack([1 - s, s], 1) for s in rng.random((2, MANY))))
 
 
+def tail(count: int, runs: int = TAIL_RUNS) -> np.ndarray:
+    """Of the runs: p of a difference of R2 below each of LEVELS, of so many test patients."""
+    rng, p = np.random.default_rng(count), []
+    for run in range(runs):
+        label_N, *noises = rng.normal(size=(3, count))
+        weight_RN = stats.resample(np.arange(count), samples=TAIL_SAMPLES, seed=run)
+        pair = [(0.5 * label_N + 0.5 * noise_N)[:, None] for noise_N in noises]
+        value = [stats.r2(label_N, output_NK, stats.once(count))[0] for output_NK in pair]
+        resampled = [stats.r2(label_N, output_NK, weight_RN) for output_NK in pair]
+        p.append(stats.difference(value[0] - value[1], *resampled).p)
+    return 100 * np.mean(np.less(np.array(p)[:, None], LEVELS), axis=0)
+
+
 def main() -> None:
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     print("a random ranking, called better / worse than ... (% of the runs)")
@@ -88,6 +107,9 @@ def main() -> None:
         of_values = called(stats.mae, values(count), count)
         of_classes = called(stats.auroc, classes(count), MANY)
         print(f"  {count:>2} {of_values:6.1f} {of_classes:6.1f}", flush=True)
+    print("p of a difference of R2 below 5, 1 and 0.104 % (% of the runs), so many test patients")
+    for count in TAIL:
+        print(f"  {count:>3}", *(f"{share:6.2f}" for share in tail(count)), flush=True)
 
 
 if __name__ == "__main__":

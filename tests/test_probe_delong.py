@@ -124,6 +124,8 @@ def test_the_spread_over_draws_is_that_of_welch():
     assert made.p == pytest.approx(2 * student.sf(abs(t), freedom))
     half = student.ppf(0.975, freedom) * (patients + draws) ** 0.5
     assert (made.low, made.high) == pytest.approx((alone.value - half, alone.value + half))
+    perfect, blind = (delong.components(positive_N, by * positive_N) for by in (1.0, 0.0))
+    assert math.isnan(delong.difference(perfect, blind, [drawn_S]).p)  # as without draws
     for alike in ([], [np.full(5, 0.1)], [np.array([0.1])]):
         assert delong.difference(a, b, alike) == alone
 

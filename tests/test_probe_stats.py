@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import t as student
 from sklearn import metrics as sk
 
-from benchmarks import level
+from benchmarks import coverage, level
 from tvrl_jax.errors import UserError
 from tvrl_jax.probing import problem, rows, sampling, stats, tasks
 
@@ -506,3 +506,14 @@ def test_of_few_patients_the_bootstrap_claims_differences_where_there_are_none()
     three, many = (level.called(stats.mae, level.values(n), n, runs=300) for n in (3, 50))
     assert three > 20 and many < 10
     assert level.called(stats.auroc, level.classes(3), level.MANY, runs=100) > 10
+
+
+def test_the_interval_of_an_auroc_near_one_is_too_short():
+    """docs/statistics.md has all numbers."""
+    middle, high = (coverage.area_held(area, 40, 10, runs=200) for area in (0.7, 0.97))
+    assert middle[0] > 0.9 > high[0] and high[1] > 0.1 > high[2]
+
+
+def test_of_few_patients_a_small_p_comes_too_often():
+    _, second, third = level.tail(10, runs=500)
+    assert second > 2 and third > 0.5  # 1 and 0.1 are right

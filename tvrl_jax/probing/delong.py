@@ -74,10 +74,11 @@ def difference(a: Components, b: Components, draws: Sequence[np.ndarray] = ()) -
     apart = Components(*(x - y for x, y in zip(a, b, strict=True)))
     value = auroc(a) - auroc(b)
     lucks = [found for found in map(luck, draws) if found]
-    square = variance(apart) + sum(found.error**2 for found in lucks)
-    deviation = math.sqrt(square)
-    if math.isnan(deviation) or (deviation < 1e-12 and abs(value) > 1e-12):
+    of_cases = variance(apart)
+    if math.isnan(of_cases) or (of_cases < 1e-24 and abs(value) > 1e-12):
         return Difference(value, math.nan, math.nan, math.nan)
+    square = of_cases + sum(found.error**2 for found in lucks)
+    deviation = math.sqrt(square)
     if not lucks or deviation < 1e-12:
         half = Z * deviation
         p = math.erfc(abs(value) / deviation / math.sqrt(2)) if deviation >= 1e-12 else 1.0
