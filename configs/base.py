@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
     c.data.cohort = ""  # name of the cohort, written into results.csv
     c.data.root = ""  # folder that the CSV's paths are relative to
     # A table relative to data.root, or a pattern such as "*.dcm": each file found is a row, with
-    # the columns path, subject (the file's name) and folder.
+    # the columns path, subject (the file's name; its path where names repeat) and folder.
     c.data.csv = ""  # the cohort table, or a pattern
     c.data.subject_csv = ""  # a second table with one row per subject, joined to the first
     # Our noun -> the name of the CSV's column, or a template of columns in braces such as

@@ -166,6 +166,28 @@ def test_files_of_a_pattern_are_patients_each_and_that_is_said(load, tmp_path, c
     assert not caplog.records
 
 
+@pytest.mark.parametrize(
+    ("names", "subjects"),
+    [
+        (("p1/cine.npy", "p2/cine.npy", "p3/other.npy"), ["p1/cine", "p2/cine", "p3/other"]),
+        (("p1/0.jpg", "p1/0.png", "p2/1.PNG"), ["p1/0.jpg", "p1/0.png", "p2/1.PNG"]),
+        (("p1/a.npy", "p2/b.npy"), ["a", "b"]),
+    ],
+)
+@pytest.mark.parametrize("absolute", [False, True])
+def test_files_of_one_name_are_patients_each(load, tmp_path, caplog, names, subjects, absolute):
+    for name in names:
+        path = tmp_path / "some" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    caplog.set_level("INFO")
+    pattern = f"{tmp_path}/some/*/*" if absolute else "some/*/*"
+    below = [name if subjects == ["a", "b"] else f"some/{name}" for name in subjects]
+    assert [r.subject for r in load(csv=pattern).records] == below
+    assert f"each of its {len(names)} files counts" in caplog.text
+    assert f'such as "{below[0]}"' in caplog.text
+
+
 def test_only_the_ending_of_a_format_is_taken_off_a_file_s_name(load, tmp_path):
     uid = "1.2.840.113619.2"
     names = (f"{uid}.0.dcm", f"{uid}.1.DCM", f"{uid}.2", "p.1.nii.gz", "p.2.tiff")

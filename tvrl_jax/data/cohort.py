@@ -79,9 +79,9 @@ def load_cohort(
     _warn(table, where, mapping, subject_R, series_R)
     if tables.is_pattern(csv) and mapping["subject"] == tables.OWN_NAME:
         LOG.info(
-            "%s: each of its %d files counts as a patient of its own; where several are of one, a "
-            "table must say so, or they may be split.",
-            *(where, len(table)),
+            '%s: each of its %d files counts as a patient of its own, such as "%s"; where several '
+            "are of one, a table must say so, or they may be split.",
+            *(where, len(table), subject_R.iloc[0]),
         )
     split_R = _splits(table, where, mapping, subject_R, split_fractions, split_seed)
     _check_outcomes(table, where, mapping)

@@ -15,7 +15,7 @@ from tvrl_jax.errors import UserError, nearest, shorten
 MISSING = frozenset({"", "nan", "NaN", "NAN", "-nan", "-NaN", "NA", "<NA>", "N/A", "n/a", "null"})
 MISSING |= {"NULL", "NaT", "#N/A", "#N/A N/A", "#NA"}
 MISSING |= {"1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"}
-OWN_NAME = "subject"  # column of a list of files: the file's own name
+OWN_NAME = "subject"  # column of a list of files: what tells a file from the others
 ROW = "csv row"  # name of the index: the header is row 1
 
 
@@ -51,27 +51,37 @@ def is_pattern(name: str) -> bool:
 
 
 def _list_files(root: str, pattern: str) -> pd.DataFrame:
-    """Each file found is a row: its path, its own name as the subject, and its folder's name."""
+    """Each file found is a row: its path, its name as the subject, and its folder's name."""
     folder = find_file(root, "")
     found = sorted(glob.glob(pattern, root_dir=folder, recursive=True))
     found = [name.rstrip(os.sep) for name in found]
     if not found:
         deeper = "" if "**" in pattern else f', or write "**/{pattern}" for folders below it'
         raise UserError(f'data.csv="{pattern}" finds nothing in {folder}: check data.root{deeper}.')
-    rows = [(name, _own_name(name), os.path.basename(os.path.dirname(name))) for name in found]
-    table = pd.DataFrame(rows, columns=["path", OWN_NAME, "folder"], dtype=str)
-    table.index = pd.RangeIndex(2, len(rows) + 2, name=ROW)
+    folders = [os.path.basename(os.path.dirname(name)) for name in found]
+    columns = {"path": found, OWN_NAME: _own_names(found, folder), "folder": folders}
+    table = pd.DataFrame(columns, dtype=str)
+    table.index = pd.RangeIndex(2, len(found) + 2, name=ROW)
     return table
 
 
-def _own_name(path: str) -> str:
-    """A file's name without the ending of its format: other dots may be part of a UID."""
+def _own_names(found: list[str], folder: str) -> list[str]:
+    """What tells the files apart: their names without endings; where one repeats (p1/cine.npy and
+    p2/cine.npy), the paths below `folder` without endings; where one still does (0.png beside
+    0.jpg), the whole paths."""
+    paths = [os.path.relpath(os.path.join(folder, name), folder) for name in found]
+    short = [_without_ending(path) for path in paths]
+    names = ([os.path.basename(name) for name in short], short)
+    return next((each for each in names if len(set(each)) == len(each)), paths)
+
+
+def _without_ending(path: str) -> str:
+    """A path without the ending of a format: other dots may be part of a UID."""
     from tvrl_jax.data import readers  # they take long to import, and a table of rows needs none
 
-    name = os.path.basename(path)
     endings = (*readers.ARRAYS, *readers.VOLUMES, *readers.PICTURES, *readers.DICOM)
-    ending = next((end for end in endings if name.lower().endswith(end)), "")
-    return name[: len(name) - len(ending)]
+    ending = next((end for end in endings if path.lower().endswith(end)), "")
+    return path[: len(path) - len(ending)]
 
 
 def separator(path: str) -> str:
