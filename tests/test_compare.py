@@ -213,6 +213,24 @@ def test_a_finished_comparison_runs_nothing_and_a_new_pretraining_is_probed_anew
     assert run(changed)[1].count("done before") == 3
 
 
+def test_cells_find_their_configuration_from_any_folder(known, tmp_path, monkeypatch):
+    reader = "path = sys.argv[2].removeprefix('--config=').split(':')[0]\nopen(path)\nmake()"
+    planned = scripted(tmp_path, {"a": (reader, reader)})
+    cells = [
+        cell._replace(arguments=(*cell.arguments, f"--config=configs/{name}"))
+        for cell, name in zip(planned.cells, ("tvrl.py:x", "probe_linear.py"), strict=True)
+    ]
+    planned = planned._replace(cells=tuple(cells))
+    monkeypatch.chdir(tmp_path)
+    assert run(planned)[0] == [] and ran(planned) == [1, 1]
+    # It is the same comparison from wherever it is started.
+    assert [record.read(cell).arguments for cell in cells] == [cell.arguments for cell in cells]
+    monkeypatch.chdir(ROOT)
+    assert run(planned)[1].count("done before") == 2
+    for cell in small_plan(presets.get_config("phantom_cardiac"), tmp_path, known).cells:
+        assert runner.from_here(cell.arguments) == cell.arguments
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -4,6 +4,7 @@ A process of its own gives its memory (and an accelerator's) back, and takes no 
 when it fails.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from tvrl_jax.comparison.plan import TRAIN, Cell, Plan
 from tvrl_jax.comparison.record import Record
 from tvrl_jax.signals import Interruption
 
-ROOT = Path(__file__).resolve().parents[2]  # where train.py and probe.py are
+ROOT = Path(__file__).resolve().parents[2]  # where train.py, probe.py and configs/ are
+CONFIG = "--config="
 POLL_S = 0.5  # between two looks at a process
 
 
@@ -60,7 +62,7 @@ def run_cell(cell: Cell, board: Board, interruption: Interruption, resume: bool)
     log = record.log_of(cell)
     begun = time.time()
     board.begun(cell, log)
-    arguments = (*cell.arguments, *["--resume"] * (resume and cell.kind == TRAIN))
+    arguments = (*from_here(cell.arguments), *["--resume"] * (resume and cell.kind == TRAIN))
     with log.open("ab" if cell.kind == TRAIN else "wb") as file:
         file.write(f"$ python {shell.join(arguments)}\n".encode())
         file.flush()
@@ -74,10 +76,27 @@ def run_cell(cell: Cell, board: Board, interruption: Interruption, resume: bool)
     return made
 
 
-def _start(arguments: Sequence[str], log) -> subprocess.Popen:
+def from_here(arguments: Sequence[str]) -> tuple[str, ...]:
+    """A cell's arguments with paths from the working folder to the script and its configuration.
+
+    A cell names both as they lie in the repository, so that it is the same one wherever the
+    comparison is started from. Its other paths are the user's, from the working folder.
+    """
     script, *flags = arguments
+    return (
+        os.path.relpath(ROOT / script),
+        *(
+            CONFIG + os.path.relpath(ROOT / flag.removeprefix(CONFIG))
+            if flag.startswith(CONFIG)
+            else flag
+            for flag in flags
+        ),
+    )
+
+
+def _start(arguments: Sequence[str], log) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, str(ROOT / script), *flags],
+        [sys.executable, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
