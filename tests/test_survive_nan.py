@@ -3,13 +3,15 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
 from survival import rows, state
 
 from configs import tvrl
-from tvrl_jax import mishap
+from tvrl_jax import mishap, optim, replay
+from tvrl_jax.checkpoint import whole
 from tvrl_jax.data import opening
 
 BAD = [2, 3]  # steps; few different ones, since each is compiled as a program of its own
@@ -29,7 +31,7 @@ def _equal(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
-def test_stop_names_the_step_and_keeps_state_and_batch(train, root, tmp_path):
+def test_stop_names_the_step_and_keeps_state_and_batch(train, server, root, tmp_path):
     code, said = train(tmp_path / "bad", hooks={"nan_at": BAD, "order": str(tmp_path / "order")})
     assert code == 2 and "Traceback" not in said, said
     *_, last = said.strip().splitlines()
@@ -41,9 +43,20 @@ def test_stop_names_the_step_and_keeps_state_and_batch(train, root, tmp_path):
     assert kept.id_B == [store.series[i].id for i in order[2][1]]
     assert all(name in last for name in kept.id_B)
     # What is saved is the state that the loss was computed from: that of a run without the fault.
-    assert train(tmp_path / "good", **{"train.checkpoint_every": 1, "train.keep": 9})[0] == 0
+    assert (
+        train(tmp_path / "good", **{"log.every": 1, "train.checkpoint_every": 1, "train.keep": 9})[
+            0
+        ]
+        == 0
+    )
     assert state(tmp_path / "bad").step == 2
     _equal(state(tmp_path / "bad").tree, state(tmp_path / "good", "2").tree)
+    # What is replayed is the step of the run, its learning rate and moments included.
+    (row,) = [row for row in rows(tmp_path / "good") if row["step"] == 2]
+    code, said = server.run("tvrl_jax/replay.py", f"--batch={tmp_path / 'bad/nan/step_2.npz'}")
+    shown = dict(line.split(": ", 1) for line in said.splitlines() if ": " in line)
+    for name in ("loss", "learning_rate", "gradient_norm"):
+        assert float(shown[name]) == pytest.approx(row[name], rel=1e-4), name
     # And without the fault the same command ends as if nothing had been.
     assert train(tmp_path / "bad")[0] == 0
     _equal(state(tmp_path / "bad").tree, state(tmp_path / "good").tree)
@@ -68,6 +81,28 @@ def test_skipped_steps_change_nothing_and_are_counted(train, tmp_path):
     assert code == 128 + 15, said
     assert train(tmp_path / "parts", hooks={"nan_at": BAD}, **parts)[0] == 0
     assert rows(tmp_path / "parts") == rows(tmp_path / "run")
+
+
+def test_a_replay_updates_with_the_moments_of_the_run():
+    params = {"a": {"w": jnp.ones(3)}, "b": jnp.ones(2)}
+    rates = dict(steps=9, batch_size=8, lr=1.0, warmup_fraction=0.0, weight_decay=0.0)
+    how = dict(b1=0.9, b2=0.9, eps=1e-8, clip_norm=1.0)
+    tx, _ = optim.make(**rates, **how, accumulate=2)
+    _, kept = tx.update(jax.tree.map(lambda x: 0.3 * x, params), tx.init(params), params)
+    read = {}  # as a checkpoint gives it
+    for name, leaf in whole.named(kept):
+        *inner, last = name.split("/")
+        place = read
+        for key in inner:
+            place = place.setdefault(key, {})
+        place[last] = leaf
+    again = replay._moments(tx, params, read)
+    assert jax.tree.structure(again) == jax.tree.structure(kept)
+    _equal(again, kept)
+    other, _ = optim.make(**rates, **how, accumulate=1)
+    assert replay._moments(other, params, read) is None
+    wide = {**params, "b": jnp.ones(5)}
+    assert replay._moments(tx, wide, read) is None
 
 
 def test_too_many_in_a_row_stop_the_run(train, tmp_path):

@@ -96,17 +96,38 @@ def _state(folder: Path, learner, number: int):
     from tvrl_jax.checkpoint.whole import steps
 
     before = [step for step in steps(folder / "checkpoints") if step <= number]
+    start, missing = before[-1] if before else 0, ""
     if before:
-        groups = ("params", "extra", "ema")
-        tree = restore_for_reading(folder, groups, str(before[-1])).tree
+        groups = ("params", "extra", "ema", "opt_state")
+        tree = restore_for_reading(folder, groups, str(start)).tree
+        kept = _moments(learner.tx, tree["params"], tree["opt_state"])
+        if kept is None:
+            kept = learner.tx.init(tree["params"])
+            missing = ", and a fresh optimiser: that of the checkpoint is of other settings"
+        state = states.State(jnp.int32(number), **tree | {"opt_state": kept})
     else:
         rule = learner.config
         fresh = states.create(learner.network, learner.tx, rule.seed, rule.train.ema)
-        tree = {"params": fresh.params, "extra": fresh.extra, "ema": fresh.ema}
-    state = states.State(jnp.int32(number), opt_state=learner.tx.init(tree["params"]), **tree)
-    start = before[-1] if before else 0
+        state = fresh._replace(step=jnp.int32(number))
     exact = "its own state" if start == number else f"the state of step {start}, not its own"
-    return state, f"computed from {exact}"
+    return state, f"computed from {exact}{missing}"
+
+
+def _moments(tx, params, kept):
+    """What the optimiser kept, as it was read (fields of tuples are keys of dicts), in the form
+    that `tx` works with; None where it is of another optimiser."""
+    import jax
+
+    from tvrl_jax.checkpoint.whole import named
+
+    form, found = jax.eval_shape(tx.init, params), dict(named(kept))
+    wanted = named(form)
+    same = found.keys() == {name for name, _ in wanted} and all(
+        (found[name].shape, found[name].dtype) == (leaf.shape, leaf.dtype) for name, leaf in wanted
+    )
+    if not same:
+        return None
+    return jax.tree.unflatten(jax.tree.structure(form), [found[name] for name, _ in wanted])
 
 
 def _said(what: str, tree) -> list[str]:
