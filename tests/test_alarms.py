@@ -43,6 +43,7 @@ def _target(moved: float = 0.9, cosine: float = 0.4):
         ({"retrieval": _retrieval(rank=1.1)}, "collapsed"),
         ({"retrieval": _retrieval(inter_cosine=0.99)}, "collapsed"),
         ({"retrieval": _retrieval(blank_top1=0.2)}, "timestamps alone"),
+        ({"retrieval": _retrieval(blank_top1=float("nan"))}, "not finite"),
         ({"target": _target(moved=0.0)}, "does not depend on the image"),
         ({"target": _target(cosine=0.9999)}, "does not depend on the image"),
         ({"blank": 0.001, "scaled": 0.002, "gain": 0.0}, "time embedding is ignored"),

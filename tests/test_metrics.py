@@ -6,10 +6,10 @@ import pytest
 from tvrl_jax import losses, metrics
 
 
-def retrieval(first, second, valid=None):
+def retrieval(first, second, valid=None, tile=0):
     valid = jnp.ones(len(first), bool) if valid is None else jnp.asarray(valid)
-    each = losses.info_nce(first, second, valid, temperature=0.1)
-    return metrics.retrieval(each.closer, each.tied, jnp.tile(valid, 2))
+    each = losses.info_nce(first, second, valid, temperature=0.1, tile=tile)
+    return metrics.retrieval(each, jnp.tile(valid, 2))
 
 
 @pytest.mark.parametrize("rank", [1, 2, 5])
@@ -41,6 +41,18 @@ def test_retrieval_of_a_perfect_and_of_a_shuffled_embedding():
     assert perfect["top1"] == perfect["top5"] == perfect["mean_rank"] == 1
     shuffled = retrieval(z, np.roll(z, 1, axis=0))
     assert shuffled["top1"] == 0 and shuffled["mean_rank"] >= 2
+
+
+@pytest.mark.parametrize("tile", [0, 5])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_embeddings_that_are_not_finite_retrieve_nothing(bad, tile):
+    z = np.random.default_rng(0).normal(size=(2, 9, 4)).astype(np.float32)
+    for broken in (np.full_like(z, bad), np.where(np.arange(9)[:, None] == 7, bad, z)):
+        found = retrieval(*broken.astype(np.float32), tile=tile)
+        assert all(np.isnan(value) for value in found.values()), found
+    valid = np.arange(9) != 7  # the row that is not finite takes no part
+    found, whole = retrieval(*broken, valid, tile=tile), retrieval(*z, valid, tile=tile)
+    assert found == whole
 
 
 def test_weight_zero_rows_do_not_enter_retrieval():

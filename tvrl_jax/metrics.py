@@ -3,27 +3,30 @@
 import jax
 import jax.numpy as jnp
 
-from tvrl_jax.losses import cosine, masked_mean, unit, wide
+from tvrl_jax.losses import Contrast, cosine, masked_mean, unit, wide
 
 
 def hits(closer_N: jax.Array, tied_N: jax.Array, *, best: int) -> jax.Array:
     """Probability that the positive is among the `best` nearest keys when ties are drawn by lot.
 
     So an embedding that has collapsed to a point, where everything is tied, retrieves at chance
-    and not perfectly.
+    and not perfectly. `closer` and `tied` count the keys that are nearer than, or as near as, the
+    positive.
     """
     return jnp.clip((best - closer_N) / (tied_N + 1), 0, 1)
 
 
-def retrieval(closer_N: jax.Array, tied_N: jax.Array, valid_N: jax.Array) -> dict[str, jax.Array]:
+def retrieval(each: Contrast, valid_N: jax.Array) -> dict[str, jax.Array]:
     """top1, top5 (fractions of the valid queries) and mean_rank of the positive, 1 = nearest.
 
-    `closer` and `tied` count the keys that are nearer than, or as near as, the positive.
+    NaN where an embedding is: nothing is nearer than NaN, and every query would have hit. The loss
+    of a query tells, since it sums over all keys.
     """
+    closer_N = jnp.where(jnp.isfinite(each.loss), each.closer, jnp.nan)
     return {
-        "top1": masked_mean(hits(closer_N, tied_N, best=1), valid_N),
-        "top5": masked_mean(hits(closer_N, tied_N, best=5), valid_N),
-        "mean_rank": masked_mean(1 + closer_N + tied_N / 2, valid_N),
+        "top1": masked_mean(hits(closer_N, each.tied, best=1), valid_N),
+        "top5": masked_mean(hits(closer_N, each.tied, best=5), valid_N),
+        "mean_rank": masked_mean(1 + closer_N + each.tied / 2, valid_N),
     }
 
 

@@ -53,7 +53,7 @@ def compare(
     first_BE, second_BE = embedding_BVE[:, 0], embedding_BVE[:, 1]
     logged = {
         "loss_contrastive": value,
-        **metrics.retrieval(each.closer, each.tied, valid_BV),
+        **metrics.retrieval(each, valid_BV),
         "intra_cosine": metrics.intra_cosine(first_BE, second_BE, valid_B),
         "inter_cosine": metrics.inter_cosine(first_BE, second_BE, batch["subject_B"], valid_B),
     }

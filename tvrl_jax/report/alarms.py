@@ -266,6 +266,9 @@ def blank(found) -> Check:
     name = "blank images, test series"
     if found is None:
         return Check(name, "", "")
+    if not math.isfinite(found.blank_top1):
+        alarm = "The embeddings of blank images are not finite: what the clock gives is not known."
+        return Check(name, alarm, "not finite")
     hits = math.floor(found.blank_top1 * found.series + 1e-6)
     low = float(beta.ppf(CERTAIN, hits, found.series - hits + 1)) if hits else 0.0
     finding = (
