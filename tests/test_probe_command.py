@@ -21,6 +21,7 @@ from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
 from tvrl_jax.probing import check, paired
 from tvrl_jax.report import tables
+from tvrl_jax.results import COLUMNS
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +146,7 @@ def test_features_of_a_cohort_without_labels_or_splits_are_exported(pretrained, 
     kinds = dict(step="newest", resume=False, base=base.get_config())
     prober.probe(config, str(pretrained / "run"), str(folder), **kinds)
     names = ["features.csv", "features.npz", "probe_export.json"]
-    assert sorted(path.name for path in folder.iterdir()) == names
+    assert sorted(path.name for path in folder.iterdir() if path.name[0] != ".") == names
     said = capsys.readouterr().out.splitlines()
     assert said[-2:] == [str(folder / name) for name in names[:2]]
     made = pd.read_csv(folder / "features.csv")
@@ -209,10 +210,75 @@ def test_a_folder_holds_the_probes_of_one_checkpoint_and_cohort(given, words, tm
     data = base.get_config().data
     data.root, data.columns.times = "home", "t"
     run_folder.prepare(str(tmp_path), _record("knn"), "probe_knn.json")
+    (tmp_path / "predictions_knn.npz").touch()
     for kind in ("knn", "linear"):
         with pytest.raises(UserError) as error:
             prober.refuse_mixture(str(tmp_path), _record(kind, **given), data)
         assert words in str(error.value) and "name another --workdir" in str(error.value)
+
+
+def _refused(folder, record) -> str:
+    try:
+        prober.refuse_other(str(folder), record, base.get_config().data, resume=False)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "same", "other"),
+    [
+        ("linear", ("knn.ks", (3,)), ("linear.epochs", 7)),
+        ("linear", ("features.cache", "elsewhere"), ("features.every", 2)),
+        ("linear", ("features.batch_size", 8), ("bootstrap.samples", 7)),
+        ("linear", ("augment.hflip", 1.0), ("fractions", (0.5,))),
+        ("cox", ("hazard.bins", 3), ("survival.grid", 3)),
+        ("hazard", ("cox.strengths", (1.0,)), ("survival.horizons", (9.0,))),
+        ("export", ("temporal.windows", 3), ("export.frames", True)),
+        ("temporal", ("ridge.strengths", (1.0,)), ("temporal.windows", 3)),
+        ("finetune", ("survival.grid", 3), ("augment.hflip", 1.0)),
+        ("supervised", ("linear.epochs", 7), ("finetune.epochs", 7)),
+    ],
+)
+def test_a_probe_is_another_one_by_what_its_kind_reads(kind, same, other, tmp_path):
+    run_folder.prepare(str(tmp_path), _record(kind), f"probe_{kind}.json")
+    (tmp_path / f"checks_{kind}.json").touch()
+    record = _record(kind)
+    record.update_from_flattened_dict(dict([same]))
+    assert _refused(tmp_path, record) == ""
+    record.update_from_flattened_dict(dict([other]))
+    assert other[0] in _refused(tmp_path, record)
+
+
+def test_every_section_of_a_probe_is_of_all_kinds_or_of_some():
+    common = {"data", "features", "bootstrap"}
+    found = {key.split(".")[0] for key, _ in settings.leaves(probe_base.get_config()) if "." in key}
+    assert {name for kind in check.KINDS for name in check.sections(kind)} == found - common
+
+
+RESULTS = ["predictions_knn.npz", "checks_knn.json", "results.csv"]
+
+
+@pytest.mark.parametrize("left", [*RESULTS, "predictions_linear.npz"])
+def test_a_probe_that_left_no_results_gives_way_to_a_corrected_command(left, tmp_path):
+    run_folder.prepare(str(tmp_path), _record("knn", root="wrong"), "probe_knn.json")
+    record = _record("knn", root="right")
+    record.seeds = 3
+    assert _refused(tmp_path, record) == ""
+    row = dict.fromkeys(COLUMNS, "x") | {"probe": "knn"}
+    row |= dict.fromkeys(("fraction", "value", "ci_low", "ci_high", "n"), 1)
+    tables.write_results(tmp_path / "results.csv", [row] if left == "results.csv" else [], COLUMNS)
+    (tmp_path / left).touch()
+    assert ("holds a knn probe with data.root" in _refused(tmp_path, record)) == (left in RESULTS)
+    # Of another kind it is known which cohort its rows will be of.
+    assert "data.root" in _refused(tmp_path, _record("linear", root="right"))
+
+
+def test_two_probes_of_one_kind_do_not_work_in_one_folder(pretrained, tmp_path):
+    refused = pytest.raises(UserError, match="another run is at work there")
+    with run_folder.lock(tmp_path, name=".probe_knn.lock"), refused:
+        _probe(pretrained, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".probe_knn.lock"]
 
 
 @pytest.mark.parametrize("resume", [False, True])

@@ -18,12 +18,15 @@ from tvrl_jax.probing.temporal import suite as temporal
 from tvrl_jax.probing.temporal.pretext import Trained
 from tvrl_jax.report import alarms, ending, html, tables
 from tvrl_jax.report import temporal as about_time
-from tvrl_jax.results import EXPORT, TEMPORAL
+from tvrl_jax.results import ABOUT_TIME, EXPORT, PREDICTIONS, TEMPORAL
 
 LOG = logging.getLogger("tvrl_jax")
 LOCK = ".results.lock"
 
 PLANS = {TEMPORAL: temporal.plan, EXPORT: export.plan}  # of kinds that predict no label
+RESULTS = {TEMPORAL: (ABOUT_TIME,), EXPORT: (export.TABLE, export.ARRAYS)}  # of the same kinds
+# Keys that change no result: where features lie and how many are computed at once.
+MAY_CHANGE = ("features.cache", "features.batch_size")
 NONE = "none"  # of a key whose "" or () means "as in pretraining": it is to be empty
 MAY_BE_EMPTY = ("subject_csv", "column_unit", "targets")
 MAY_BE_ZERO = ("frame_interval", "pixel_mm")
@@ -63,9 +66,7 @@ def probe(
     settings.check(ConfigDict({"data": data}))
     run = _run_folder(Path(checkpoint))
     record = ConfigDict(config.to_dict() | {"checkpoint": str(run), "step": restored.step})
-    name = f"probe_{config.kind}.json"
-    refuse_mixture(workdir, record, pretraining.data)
-    run_folder.refuse_other(workdir, record, resume=resume, name=name)
+    refuse_other(workdir, record, pretraining.data, resume=resume)
     if config.kind != EXPORT and data.root != before.root and not config.data.cohort:
         LOG.warning(
             'results.csv names the cohort "%s", as in pretraining, though config.data.root is '
@@ -84,27 +85,35 @@ def probe(
         encoder = _settled(encoder, store, config.features)
         study = study and study._replace(encoder=encoder)
     LOG.info("probing step %d of %s", restored.step, checkpoint)
-    folder = run_folder.prepare(workdir, record, name)
-    checks = []
-    if config.kind != "supervised":  # which learns nothing from pretraining
-        checks.append(alarms.leak(*leak.find(before, data, store, learnt)))
-    if config.kind == EXPORT:
-        for found in checks:
-            if found.alarm:
-                LOG.warning(found.alarm)
-        for path in export.run(encoder, store, config, folder):
-            print(path)
-        return
-    if config.kind == TEMPORAL:
-        results = temporal.run(study, restore_trained(restored, store), folder)
-        checks += alarms.encoder_checks(results.findings)
-    else:
-        results = suite.run(study, folder)
-    # With --resume the settings of this kind may have changed: no row of the former ones stays.
-    with turn.held(folder, LOCK):  # probes of several kinds may end together
-        alarms.save(folder, config.kind, checks)
-        tables.update(folder / "results.csv", results.rows, instead_of=config.kind)
-        _tell(folder, Path(checkpoint), results, base)
+    run_folder.make(workdir)
+    with run_folder.lock(Path(workdir), name=f".probe_{config.kind}.lock"):
+        # Another probe of this kind may have come and gone meanwhile.
+        refuse_other(workdir, record, pretraining.data, resume=resume)
+        folder = run_folder.prepare(workdir, record, _record_of(config.kind))
+        checks = []
+        if config.kind != "supervised":  # which learns nothing from pretraining
+            checks.append(alarms.leak(*leak.find(before, data, store, learnt)))
+        if config.kind == EXPORT:
+            _export(encoder, store, config, folder, checks)
+            return
+        if config.kind == TEMPORAL:
+            results = temporal.run(study, restore_trained(restored, store), folder)
+            checks += alarms.encoder_checks(results.findings)
+        else:
+            results = suite.run(study, folder)
+        # With --resume the settings of this kind may have changed: no row of the former ones stays.
+        with turn.held(folder, LOCK):  # probes of several kinds may end together
+            alarms.save(folder, config.kind, checks)
+            tables.update(folder / "results.csv", results.rows, instead_of=config.kind)
+            _tell(folder, Path(checkpoint), results, base)
+
+
+def _export(encoder: Encoder, store, config: ConfigDict, folder: Path, checks) -> None:
+    for found in checks:
+        if found.alarm:
+            LOG.warning(found.alarm)
+    for path in export.run(encoder, store, config, folder):
+        print(path)
 
 
 def _unlabelled(data: ConfigDict) -> ConfigDict:
@@ -154,14 +163,44 @@ def without_data(config: ConfigDict) -> ConfigDict:
     return ConfigDict({key: value for key, value in config.to_dict().items() if key != "data"})
 
 
+def _record_of(kind: str) -> str:
+    return f"probe_{kind}.json"
+
+
+def refuse_other(workdir: str, record: ConfigDict, pretrained: ConfigDict, *, resume: bool) -> None:
+    """Raises UserError where the folder holds another probe; as of `refuse_mixture`, or of this
+    kind with other settings that matter to it. A probe that left no results is none."""
+    refuse_mixture(workdir, record, pretrained)
+    run_folder.refuse_other(
+        workdir,
+        record,
+        resume=resume,
+        name=_record_of(record.kind),
+        begun=has_results(Path(workdir), record.kind),
+        apart=(*MAY_CHANGE, *check.foreign(record.kind)),
+    )
+
+
+def has_results(folder: Path, kind: str) -> bool:
+    """Whether a probe of this kind has left anything in a folder but its settings."""
+    names = (PREDICTIONS.format(kind), alarms.FILE.format(kind), *RESULTS.get(kind, ()))
+    if any((folder / name).exists() for name in names):
+        return True
+    rows = folder / "results.csv"
+    return rows.is_file() and any(row["probe"] == kind for row in tables.read_results(rows))
+
+
 def refuse_mixture(workdir: str, record: ConfigDict, pretrained: ConfigDict) -> None:
     """One folder holds the probes of one checkpoint, step and cohort: their rows share results.csv.
 
     record: the probe's configuration with checkpoint and step. pretrained: the data section of that
     checkpoint. Raises UserError, also with --resume, where a probe_KIND.json says something else.
     """
-    for path in sorted(Path(workdir).glob("probe_*.json")):
+    for path in sorted(Path(workdir).glob(_record_of("*"))):
         there = run_folder.read(path.parent, path.name)
+        own = path.name == _record_of(record.kind)
+        if own and not has_results(path.parent, record.kind):
+            continue  # it failed, and is about to be replaced
         remedy = "name another --workdir."
         try:
             mine, theirs = (f"checkpoint {r.checkpoint}, step {r.step}" for r in (record, there))

@@ -18,11 +18,20 @@ CONFIG = "config.json"
 COMPARISON = "comparison.json"
 
 
-def refuse_other(workdir: str, config: ConfigDict, *, resume: bool, name: str = CONFIG) -> None:
+def refuse_other(
+    workdir: str,
+    config: ConfigDict,
+    *,
+    resume: bool,
+    name: str = CONFIG,
+    begun: bool = True,
+    apart: tuple[str, ...] = (),
+) -> None:
     """Raises UserError if the folder holds another run, or what is no run. Writes nothing.
 
-    A pretraining that has no checkpoint yet is no run: another may take its place. With `resume`, a
-    run of another configuration is continued, and the log says what differs.
+    What has not `begun`, such as a pretraining that has no checkpoint yet, is no run: another may
+    take its place. With `resume`, a run of another configuration is continued, and the log says
+    what differs. `apart`: how the keys begin that make it no other run.
     """
     folder = Path(workdir)
     if folder.exists() and not folder.is_dir():
@@ -32,9 +41,9 @@ def refuse_other(workdir: str, config: ConfigDict, *, resume: bool, name: str = 
     if not (folder / name).exists():
         return
     before = read(folder, name)
-    if name == CONFIG and not is_begun(folder):
+    if not begun or (name == CONFIG and not is_begun(folder)):
         return
-    changed = settings.differences(before, settings.from_json(settings.to_json(config)))
+    changed = settings.differences(before, settings.from_json(settings.to_json(config)), apart)
     if changed and not resume:
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
         raise UserError(
@@ -100,13 +109,14 @@ def make(workdir: str | Path) -> None:
 
 
 @contextmanager
-def lock(folder: Path, *, inherited: bool = False) -> Iterator[None]:
-    """Only one run at a time in a folder. UserError while another one is at work there.
+def lock(folder: Path, *, inherited: bool = False, name: str = ".lock") -> Iterator[None]:
+    """Only one run at a time in a folder (of those that take the lock file `name`). UserError while
+    another one is at work there.
 
     Where it is `inherited`, a process that was started meanwhile holds it, too, and may outlive us.
     """
     try:
-        file = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+        file = os.open(folder / name, os.O_CREAT | os.O_RDWR, 0o644)
     except OSError as error:
         raise UserError(f"--workdir={folder}: cannot write there ({error.strerror}).") from error
     try:

@@ -268,8 +268,9 @@ def section_of(config: ConfigDict, key: str) -> ConfigDict | None:
     return config if isinstance(config, ConfigDict) else None
 
 
-def differences(old: ConfigDict, new: ConfigDict) -> list[str]:
-    """`key = old, not new` for all that makes it another run."""
+def differences(old: ConfigDict, new: ConfigDict, apart: tuple[str, ...] = ()) -> list[str]:
+    """`key = old, not new` for all that makes it another run. `apart`: how keys begin that do not,
+    besides MAY_CHANGE."""
     before, after = dict(leaves(old)), dict(leaves(new))
     # What only one of them has comes last: it may be new to this version.
     keys = sorted(
@@ -278,5 +279,5 @@ def differences(old: ConfigDict, new: ConfigDict) -> list[str]:
     return [
         f"{key} = {before.get(key, 'absent')}, not {after.get(key, 'absent')}"
         for key in keys
-        if before.get(key) != after.get(key) and not key.startswith(MAY_CHANGE)
+        if before.get(key) != after.get(key) and not key.startswith((*MAY_CHANGE, *apart))
     ]

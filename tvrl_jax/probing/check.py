@@ -37,6 +37,19 @@ COMPARABLE_WITH = {TEMPORAL: ("untrained",), EXPORT: ()}  # kinds that take few 
 UNCACHED = ("finetune", "supervised")  # kinds that keep no features
 
 
+def sections(kind: str) -> tuple[str, ...]:
+    """The sections of a probe's configuration that are read for this kind and not for all."""
+    if kind in UNCACHED:
+        return ("finetune", "augment")
+    return (kind, "survival") if kind in SURVIVAL else (kind,)
+
+
+def foreign(kind: str) -> tuple[str, ...]:
+    """How the keys begin that are of other kinds of probe alone."""
+    every = dict.fromkeys(name for other in KINDS for name in sections(other))
+    return tuple(f"{name}." for name in every if name not in sections(kind))
+
+
 def config(c) -> None:
     """Raises UserError for a value of a probe's configuration that makes no sense."""
     _one_of("kind", c.kind, KINDS)
