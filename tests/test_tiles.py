@@ -127,6 +127,23 @@ def test_a_collapsed_embedding_is_tied_in_every_tile():
         assert (each.tied == 2 * BATCH - 2).all()
 
 
+@pytest.mark.parametrize("views", [1, 3])
+@pytest.mark.parametrize("tile", [0, 4])
+def test_info_nce_is_of_two_views(views, tile):
+    with pytest.raises(ValueError, match=f"of 2 views, not of {views}"):
+        losses.contrast_views(np.ones((4, views, 3)), np.ones(4, bool), temperature=1, tile=tile)
+
+
+def test_rows_are_not_spread_within_a_mesh_of_other_axes():
+    assert not sharding.is_spread()
+    for axes, spread in ((("model",), False), ((sharding.AXIS,), True)):
+        kinds = (jax.sharding.AxisType.Auto,)
+        with jax.set_mesh(jax.make_mesh((2,), axes, axis_types=kinds)):
+            assert sharding.is_spread() == spread
+            x_N = sharding.over_devices(lambda x_N, axis: x_N + (axis is not None), np.zeros(4))
+            np.testing.assert_array_equal(x_N, spread)
+
+
 def program(batch, tile, spread, devices):
     """The compiled loss and its gradient for a batch of 128-wide embeddings, never run."""
     mesh = jax.make_mesh((devices,), (sharding.AXIS,), axis_types=(jax.sharding.AxisType.Auto,))

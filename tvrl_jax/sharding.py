@@ -108,9 +108,11 @@ def platform() -> str:
 
 
 def is_spread() -> bool:
-    """Whether the rows of a batch lie on several devices, those of `jax.set_mesh`."""
-    mesh = jax.sharding.get_abstract_mesh()
-    return not mesh.empty and mesh.shape[AXIS] > 1
+    """Whether the rows of a batch lie on several devices, those of `jax.set_mesh`.
+
+    Within a mesh of other axes they do not: none of those is known to be of the batch.
+    """
+    return jax.sharding.get_abstract_mesh().shape.get(AXIS, 1) > 1
 
 
 def over_devices(function: Callable, *rows):

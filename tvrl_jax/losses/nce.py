@@ -41,8 +41,12 @@ def contrast_views(
     SimCLR's form (Chen et al. 2020, arXiv 2002.05709, eq. 1) of van den Oord et al. 2018 (arXiv
     1807.03748): cosine similarity, the other view of a series is the positive, the query itself is
     left out. Rows that are not valid take part neither as queries (their loss is 0: leave them out
-    of the mean) nor as keys. `tile` and `spread` as in `sup_con`.
+    of the mean) nor as keys. `tile` and `spread` as in `sup_con`. ValueError for other than two
+    views, which `sup_con` takes.
     """
+    views = embedding_BVE.shape[1]
+    if views != 2:
+        raise ValueError(f"InfoNCE is of 2 views, not of {views}; sup_con takes any number.")
     series_B = jnp.arange(len(valid_B))
     return _contrast(embedding_BVE, series_B, valid_B, temperature, tile, spread, pairs=True)
 
