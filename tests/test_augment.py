@@ -211,6 +211,9 @@ def test_resize_keeps_leading_axes_and_scale():
 def test_frames_must_be_square():
     with pytest.raises(ValueError, match="square"):
         resample(jnp.zeros((1, 8, 9, 1)), jnp.eye(2), jnp.zeros(2), size=8, taps=1)
+    for size in (8, 4):
+        with pytest.raises(ValueError, match=r"square, not \(8, 9\)"):
+            resize(np.zeros((2, 3, 8, 9, 1), np.uint8), size)
 
 
 # --- the drawn map --------------------------------------------------------------------------------

@@ -49,9 +49,7 @@ def resample(
     in the source: with enough of them (`count_taps`) every source pixel counts and nothing aliases.
     Frames are square. Half a pixel at the frame's edge continues the outermost pixels.
     """
-    side = clip_THWC.shape[1]
-    if clip_THWC.shape[2] != side:
-        raise ValueError(f"Frames must be square, not {clip_THWC.shape[1:3]}.")
+    side = _side(clip_THWC)
     clip_TCHW = jnp.moveaxis(clip_THWC.astype(jnp.float32), -1, 1)
     row, column = _source_of(matrix_22, centre_2, size * taps)
     inside = (jnp.abs(row) <= 1) & (jnp.abs(column) <= 1)
@@ -60,6 +58,14 @@ def resample(
     fine = of_plane(clip_TCHW) * inside
     pooled = fine.reshape(*fine.shape[:2], size, taps, size, taps).mean(axis=(3, 5))
     return jnp.moveaxis(pooled, 1, -1)
+
+
+def _side(image_HWC: jax.Array) -> int:
+    """Of the frames [..., H, W, C], which are square."""
+    height, width, _ = image_HWC.shape[-3:]
+    if height != width:
+        raise ValueError(f"Frames must be square, not {(height, width)}.")
+    return height
 
 
 def _source_of(matrix_22, centre_2, size: int) -> tuple[jax.Array, jax.Array]:
@@ -74,7 +80,7 @@ def _source_of(matrix_22, centre_2, size: int) -> tuple[jax.Array, jax.Array]:
 @partial(jax.jit, static_argnames="size")
 def resize(clip_uint8: jax.Array, size: int) -> jax.Array:
     """The evaluation transform: [..., T, H, W, C] uint8 -> [..., T, size, size, C] in [0, 1]."""
-    lead, (side, _, channels) = clip_uint8.shape[:-3], clip_uint8.shape[-3:]
+    lead, side, channels = clip_uint8.shape[:-3], _side(clip_uint8), clip_uint8.shape[-1]
     unit = clip_uint8.astype(jnp.float32) / 255
     if side == size:
         return unit
