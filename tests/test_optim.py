@@ -45,6 +45,14 @@ def test_a_handful_of_steps_has_a_finite_schedule(steps):
         assert np.isfinite(rates).all() and (rates >= 0).all()
 
 
+def test_a_warmup_of_one_update_is_a_tenth_and_then_the_peak():
+    for updates in (5, 100):
+        rate = optim.warmup_cosine(1.0, updates=updates, warmup=1, epoch=1)
+        np.testing.assert_allclose(rate(jnp.arange(2)), [0.1, 1.0], atol=1e-6)
+    rate = optim.warmup_cosine(1.0, updates=100, warmup=3, epoch=1)
+    np.testing.assert_allclose(rate(jnp.arange(4)), [0.1, 0.55, 1.0, 1.0], atol=1e-6)
+
+
 def run(tx, params, gradients):
     state = tx.init(params)
     for gradient in gradients:

@@ -9,7 +9,8 @@ def warmup_cosine(peak: float, *, updates: int, warmup: int, epoch: int) -> opta
 
     The published rule counts epochs: it reaches the peak in the last warm-up epoch (wu - 1) and
     the first one after (wu) has it too. `epoch` is the updates in an epoch: then the two agree at
-    every epoch's start. With epoch = 1 the peak is reached at update `warmup - 1`.
+    every epoch's start. With epoch = 1 the peak is reached at update `warmup - 1`, but a warm-up of
+    a single update (or epoch) starts at a tenth of it all the same, and update 1 has the peak.
     """
 
     def rate(count):
