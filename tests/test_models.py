@@ -361,6 +361,22 @@ def test_sizes_that_do_not_fit_are_named(changes, said):
         network(**changes)
 
 
+def test_a_function_whose_part_was_not_built_says_so():
+    net, params, extra = started(parts=("token",))
+    x_BD = np.zeros((2, net.width), np.float32)
+    for name, part, arguments in (
+        ("project", "projection", (params, extra, x_BD)),
+        ("shift", "ltn", (params, x_BD, np.zeros(2))),
+        ("head", "head", (params, x_BD)),
+        ("reconstruct", "mae", (params,)),
+    ):
+        with pytest.raises(ValueError, match=f'built without "{part}": name it among its parts'):
+            getattr(net, name)(*arguments)
+    assert net.mask_token(params).shape == (net.width,)
+    with pytest.raises(ValueError, match='without "token"'):
+        started()[0].mask_token(params)
+
+
 def test_a_clip_of_another_size_is_named():
     net, params, extra = started()
     with pytest.raises(UserError, match="image_size"):

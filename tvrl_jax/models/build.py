@@ -21,7 +21,7 @@ class Network(NamedTuple):
 
     `key` is for dropout and stochastic depth: None, or train=False, means neither. Eval mode
     returns `extra` itself. Everything that comes out is at least float32. The groups of `params`:
-    "encoder", and one for each part. A function whose part was not built raises KeyError.
+    "encoder", and one for each part. A function whose part was not built raises ValueError.
     """
 
     init: Callable  # key -> (params, extra)
@@ -108,12 +108,22 @@ def _head_functions(built: dict[str, Part]) -> dict[str, Callable]:
     def head(params, cls_BD):
         return apply(built["head"], params, {}, cls_BD)[0]
 
-    return dict(project=project, predict=predict, mask_token=mask_token, shift=shift, head=head)
+    of_part = {
+        "projection": {"project": project},
+        "token": {"predict": predict, "mask_token": mask_token},
+        "ltn": {"shift": shift},
+        "head": {"head": head},
+    }
+    return {
+        name: function if part in built else _absent(part)
+        for part, functions in of_part.items()
+        for name, function in functions.items()
+    }
 
 
 def _absent(name: str) -> Callable:
     def call(*args, **kwargs):
-        raise KeyError(name)
+        raise ValueError(f'The network was built without "{name}": name it among its parts.')
 
     return call
 
