@@ -19,7 +19,7 @@ from tvrl_jax import learner, prober, run_folder, settings
 from tvrl_jax.checkpoint import Checkpoints, restore_for_reading
 from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
-from tvrl_jax.probing import check, paired
+from tvrl_jax.probing import check, methods, paired
 from tvrl_jax.report import tables
 from tvrl_jax.results import COLUMNS
 
@@ -254,6 +254,11 @@ def test_every_section_of_a_probe_is_of_all_kinds_or_of_some():
     common = {"data", "features", "bootstrap"}
     found = {key.split(".")[0] for key, _ in settings.leaves(probe_base.get_config()) if "." in key}
     assert {name for kind in check.KINDS for name in check.sections(kind)} == found - common
+
+
+def test_every_kind_of_probe_has_a_program_and_every_program_a_kind():
+    programs = {*methods.FIT, "cls", *prober.PLANS, *check.UNCACHED}
+    assert sorted(programs) == sorted(check.KINDS) and methods.READ.keys() < programs
 
 
 RESULTS = ["predictions_knn.npz", "checks_knn.json", "results.csv"]
