@@ -1,12 +1,14 @@
 """What the TPU compiler makes of a training step, on a machine without a TPU.
 
-    pip install 'libtpu==0.0.42.*'     # what jax 0.10.2 goes with: see `pip show --verbose jax`
-    python -m benchmarks.pod --topology v5e:4x4
+    python -m pip install --no-deps --target runs/libtpu 'libtpu==0.0.42.*'
+    PYTHONPATH=runs/libtpu python -m benchmarks.pod --topology v5e:4x4
 
-Of every method a step is compiled for a slice of TPU chips, and the program read: memory of a chip
-beside the state ("temp") and in all, bytes that cross the chips, and the cycles that the compiler
-reckons for a chip. Nothing runs, so these are no times; but a step that cannot be compiled, does
-not fit, or sends pictures about is seen before a pod is paid for.
+(That libtpu goes with jax 0.10.2; of another jax, `importlib.metadata.requires("jax")` names it. In
+a folder of its own it is not found by runs that should use the CPU.) Of every method a step is
+compiled for a slice of chips, and the program read: memory of a chip beside the state ("temp") and
+with it, bytes that cross the chips, and the cycles that the compiler reckons for a chip. Nothing
+runs, so these are no times; but a step that cannot be compiled, does not fit, or sends pictures
+about is seen before a pod is paid for.
 """
 
 import argparse
@@ -26,6 +28,13 @@ from tvrl_jax import sharding, step
 from tvrl_jax import state as states
 from tvrl_jax.objectives import OBJECTIVES
 
+# What libtpu would ask the machine of a pod, and that it may be loaded by several processes.
+ABSENT = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-8",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
 METHODS = tuple(name for name in OBJECTIVES if name != "supervised")  # labels need a cohort
 
 
@@ -53,7 +62,8 @@ def mesh_of(topology: str) -> Mesh:
     import libtpu  # noqa: F401  JAX's own complaint does not say what is missing
     from jax.experimental import topologies
 
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # who this machine is, a pod would tell
+    for name, value in ABSENT.items():
+        os.environ.setdefault(name, value)
     found = topologies.get_topology_desc(platform="tpu", topology_name=topology)
     devices = sorted(found.devices, key=lambda device: (device.process_index, device.id))
     return Mesh(np.array(devices), (sharding.AXIS,), axis_types=(AxisType.Auto,))
@@ -131,7 +141,11 @@ def main() -> None:
     parser.add_argument("--micro_batches", type=int, default=1)
     parser.add_argument("--sharding", default="data")
     args = parser.parse_args()
-    mesh = mesh_of(args.topology)
+    jax.config.update("jax_platforms", "cpu")  # there is no TPU to be found
+    try:
+        mesh = mesh_of(args.topology)
+    except (ImportError, RuntimeError) as error:
+        parser.error(f"--topology={args.topology}: {error}; the docstring says how to have libtpu")
     print(f"{mesh.size} x {mesh.devices.flat[0].device_kind}, {args.arch}, {args.size} px, "
           f"{args.dtype}, {args.rows} series a chip, jax {jax.__version__}\n")  # fmt: skip
     print(f"| {' | '.join(HEAD)} |\n{'|-' * len(HEAD)}|")

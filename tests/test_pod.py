@@ -1,0 +1,77 @@
+"""A step for a slice of TPU chips, by the TPU compiler, where libtpu is installed."""
+
+import argparse
+from collections import Counter
+
+import numpy as np
+import pico
+import pytest
+import tiny
+
+from benchmarks import learners, pod, program
+from configs import cvrl, tvrl
+from tvrl_jax.data import opening
+from tvrl_jax.data.pipeline import train_batches
+from tvrl_jax.learner import find_objective
+
+CHIPS = "v5e:2x4"
+ROWS = 8  # series a chip
+
+
+@pytest.mark.parametrize("method", [tvrl, cvrl], ids=["one window", "two windows"])
+def test_the_shapes_of_a_batch_are_those_of_the_pipeline(method, root):
+    config = tiny.shrink(method.get_config(), root)
+    batches = train_batches(
+        opening.open_cohort(config.data), split="train", clips=config.clips,
+        views=find_objective(config).views, batch_size=config.train.batch_size, seed=0,
+        start_step=0, process_index=0, process_count=1, threads=1, workers=0,
+    )  # fmt: skip
+    made = {name: (array.shape, array.dtype) for name, array in next(batches).items()}
+    batches.close()
+    shapes = learners.batch_shapes(config)
+    assert made == {name: (one.shape, np.dtype(one.dtype)) for name, one in shapes.items()}
+
+
+@pytest.fixture(scope="module")
+def chips():
+    pytest.importorskip("libtpu", reason="needs libtpu: benchmarks/pod.py says how")
+    return pod.mesh_of(CHIPS)
+
+
+def compiled(method, mesh, **changes) -> pod.Compiled:
+    how = dict(
+        size=32, arch=pico.ARCH, heads=2, rows=ROWS, dtype="float32", remat="none",
+        micro_batches=1, sharding="data",
+    )  # fmt: skip
+    args = argparse.Namespace(**how | changes)
+    return pod.compiled(pod.config_of(method, args, mesh.size), mesh)
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("csimclr", {}),
+        ("tvrl", {"dtype": "bfloat16"}),
+        ("ltn", {"dtype": "bfloat16", "micro_batches": 2}),
+    ],
+)
+def test_on_tpus_neither_pictures_nor_narrow_gradients_cross(method, changes, chips):
+    """Gathered are embeddings alone: a frame's pixels are 32 times as many as their numbers."""
+    found = compiled(method, chips, **changes)
+    crossed = Counter()
+    for one in found.moved:
+        crossed[one.kind] += one.size
+    embeddings = 2 * ROWS * chips.size * 128
+    assert sum(crossed.values()) - crossed["all-reduce"] <= 4 * embeddings, crossed
+    assert crossed["all-reduce"] > 0
+    assert "bf16" not in {one.dtype for one in found.moved}
+    assert found.cycles > 0
+
+
+def test_spread_parameters_need_less_memory_of_a_chip(chips):
+    whole, spread = (
+        compiled("csimclr", chips, arch="micro", heads=3, sharding=kind)
+        for kind in ("data", "full")
+    )
+    assert spread.arguments < 0.5 * whole.arguments
+    assert program.bytes_by_kind(spread.moved)["all-gather"] > 0
