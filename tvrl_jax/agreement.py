@@ -61,20 +61,22 @@ def check_cohort(config: ConfigDict, objective: Objective, store: Store) -> None
 
 
 def _check_rule(config: ConfigDict, objective: Objective) -> None:
-    """config.objective holds the keyword arguments of the method's loss, no more and no fewer."""
+    """config.objective holds the keyword arguments of the method's loss, no more and no fewer;
+    those with a default may be left out."""
     parameters = inspect.signature(objective.loss).parameters.values()
-    wanted = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty}
+    known = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "tile"}
+    wanted = {name for name, default in known.items() if default is inspect.Parameter.empty}
     advice = f'; take --config=configs/{config.method}.py for method "{config.method}".'
     for word, names in (
         ("lacks", wanted - set(config.objective)),
-        ("should not hold", set(config.objective) - wanted),
+        ("should not hold", set(config.objective) - set(known)),
     ):
         if names:
             raise UserError(f"config.objective {word} {', '.join(sorted(names))}{advice}")
-    for key, known in NAMES.items():
-        if key in wanted and config.objective[key] not in known:
+    for key, names in NAMES.items():
+        if key in config.objective and config.objective[key] not in names:
             name = config.objective[key]
-            raise UserError(f'config.objective.{key} = "{name}" is unknown.{nearest(name, known)}')
+            raise UserError(f'config.objective.{key} = "{name}" is unknown.{nearest(name, names)}')
 
 
 def _check_sizes(config: ConfigDict, objective: Objective) -> None:

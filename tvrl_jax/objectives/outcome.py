@@ -19,8 +19,13 @@ class Objective(NamedTuple):
     loss(network, params, extra, batch, key, progress, **config.objective) -> Outcome
 
     `batch` is augmented: clip_BVTHWC float in [0, 1] with V = views; rows with weight_B 0 do not
-    count. `progress` in [0, 1] is the share of training done. A loss that compares embeddings also
-    takes `tile`, which changes how it is computed and not what it is: see `losses.sup_con`.
+    count. With micro-batches clip_BVTHWC is what clips are drawn from, an `augment.Source`, which
+    only the network can read. `progress` in [0, 1] is the share of training done.
+
+    A loss with the part "projection" also takes `tile`, which changes how it is computed and not
+    what it is (see `losses.sup_con`). One of two views or more logs `top1`, how often a view finds
+    the other one, and `inter_cosine`, between patients (`tvrl_jax.metrics`): training asks the
+    first, and `probe_temporal` both, whether the clock was learned.
     """
 
     loss: Callable[..., Outcome]
