@@ -19,7 +19,7 @@ demo: $(READY)
 	$(BIN)/python probe.py --config=configs/probe_demo.py --checkpoint=$(DEMO) --workdir=$(DEMO)
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 --dist=loadfile
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
 
 # Damaged and hostile inputs, many more than the tests draw; those that do harm are kept.
 fuzz: $(READY)

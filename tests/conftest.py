@@ -22,11 +22,20 @@ from tests import probe_network
 from tvrl_jax.data import opening
 
 ROOT = Path(__file__).resolve().parent.parent
+# Modules of minutes begin first: the last one to begin is waited for by all other processes.
+LONG = (
+    *("test_distributed", "test_survive_kills", "test_compare", "test_probe_temporal"),
+    *("test_survive_damage", "test_survive_endurance", "test_real_runs", "test_collectives"),
+)
 
 
 def pytest_configure(config):
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # Grain's worker processes read absl flags
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
 def pytest_terminal_summary(terminalreporter):
