@@ -12,8 +12,8 @@ TOPOLOGIES = {"1 x 1": (1, 1), "1 x 8": (1, 8), "2 x 4": (2, 4), "4 x 1": (4, 1)
 EQUAL = 1e-10
 # In float32 there is. Loss and statistics are the same to this:
 FLOAT32 = 1e-6
-# Gradients need not be: a temperature of 0.1 and BatchNorm over few rows amplify any rounding, that
-# of the parameters, too. So what is allowed is what moving every parameter to its neighbouring
+# Gradients need not be: BatchNorm over few rows and sums that cancel amplify any rounding, that of
+# the parameters, too. So what is allowed is what moving every parameter to its neighbouring
 # float32 changes on one device, times this. Measured: 0.2 to 1.4 times.
 NEIGHBOURS = 3.0
 # Single arrays of it, whose part in the whole may be small; the second step's loss and statistics

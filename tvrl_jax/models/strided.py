@@ -63,10 +63,15 @@ def _kernel_gradient(x_NHWC, kernel, out_bar_NHWC):
     )
 
 
+def _rows_gradient(x_NHWC, kernel, out_bar_NHWC):
+    (x_bar,) = jax.vjp(lambda x: _convolve(x, kernel), x_NHWC)[1](out_bar_NHWC)
+    return x_bar
+
+
 def _pull(x_NHWC, kernel, out_bar_NHWC):
     """The gradients of both operands, from that of the result."""
-    (x_bar,) = jax.vjp(lambda x: _convolve(x, kernel), x_NHWC)[1](out_bar_NHWC)
-    return x_bar, _kernel_gradient(x_NHWC, kernel, out_bar_NHWC)
+    given = x_NHWC, kernel, out_bar_NHWC
+    return _rows_gradient(*given), _kernel_gradient(*given)
 
 
 _forward = custom_vmap(_convolve)
@@ -84,7 +89,7 @@ def _forward_of_views(views, mapped, x, kernel):
 def _backward_of_views(views, mapped, x, kernel, out_bar):
     if mapped != [True, False, True]:
         return jax.vmap(_pull, _axes(mapped))(x, kernel, out_bar), (True, True)
-    x_bar, _ = _pull(_rows_first(x), kernel, _rows_first(out_bar))
+    x_bar = _rows_gradient(_rows_first(x), kernel, _rows_first(out_bar))
     kernel_bar_V = [_kernel_gradient(x[v], kernel, out_bar[v]) for v in range(views)]
     return (_apart(x_bar, views), jnp.stack(kernel_bar_V)), (True, True)
 
