@@ -15,7 +15,7 @@ from test_command_line import assert_sentence, run
 
 from configs import base, probe_base, probe_export, probe_knn, tvrl
 from tests import tiny
-from tvrl_jax import learner, prober, run_folder, settings
+from tvrl_jax import inference, learner, prober, run_folder, settings
 from tvrl_jax.checkpoint import Checkpoints, restore_for_reading
 from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
@@ -151,6 +151,17 @@ def test_features_of_a_cohort_without_labels_or_splits_are_exported(pretrained, 
     assert said[-2:] == [str(folder / name) for name in names[:2]]
     made = pd.read_csv(folder / "features.csv")
     assert list(made.patient) == list(table.subject) and not made.isna().any(axis=None)
+    held = np.load(folder / "features.npz")["cls"]
+    _assert_encoded_alike(pretrained / "run", pretrained / "cohort", held)
+
+
+def _assert_encoded_alike(run_dir, cohort, cls_ND) -> None:
+    """A file that was read by hand has the features of its row."""
+    encoder = inference.load(run_dir)
+    frame_THW = np.load(cohort / pd.read_csv(cohort / "cohort.csv").path[0])
+    np.testing.assert_allclose(
+        inference.encode(encoder, frame_THW).cls_D, cls_ND[0], rtol=1e-4, atol=1e-5
+    )
 
 
 def test_an_averaged_encoder_normalises_by_statistics_of_its_own(pretrained, tmp_path, caplog):
@@ -169,6 +180,7 @@ def test_an_averaged_encoder_normalises_by_statistics_of_its_own(pretrained, tmp
         kinds = dict(step="newest", resume=False, base=base.get_config())
         prober.probe(config, str(tmp_path / name), str(tmp_path / f"{name}-out"), **kinds)
         found.append(np.load(tmp_path / f"{name}-out" / "features.npz")["cls"])
+        _assert_encoded_alike(tmp_path / name, pretrained / "cohort", found[-1])
     np.testing.assert_allclose(*found, rtol=1e-3, atol=1e-3)
     assert "BatchNorm of the averaged encoder" in caplog.text and found[0].std() > 0
 

@@ -11,9 +11,8 @@ from tvrl_jax import state as states
 from tvrl_jax.checkpoint import Restored, restore_for_reading
 from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
-from tvrl_jax.learner import find_objective, make_learner, make_network
-from tvrl_jax.probing import batchnorm, check, export, leak, suite
-from tvrl_jax.probing.suite import Encoder
+from tvrl_jax.learner import find_objective, make_learner
+from tvrl_jax.probing import check, export, leak, pretrained, suite
 from tvrl_jax.probing.temporal import suite as temporal
 from tvrl_jax.probing.temporal.pretext import Trained
 from tvrl_jax.report import alarms, ending, html, tables
@@ -58,7 +57,7 @@ def probe(
     settings.check(without_data(config))
     check.config(config)
     check.cache(config)
-    restored = restore_for_reading(checkpoint, ("params", "extra", "ema"), step)
+    restored = restore_for_reading(checkpoint, pretrained.GROUPS, step)
     pretraining = settings.stored(restored.meta["config"])
     before, data = pretraining.data, merge_data(pretraining.data, config.data)
     if config.kind == EXPORT:
@@ -77,12 +76,15 @@ def probe(
     store = opening.open_cohort(data)
     if pretraining.model.time_embedding and data.on_equal_times == "stop":
         store.require_times()
-    encoder = restore_encoder(restored, pretraining)
+    encoder = pretrained.encoder(restored, pretraining)
     learnt = roster.learnt(run)
     # What is wrong is said before anything is written.
     study = PLANS.get(config.kind, suite.plan)(encoder, store, config, print)
-    if restored.tree["ema"] and config.kind != "supervised":  # which starts from fresh parameters
-        encoder = _settled(encoder, store, config.features)
+    # A supervised one starts from fresh parameters.
+    if pretrained.is_averaged(restored) and config.kind != "supervised":
+        how = config.features
+        sizes = dict(batches=how.settle_batches, batch_size=how.settle_size)
+        encoder = pretrained.settled(encoder, store, **sizes)
         study = study and study._replace(encoder=encoder)
     LOG.info("probing step %d of %s", restored.step, checkpoint)
     run_folder.make(workdir)
@@ -108,7 +110,7 @@ def probe(
             _tell(folder, Path(checkpoint), results, base)
 
 
-def _export(encoder: Encoder, store, config: ConfigDict, folder: Path, checks) -> None:
+def _export(encoder: pretrained.Encoder, store, config: ConfigDict, folder: Path, checks) -> None:
     for found in checks:
         if found.alarm:
             LOG.warning(found.alarm)
@@ -222,33 +224,13 @@ def _place(record: ConfigDict) -> tuple[str, int]:
     return str(_run_folder(Path(path))), record.step
 
 
-def restore_encoder(restored: Restored, pretraining: ConfigDict) -> Encoder:
-    """The network of a checkpoint with its parameters (the averaged encoder, if there is one)."""
-    network = make_network(pretraining, find_objective(pretraining), outputs=1)
-    tree = restored.tree
-    params = {"encoder": tree["ema"] or tree["params"]["encoder"]}
-    return Encoder(network, params, tree["extra"], pretraining)
-
-
-def _settled(encoder: Encoder, store, how: ConfigDict) -> Encoder:
-    """The averaged encoder with BatchNorm statistics of its own.
-
-    Those of the run are of the learning encoder's activations, which are far from its own while
-    the learning rate is high (by nearly their length, of a nano model at 2e-3).
-    """
-    sizes = dict(batches=how.settle_batches, batch_size=how.settle_size)
-    if encoder.extra:
-        LOG.info("BatchNorm of the averaged encoder: settled on images of the train split")
-    return batchnorm.settle(encoder, store, seed=encoder.config.seed, **sizes)
-
-
 def restore_trained(restored: Restored, store) -> Trained | None:
     """The whole network as it was trained, for its own exercise; None where that needs labels."""
     pretraining = settings.stored(restored.meta["config"])
     objective = find_objective(pretraining)
     if "head" in objective.parts:
         return None
-    tree = {name: restored.tree[name] for name in ("params", "extra", "ema")}
+    tree = {name: restored.tree[name] for name in pretrained.GROUPS}
     state = states.State(step=restored.step, opt_state=(), **tree)
     return Trained(make_learner(pretraining, objective, store), state)
 

@@ -1,5 +1,6 @@
 """Features of a frozen encoder: eval mode, every frame once, then every window."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -75,12 +76,15 @@ def compute(
 
     def make():
         say(f"{name or 'features'}: {len(series)} series")
-        return _extract(encoder, store, series, settings, batch_size, name)._asdict()
+        return extract(encoder, store, series, settings, batch_size=batch_size, name=name)._asdict()
 
     return Features(**cache.read_or_make(path, make, say))
 
 
-def _extract(encoder, store, series, settings, batch_size: int, name: str) -> Features:
+def extract(
+    encoder: Encoder, store, series: Sequence[int], settings: dict, *, batch_size: int, name=""
+) -> Features:
+    """`compute` without a cache."""
     frame_FD = np.zeros((0, encoder.network.width), np.float32)
     if not is_joint(encoder):
         frame_FD = frame_features(encoder, store, series, batch_size=batch_size, name=name)
@@ -114,8 +118,11 @@ def over_windows(
     size = batch_size if walk is _rows else max(1, batch_size // table.frame_WT.shape[1])
     total = -(-len(table.series_W) // size)
     made = walk(encoder, store, series, table, frame_FD, size)
-    for out, count in tqdm(made, f"{name} windows", total, unit="batch", leave=False, disable=None):
+    for out, count in _bar(made, f"{name} windows", total, unit="batch"):
         yield tuple(np.asarray(a)[:count] for a in out)
+
+
+_bar = functools.partial(tqdm, leave=False, disable=None, delay=0.5)  # seconds
 
 
 def _rows(encoder, store, series, table: Windows, frame_FD: np.ndarray, size: int) -> Iterator:
@@ -168,7 +175,7 @@ def frame_features(
     step = frozen.frame_step(encoder.network, encoder.config.model.image_size)
     total = sum(store.series[i].frames for i in series)
     parts = []
-    with tqdm(total=total, desc=f"{name} frames", unit="", leave=False, disable=None) as bar:
+    with _bar(desc=f"{name} frames", total=total, unit="") as bar:
         for block_BHWC in frame_blocks(store, series, batch_size):
             count = len(block_BHWC)
             block_BHWC = block_BHWC[fill(np.arange(count), batch_size)]

@@ -1,0 +1,91 @@
+"""A series in memory has the features of its file."""
+
+import numpy as np
+import pytest
+
+from configs import probe_export
+from tests import tiny
+from tvrl_jax import inference
+from tvrl_jax.data import readers
+from tvrl_jax.errors import UserError
+from tvrl_jax.probing import features
+
+
+def _of_files(encoder, store) -> features.Features:
+    chosen = features.window_settings(encoder.config, probe_export.get_config().features)
+    every = range(len(store.series))
+    return features.extract(encoder, store, every, chosen, batch_size=32)
+
+
+def _frames(root, info) -> np.ndarray:
+    (image,) = readers.read(str(root / f"{info.subject}.npy"))
+    return image.frame_THWC
+
+
+def test_it_is_that_of_the_same_images_and_times_in_a_table(encoder, store, root):
+    found, first = _of_files(encoder, store), 0
+    for i, info in enumerate(store.series):
+        made = inference.encode(encoder, _frames(root, info), info.time_T)
+        frames = slice(first, first + info.frames)
+        first += info.frames
+        near = dict(rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(made.cls_D, found.cls_ND[i], **near)
+        np.testing.assert_allclose(made.token_D, found.token_ND[i], **near)
+        np.testing.assert_allclose(made.frame_TD, found.frame_FD[frames], **near)
+        np.testing.assert_allclose(made.token_TD, found.token_FD[frames], **near)
+        assert (made.held_T == found.held_F[frames]).all()
+
+
+def test_pixels_of_any_scale_and_kind_are_those_of_pretraining(encoder, store, root):
+    info = store.series[0]
+    frame_THWC = _frames(root, info)
+    expected = inference.encode(encoder, frame_THWC, info.time_T).cls_D
+    grey_THW = frame_THWC[..., 0]
+    for other in (grey_THW, grey_THW.tolist(), 16.0 * grey_THW + 5, grey_THW.astype(np.int16) - 99):
+        made = inference.encode(encoder, other, info.time_T).cls_D
+        np.testing.assert_allclose(made, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_clock_of_the_run_counts_where_none_is_given(encoder, store, root):
+    info = store.series[0]
+    frame_THWC, interval = _frames(root, info), encoder.config.data.frame_interval
+    assert interval > 0
+    own = inference.encode(encoder, frame_THWC, interval * np.arange(len(frame_THWC)))
+    np.testing.assert_array_equal(inference.encode(encoder, frame_THWC).cls_D, own.cls_D)
+    slower = inference.encode(encoder, frame_THWC, 3 * interval * np.arange(len(frame_THWC)))
+    assert abs(slower.cls_D - own.cls_D).max() > 1e-3
+
+
+def test_one_frame_and_few_windows(encoder, store, root):
+    frame_THWC = _frames(root, store.series[0])
+    one = inference.encode(encoder, frame_THWC[:1])
+    assert one.frame_TD.shape == (1, len(one.cls_D)) and np.isfinite(one.cls_D).all()
+    newest = inference.encode(encoder, frame_THWC, sampling="newest")
+    held = encoder.config.clips.frames
+    assert newest.held_T.sum() == held and newest.held_T[-held:].all()
+
+
+@pytest.mark.parametrize(
+    ("frames", "times", "sentence"),
+    [
+        (np.zeros((4, 8)), None, r"frames has the shape \(4, 8\): \[T, H, W\]"),
+        (np.zeros((4, 8, 8, 2)), None, "with 1 or 3 channels"),
+        (np.zeros((0, 8, 8)), None, "holds no frames"),
+        (np.full((4, 8, 8), np.nan), None, "a pixel that is not finite"),
+        (np.full((4, 8, 8), "a"), None, "pixels must be real numbers"),
+        (np.zeros((4, 8, 8)), [0, 1, 2], "3 times were given for 4 frames"),
+        (np.zeros((4, 8, 8)), [0, 2, 1, 3], "times must not fall"),
+        (np.zeros((4, 8, 8)), [0, 1, np.nan, 3], "a time is too large"),
+        (np.zeros((4, 8, 8)), [1, 1, 1, 1], "times are all 1 and this encoder reads them"),
+    ],
+)
+def test_what_is_no_series_is_told_in_a_sentence(encoder, frames, times, sentence):
+    with pytest.raises(UserError, match=sentence):
+        inference.encode(encoder, frames, times)
+
+
+def test_without_any_clock_times_are_asked_for(encoder):
+    config = encoder.config.copy_and_resolve_references()
+    config.data.frame_interval = 0.0
+    with pytest.raises(UserError, match="give each its time in s, as in pretraining"):
+        inference.encode(encoder._replace(config=config), np.zeros((4, tiny.SIZE, tiny.SIZE)))

@@ -1,0 +1,153 @@
+"""A pretrained encoder in a program of one's own: one series in memory -> its features.
+
+    from tvrl_jax import inference
+
+    encoder = inference.load("runs/x")
+    found = inference.encode(encoder, frames, times)  # [T, H, W], times in the run's unit
+    found.cls_D
+
+Features of a whole table, and of its files: `probe.py --config=configs/probe_export.py`. Of the
+same images and times they are the same.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tvrl_jax import settings
+from tvrl_jax.checkpoint import restore_for_reading
+from tvrl_jax.data import intensity, opening
+from tvrl_jax.data.readers.image import make_image
+from tvrl_jax.data.times import series_times
+from tvrl_jax.errors import UserError
+from tvrl_jax.probing import features, pretrained
+from tvrl_jax.probing.features import Encoder
+
+AT_ONCE = 64  # frames, and windows; fewer are filled up to a power of two
+SETTLE = dict(batches=128, batch_size=128)  # as config.features of a probe says
+PACKING = ("image_size", "channels", "pixel_mm", "fit", "percentiles")  # of config.data
+
+
+class Encoded(NamedTuple):
+    """Features of one series of T frames, float32, D wide."""
+
+    cls_D: np.ndarray  # the temporal CLS, mean over the windows
+    token_D: np.ndarray  # the mean frame token, mean over the windows
+    frame_TD: np.ndarray  # of each frame seen alone; no rows for a joint encoder (VideoMAE)
+    token_TD: np.ndarray  # of each frame among its neighbours, mean over the windows that hold it
+    held_T: np.ndarray  # bool: some window holds the frame; else its token is 0
+
+
+def load(checkpoint: str | Path, *, step: str = "newest") -> Encoder:
+    """The frozen encoder of a run folder.
+
+    step: "newest", "best", or a number of its checkpoints. Of a run with train.ema it is the
+    averaged encoder, whose BatchNorm statistics are settled on images of the run's train split, so
+    that the cohort must still be there.
+
+    Raises:
+      UserError: there is no such checkpoint, or it is damaged; its cohort is needed and has gone.
+    """
+    restored = restore_for_reading(checkpoint, pretrained.GROUPS, step)
+    config = settings.stored(restored.meta["config"])
+    encoder = pretrained.encoder(restored, config)
+    if pretrained.is_averaged(restored) and encoder.extra:
+        encoder = pretrained.settled(encoder, opening.open_cohort(config.data), **SETTLE)
+    return encoder
+
+
+def encode(
+    encoder: Encoder,
+    frames,
+    times: Sequence[float] | None = None,
+    *,
+    spacing_mm: tuple[float, float] | None = None,
+    stride: int = 0,
+    sampling: str = "",
+    every: int = 1,
+) -> Encoded:
+    """The features of one series, whose pixels are scaled and placed as in pretraining.
+
+    Args:
+      frames: [T, H, W] or [T, H, W, C] with C of 1 or 3, real numbers of any scale.
+      times: of each frame, in config.data.time_unit of the run, not falling; None where the run
+        had config.data.frame_interval, or counts frames.
+      spacing_mm: size of a pixel (row, column), where config.data.pixel_mm resamples by it.
+      stride, sampling, every: windows of the series, as config.features of a probe; 0 and "" are
+        as in pretraining.
+
+    Raises:
+      UserError: frames or times are not such; all times are equal and the encoder reads them.
+    """
+    series = _Series(frames, times, spacing_mm, encoder.config)
+    choice = _Windows(stride, sampling, every)
+    found = features.extract(
+        encoder,
+        series,
+        [0],
+        features.window_settings(encoder.config, choice),
+        batch_size=min(AT_ONCE, 1 << (len(series.frame_THWC) - 1).bit_length()),
+    )
+    return Encoded(found.cls_ND[0], found.token_ND[0], *found[2:])
+
+
+class _Windows(NamedTuple):
+    """The keys of config.features that `features.window_settings` reads."""
+
+    stride: int
+    sampling: str
+    every: int
+
+
+class _Info(NamedTuple):
+    frames: int
+    time_T: np.ndarray
+
+
+class _Series:
+    """One series in the place of a store."""
+
+    def __init__(self, frames, times, spacing_mm, config):
+        given_T = None if times is None else np.asarray(times, np.float64).reshape(-1)
+        image = make_image("frames", _with_channel(frames), spacing_mm=spacing_mm)
+        count = len(image.frame_THWC)
+        clock = {key: config.data[key] for key in ("time_unit", "frame_interval")}
+        if given_T is None and count > 1 and not any(_has_clock(**clock)):
+            raise UserError(
+                f"times is None and there are {count} frames: give each its time in "
+                f"{clock['time_unit']}, as in pretraining."
+            )
+        time_T = series_times(given_T, None, count, **clock)
+        if _needs_times(config) and count > 1 and time_T[0] == time_T[-1]:
+            raise UserError(
+                f"times are all {time_T[0]:g} and this encoder reads them: give each frame its own."
+            )
+        packing = {key: config.data[key] for key in PACKING}
+        self.frame_THWC = intensity.to_uint8([image.frame_THWC], [image.spacing_mm], **packing)
+        self.series, self.subject_index = (_Info(count, time_T),), np.zeros(1, np.int32)
+        self.image_size, self.channels = config.data.image_size, config.data.channels
+
+    def frames(self, i: int, index_L) -> np.ndarray:
+        return self.frame_THWC[index_L]
+
+
+def _with_channel(frames) -> np.ndarray:
+    frames = np.asarray(frames)
+    if frames.ndim == 3:
+        frames = frames[..., None]
+    if frames.ndim != 4 or frames.shape[-1] not in (1, 3):
+        raise UserError(
+            f"frames has the shape {np.shape(frames)}: [T, H, W], or [T, H, W, C] with 1 or 3 "
+            "channels, is right."
+        )
+    return frames
+
+
+def _has_clock(*, time_unit: str, frame_interval: float) -> tuple[bool, bool]:
+    return time_unit == "frames", frame_interval > 0
+
+
+def _needs_times(config) -> bool:
+    return config.model.time_embedding and config.data.on_equal_times == "stop"

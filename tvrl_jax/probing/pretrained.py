@@ -1,0 +1,37 @@
+"""The encoder of a checkpoint, frozen."""
+
+import logging
+
+from ml_collections import ConfigDict
+
+from tvrl_jax.checkpoint import Restored
+from tvrl_jax.learner import find_objective, make_network
+from tvrl_jax.probing import batchnorm
+from tvrl_jax.probing.features import Encoder
+
+LOG = logging.getLogger("tvrl_jax")
+GROUPS = ("params", "extra", "ema")  # of a checkpoint: what an encoder is made of
+
+
+def encoder(restored: Restored, pretraining: ConfigDict) -> Encoder:
+    """The network of a checkpoint with its parameters (the averaged encoder, if there is one)."""
+    network = make_network(pretraining, find_objective(pretraining), outputs=1)
+    tree = restored.tree
+    params = {"encoder": tree["ema"] or tree["params"]["encoder"]}
+    return Encoder(network, params, tree["extra"], pretraining)
+
+
+def is_averaged(restored: Restored) -> bool:
+    return bool(restored.tree["ema"])
+
+
+def settled(averaged: Encoder, store, *, batches: int, batch_size: int) -> Encoder:
+    """The averaged encoder with BatchNorm statistics of its own; see `batchnorm.settle`.
+
+    Those of the run are of the learning encoder's activations, which are far from its own while
+    the learning rate is high (by nearly their length, of a nano model at 2e-3).
+    """
+    if averaged.extra:
+        LOG.info("BatchNorm of the averaged encoder: settled on images of the train split")
+    sizes = dict(batches=batches, batch_size=batch_size)
+    return batchnorm.settle(averaged, store, seed=averaged.config.seed, **sizes)
