@@ -28,7 +28,7 @@ def fit(feature: dict, problem: Problem, *, strengths) -> list[Prediction]:
 
     feature: split -> [N, D], standardised by the rows in use. strengths: s in
     -log(partial likelihood) + s / 2 |w|^2, ties by Efron (1977). Predictions: the log relative
-    hazard as risk, and S(t) at the clock's times with Breslow's baseline of the rows in use.
+    hazard as risk, and S(t) at the clock's times with `baseline` of the rows in use.
     """
     feature = linear.standardise(feature)
     strength_G = np.asarray(strengths, np.float32)
@@ -114,14 +114,30 @@ def _fit(feature_ND, val_JD, draws, strength_G):
 
 
 def baseline(outcome_N2, risk_N) -> survival.Curve:
-    """log of Breslow's cumulative hazard of a series with risk 0, at each event time."""
+    """log of the cumulative hazard of a series with risk 0, at each event time.
+
+    Efron's, as the likelihood is: the l-th (0, 1, ...) of d events at one time no longer meets
+    l / d of their hazards. Of equal risks that is the estimate of Fleming and Harrington (1984).
+    Breslow's has all d at risk to the last, so that where a third of the patients has the event at
+    one visit S(t) comes out 0.05 too high. Without ties the two are one.
+    """
     event_N, time_N = outcome_N2[:, 0] == 1, outcome_N2[:, 1]
-    time_C = np.unique(time_N[event_N])
     risk_N = risk_N.astype(np.float64)
-    there_CN = np.where(time_N >= time_C[:, None], risk_N, -np.inf)
-    events_C = ((time_N == time_C[:, None]) & event_N).sum(1)
-    step_C = np.log(events_C) - np.logaddexp.reduce(there_CN, axis=1)
-    return survival.Curve(time_C, np.logaddexp.accumulate(step_C))
+    time_C, first_C, count_C = np.unique(
+        np.sort(time_N[event_N]), return_index=True, return_counts=True
+    )
+    there_C = _total(risk_N, time_N >= time_C[:, None])
+    tied_C = _total(risk_N, (time_N == time_C[:, None]) & event_N)
+    place_E = np.repeat(np.arange(len(time_C)), count_C)
+    share_E = (np.arange(len(place_E)) - first_C[place_E]) / count_C[place_E]
+    gone_E = np.log1p(-share_E * np.exp(tied_C - there_C)[place_E])
+    total_E = np.logaddexp.accumulate(-there_C[place_E] - gone_E)
+    return survival.Curve(time_C, total_E[first_C + count_C - 1])
+
+
+def _total(risk_N, member_CN) -> np.ndarray:
+    """log of the sum of the members' hazards, [C]."""
+    return np.logaddexp.reduce(np.where(member_CN, risk_N, -np.inf), axis=1)
 
 
 def predict(curve: survival.Curve, risk_N, time_K) -> np.ndarray:
