@@ -6,8 +6,8 @@ Two encoders that show the same hidden state through noise, ridge probes of it. 
 test patients and 5 new draws of labels, and asks for the interval of each encoder's mean score and
 of their difference. The truth is the mean over the draws of all runs, on the patients of all runs.
 
-Then of one fit, how often the interval of an AUROC holds it: normal scores of equal spread, one
-series of each patient.
+Then of one fit, how often the interval of an AUROC holds it, on the logit scale as a probe has it,
+and by percentiles: normal scores of equal spread, one series of each patient.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import argparse
 import numpy as np
 from scipy.stats import norm
 
-from tvrl_jax.probing import problem, ridge, rows, sampling, stats
+from tvrl_jax.probing import problem, ranking, ridge, rows, sampling, stats
 from tvrl_jax.probing.sampling import Draw
 from tvrl_jax.probing.tasks import Task
 from tvrl_jax.results import ALL
@@ -95,12 +95,18 @@ def _scores(predictions, run: int, own: slice, test_N) -> list[rows.Score]:
 
 
 def _score_held(scores, truth) -> tuple[float, float]:
-    alone = [stats.interval(s.interval.value, s.sample_R) for s in scores]
+    alone = [_over_patients(s) for s in scores]
     both = [s.interval for s in scores]
     return tuple(
         np.mean([i.low <= t <= i.high for i, t in zip(made, truth, strict=True)])
         for made in (alone, both)
     )
+
+
+def _over_patients(score: rows.Score) -> stats.Interval:
+    if ranking.is_of_one(score.metric):
+        return ranking.interval(score.interval.value, score.sample_R, smallest=score.per_class)
+    return stats.interval(score.interval.value, score.sample_R)
 
 
 def _gap_held(scores, truth: float) -> tuple[bool, bool]:
@@ -112,15 +118,19 @@ def _gap_held(scores, truth: float) -> tuple[bool, bool]:
 
 
 def area_held(area: float, patients: int, positives: int, runs: int = DRAWN) -> np.ndarray:
-    """[3]: shares of the intervals that hold the AUROC, and lie wholly above and below it."""
+    """[2, 3]: shares of the intervals, on the logit scale and by percentiles, that hold the AUROC,
+    and lie wholly above and below it."""
     rng, subject_N = np.random.default_rng(0), np.arange(patients)
     label_N, found = (subject_N < positives).astype(float), []
     for run in range(runs):
         score_N = np.sqrt(2) * norm.ppf(area) * label_N + rng.normal(size=patients)
         output_NK = np.stack([-score_N, score_N], 1)
         weight_RN = stats.resample(subject_N, samples=SAMPLES, seed=run)
-        made = stats.interval(np.nan, stats.auroc(label_N, output_NK, weight_RN))
-        found.append((made.low <= area <= made.high, made.low > area, made.high < area))
+        sample_R = stats.auroc(label_N, output_NK, weight_RN)
+        value = stats.auroc(label_N, output_NK, stats.once(patients))[0]
+        made = ranking.interval(value, sample_R, smallest=positives)
+        both = made, stats.interval(value, sample_R)
+        found.append([(i.low <= area <= i.high, i.low > area, i.high < area) for i in both])
     return np.mean(found, axis=0)
 
 
@@ -136,13 +146,13 @@ def main() -> None:
             f"score {alone:.1f}, {both:.1f}; difference {gap_alone:.1f}, {gap_both:.1f}",
             flush=True,
         )
-    print("% of the intervals of one fit's AUROC that hold it (lie above, below)")
+    print("% of the intervals of one fit's AUROC that hold it (lie above, below); by percentiles")
     for patients, positives in TESTS:
         for area in AREAS:
-            inside, above, below = 100 * area_held(area, patients, positives)
+            here, by_percentiles = 100 * area_held(area, patients, positives)
             print(
                 f"{patients:3} test patients, {positives} positive, AUROC {area}: "
-                f"{inside:.1f} ({above:.1f}, {below:.1f})",
+                "{:.1f} ({:.1f}, {:.1f}); {:.1f} ({:.1f}, {:.1f})".format(*here, *by_percentiles),
                 flush=True,
             )
 

@@ -492,6 +492,17 @@ def test_the_alarms_against_the_untrained_encoder_are_corrected_for_the_number_o
     assert "in 1 of 8" in both.finding and "task 1" in both.alarm and "not helped" not in both.alarm
 
 
+def test_too_few_resamples_for_a_corrected_p_raise_no_alarm_and_are_told():
+    """The least p of 1,000 is 0.002, which times 26 is beyond 5 %."""
+    rows = _held_against_untrained([0.002] * 26, [0.1] * 26)
+    blind = alarms.helped(rows, "tvrl", 1.0, "linear", samples=1000)
+    assert blind.alarm == "" and blind.finding == ""
+    assert "1,000 resamples can tell of none of 26 tasks" in blind.name and "1,040" in blind.name
+    assert "not helped" in alarms.helped(rows, "tvrl", 1.0, "linear", samples=1040).alarm
+    fewer = _held_against_untrained([0.0019] * 25, [0.1] * 25)
+    assert "in 25 of 25" in alarms.helped(fewer, "tvrl", 1.0, "linear", samples=1052).finding
+
+
 def test_an_encoder_like_the_untrained_one_is_rarely_called_worse():
     rng, called = np.random.default_rng(0), 0
     for _ in range(300):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from tvrl_jax.comparison import collect, record
 from tvrl_jax.comparison.plan import TRAIN, Plan, differing
 from tvrl_jax.errors import UserError
+from tvrl_jax.probing.stats import resamples_needed
 from tvrl_jax.report import alarms, compare, wording
 from tvrl_jax.report.alarms import BEYOND_CHANCE
 from tvrl_jax.report.metricslog import FILE, read_metrics
@@ -193,13 +194,14 @@ def _if_alike(plan: Plan) -> str:
 
 def too_few(samples: int, count: int) -> str:
     """A sentence where `samples` resamples could show none of `count` differences, whatever they
-    are: the least p is 2 / (samples + 1), and the first of Holm's is `count` times that."""
-    if 2 * count / (samples + 1) < BEYOND_CHANCE:
+    are."""
+    needed = resamples_needed(count, BEYOND_CHANCE)
+    if samples >= needed:
         return ""
     return (
         f" With {samples:,} resamples no p can be below {2 / (samples + 1):.2g}, so that none of "
         f"{count} differences could be beyond chance once corrected: bootstrap.samples = "
-        f"{round(2 * count / BEYOND_CHANCE):,} or more can tell."
+        f"{needed:,} or more can tell."
     )
 
 

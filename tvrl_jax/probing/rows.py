@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tvrl_jax.probing import delong, stats, survival_metrics, variance
+from tvrl_jax.probing import delong, ranking, stats, survival_metrics, variance
 from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.tasks import Task, groups, labelled
 from tvrl_jax.results import ABOVE_CONSTANT, ALL, FEW, PATIENTS_OF, PER_CLASS
@@ -102,7 +102,6 @@ def _score(prediction: Prediction, label_N, output_NK, weight_RN, counts: Counts
     for name, metric in stats.metrics(draw.task.kind, draw.task.clock).items():
         value = metric(label_N, output_NK, stats.once(len(label_N)))[0]
         sample_R = metric(label_N, output_NK, weight_RN)
-        made = _interval(value, sample_R, counts.labelled)
         of_auroc = name == "auroc" and counts.labelled == len(label_N)
         parts = _components(draw.task, label_N, output_NK) if of_auroc else None
         key = draw.task, draw.fraction, draw.seed, name
@@ -110,16 +109,23 @@ def _score(prediction: Prediction, label_N, output_NK, weight_RN, counts: Counts
         flat = bool((output_NK == output_NK[:1]).all())
         resting = min(counts.per_metric.get(name, {}).values(), default=np.nan)
         sizes = counts.labelled, smallest, resting
+        made = _interval(name, value, sample_R, (), sizes)
         draws = {draw.seed: float(value)}
         scores.append(Score(*key, made, sample_R, *sizes, parts, fits_SR, draws, flat))
     return scores
 
 
-def _interval(value: float, sample_R, patients: int) -> stats.Interval:
-    """None of one patient: each of its resamples is this patient again."""
-    if patients < 2:
+def _interval(metric: str, value: float, sample_R, draws, sizes) -> stats.Interval:
+    """Over patients, and over draws of labels as in `stats.over_draws`.
+
+    sizes: patients, and those of the smallest groups; NaN where there are none. One patient has no
+    interval: each of its resamples is this patient again.
+    """
+    if sizes[0] < 2:
         return stats.Interval(float(value), np.nan, np.nan, 0)
-    return stats.interval(value, sample_R)
+    if ranking.is_of_one(metric):
+        return ranking.interval(value, sample_R, smallest=np.nanmin(sizes), draws=draws)
+    return stats.interval(value, stats.over_draws(sample_R, draws, stats.bounds(metric)))
 
 
 def _components(task: Task, label_N, output_NK) -> delong.Components | None:
@@ -141,11 +147,12 @@ def mean(scores: Sequence[Score], axis: int = 0) -> Score:
     components = [score.components for score in scores]
     seeds = dict.fromkeys(seed for score in scores for seed in score.draws)
     draws = {k: float(np.mean([s.draws[k] for s in scores if k in s.draws])) for k in seeds}
-    limits = stats.bounds(scores[0].metric)
-    drawn_R = stats.over_draws(sample_R, [np.array(list(draws.values()))], limits)
-    return scores[0]._replace(
+    first = scores[0]
+    sizes = first.patients, first.per_class, first.resting
+    values = [np.array(list(draws.values()))]
+    return first._replace(
         seed=ALL,
-        interval=_interval(value, drawn_R, scores[0].patients),
+        interval=_interval(first.metric, value, sample_R, values, sizes),
         sample_R=sample_R,
         components=None if any(c is None for c in components) else delong.mean(components),
         fits_SR=np.concatenate([score.fits_SR for score in scores], axis),

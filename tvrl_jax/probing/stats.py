@@ -208,3 +208,9 @@ def holm(p_N: np.ndarray) -> np.ndarray:
     scaled = p_N[order] * (len(order) - np.arange(len(order)))
     made_N[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
     return made_N
+
+
+def resamples_needed(count: int, level: float) -> int:
+    """The fewest with which any of `count` differences can be beyond chance at `level`, once
+    corrected: the least p is 2 / (resamples + 1), and the first of Holm's is `count` times that."""
+    return round(2 * count / level)
