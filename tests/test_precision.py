@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pico import batch_of, learner_of, start
 
-from tvrl_jax import step
+from tvrl_jax import sharding, step
 from tvrl_jax.models import layers, strided, vit
 from tvrl_jax.objectives import OBJECTIVES
 
@@ -28,9 +28,12 @@ def _is_program(value) -> bool:
     return hasattr(value, "eqns") or hasattr(value, "jaxpr")
 
 
+@pytest.mark.parametrize("devices", [1, 8])
 @pytest.mark.parametrize(("method", "pieces"), [*((m, 1) for m in OBJECTIVES), ("tvrl", 2)])
-def test_no_sum_of_a_step_is_in_bfloat16(method, pieces):
-    """Statistics, softmax, losses and metrics, and the gradients of biases and positions."""
+def test_no_sum_of_a_step_is_in_bfloat16(method, pieces, devices):
+    """Statistics, softmax, losses and metrics, and the gradients of biases and positions; on many
+    devices views are mapped side by side, and each has its part in those gradients."""
+    mesh = sharding.make_mesh() if devices > 1 else jax.make_mesh((1,), (sharding.AXIS,))
     learner = learner_of(method, **{"model.dtype": "bfloat16", "train.micro_batches": pieces})
     state, batch = start(method), batch_of(method, 8)
 
@@ -38,7 +41,9 @@ def test_no_sum_of_a_step_is_in_bfloat16(method, pieces):
         outcome = step._outcome(learner, params, state, batch)
         return outcome.loss, outcome
 
-    program = jax.make_jaxpr(jax.grad(scalar, has_aux=True))(state.params)
+    with jax.set_mesh(mesh):
+        assert sharding.is_spread() == (devices > 1)
+        program = jax.make_jaxpr(jax.grad(scalar, has_aux=True))(state.params)
     found = set(reductions(program.jaxpr))
     assert ("reduce_sum", np.dtype("float32")) in found
     assert not [name for name, dtype in found if dtype == jnp.bfloat16]
@@ -72,12 +77,55 @@ def test_a_kernels_gradient_is_not_rounded_before_devices_add_theirs(convolve):
     assert float(jnp.bfloat16(257)) == 256
 
 
-def test_a_parameters_gradient_is_summed_in_float32():
+@pytest.mark.parametrize("views", [None, 1, 257])
+def test_a_parameters_gradient_is_summed_in_float32(views):
+    """4,096 rows, and 257 views of them, which bfloat16 takes for 256."""
     rows, bias = 4096, jnp.zeros(3)
-    grad = jax.grad(
-        lambda b: layers.spread(b, jnp.ones((rows, 3), jnp.bfloat16)).sum().astype(float)
+    x = jnp.ones((rows, 3), jnp.bfloat16)
+
+    def total(bias, x=x):
+        return (x + layers.spread(bias, x)).sum(dtype=jnp.float32)
+
+    if views is None:
+        np.testing.assert_array_equal(jax.grad(total)(bias), rows)
+        return
+    x_VN = jnp.ones((views, 2, 3), jnp.bfloat16)
+    mapped = jax.grad(lambda bias: jax.vmap(functools.partial(total, bias))(x_VN).sum())
+    np.testing.assert_array_equal(mapped(bias), 2 * views)
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (4, 3), (4, 1)])
+@pytest.mark.parametrize("views", [0, 1, 2])
+def test_a_parameter_is_spread_as_numpy_broadcasts_it(shape, views):
+    """Value and both gradients, of rows, of mapped views of them, and of views of views."""
+    rng = np.random.default_rng(0)
+    parameter = jnp.asarray(rng.normal(size=shape), jnp.float32)
+    x = jnp.asarray(rng.normal(size=(2, 2, 5, 4, 3)[2 - views :]), jnp.float32)
+
+    def loss(spread, parameter, x):
+        return ((spread(parameter, x) + x) ** 3).sum()
+
+    def plain(parameter, x):
+        return jnp.broadcast_to(parameter, x.shape)
+
+    def mapped(spread):
+        function = functools.partial(loss, spread)
+        for _ in range(views):
+            function = jax.vmap(function, (None, 0))
+        return jax.value_and_grad(lambda *given: function(*given).sum(), (0, 1))(parameter, x)
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-4),
+        mapped(layers.spread),
+        mapped(plain),
     )
-    np.testing.assert_array_equal(grad(bias), rows)
+
+
+def test_parameters_of_their_own_are_spread_over_what_is_shared():
+    parameter_VD, x = jnp.arange(6.0).reshape(2, 3), jnp.ones((5, 3), jnp.bfloat16)
+    made = jax.vmap(layers.spread, (0, None))(parameter_VD, x)
+    assert made.dtype == jnp.bfloat16 and made.shape == (2, 5, 3)
+    np.testing.assert_array_equal(made[:, 4].astype(jnp.float32), parameter_VD)
 
 
 def test_statistics_of_bfloat16_numbers_are_taken_in_float32():

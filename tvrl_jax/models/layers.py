@@ -9,19 +9,48 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.ad_checkpoint import checkpoint_name
+from jax.custom_batching import custom_vmap
 from jax.nn.initializers import ones, zeros
 
 from tvrl_jax.losses import wide
 from tvrl_jax.models import moments, remat
 
 
+@jax.custom_vjp
 def spread(parameter: jax.Array, x: jax.Array) -> jax.Array:
     """A float32 parameter broadcast to the shape and the precision of x, in this order.
 
-    The parameter's gradient is then summed in float32: in bfloat16, as when it is cast first, a sum
-    of some hundred equal terms no longer grows.
+    The parameter's gradient is summed in float32: in bfloat16, as when it is cast first, a sum of
+    some hundred equal terms no longer grows. Where views of x are mapped side by side each has a
+    broadcast of its own: of a shared one JAX would add up the views' gradients in bfloat16.
     """
+    return _broadcast(parameter, x)
+
+
+def _like(parameter, x):
     return jnp.broadcast_to(parameter, x.shape).astype(x.dtype)
+
+
+_broadcast = custom_vmap(_like)
+
+
+@_broadcast.def_vmap
+def _broadcast_to_views(views, mapped, parameter, x):
+    if mapped != [False, True]:
+        axes = [0 if one else None for one in mapped]
+        return jax.vmap(_like, axes, axis_size=views)(parameter, x), True
+    return _broadcast(parameter, x), True
+
+
+def _sum_of_all(parameter, out_bar):
+    """The gradient of a parameter that was broadcast, and none of what told the shape."""
+    leading = out_bar.ndim - parameter.ndim
+    total = out_bar.astype(parameter.dtype).sum(tuple(range(leading)))
+    ones = tuple(i for i, n in enumerate(parameter.shape) if n == 1 != total.shape[i])
+    return total.sum(ones, keepdims=True), None
+
+
+spread.defvjp(lambda parameter, x: (spread(parameter, x), parameter), _sum_of_all)
 
 
 class Linear(nn.Module):
@@ -38,6 +67,24 @@ class Linear(nn.Module):
         if not self.bias:
             return out
         return out + spread(self.param("bias", zeros, (self.features,), jnp.float32), out)
+
+
+class LinearParts(nn.Module):
+    """x W of each of the equal parts of W's columns, a product each, without bias.
+
+    One product whose columns are then told apart is the same, but a TPU copies its result to give
+    every part a layout of its own.
+    """
+
+    parts: int
+    features: int  # of a part
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x):
+        shape = (x.shape[-1], self.parts * self.features)
+        x, kernel = operands(x, self.param("kernel", zeros, shape, jnp.float32), self.dtype)
+        return tuple(product(x, part) for part in jnp.split(kernel, self.parts, axis=-1))
 
 
 def operands(x, kernel, dtype: Any):
