@@ -345,6 +345,33 @@ def test_slices_of_a_volume_are_series_of_their_own(tmp_path, monkeypatch):
     refused(data, "row 2", "3 times", "4 frames")
 
 
+def test_a_slice_that_is_not_there_is_named_by_its_row_and_leaves_the_others(tmp_path):
+    data = make_cohort(tmp_path, subjects=0)
+    np.save(tmp_path / "v.npy", RNG.integers(0, 99, (3, 6, SIZE, SIZE), dtype=np.uint8))
+    (tmp_path / "table.csv").write_text("subject,path,k\n1,v.npy,0\n1,v.npy,9\n1,v.npy,2\n")
+    data.columns.split, data.columns.slice = "", "k"
+    refused(data, "row 3", "v.npy has 3 slices and no slice 9")
+    data.on_bad = "skip"
+    store = open_store(**data)
+    assert [(s.slice, s.row) for s in store.series] == [(0, 2), (2, 4)]
+    assert [(s.row, "no slice 9" in s.reason) for s in store.skipped] == [(3, True)]
+
+
+def test_a_slice_that_one_visit_lacks_leaves_its_other_visits_and_slices(tmp_path):
+    data = make_cohort(tmp_path, subjects=0)
+    lines = ["subject,path,k,day"]
+    for v, slices in enumerate((3, 2)):
+        np.save(tmp_path / f"{v}.npy", RNG.integers(0, 99, (slices, 1, SIZE, SIZE), np.uint8))
+        lines += [f"1,{v}.npy,{k},{v}" for k in (0, 2)]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    data.columns.split, data.columns.slice, data.columns.time = "", "k", "day"
+    refused(data, "row 5", "1.npy has 2 slices and no slice 2")
+    data.on_bad = "skip"
+    store = open_store(**data)
+    assert [(s.slice, s.time_T.tolist()) for s in store.series] == [(0, [0.0, 1.0]), (2, [0.0])]
+    assert [s.row for s in store.skipped] == [5]
+
+
 def test_an_unwritable_store_is_one_sentence(data, tmp_path):
     (tmp_path / "file").write_text("")
     data.store = str(tmp_path / "file" / "store")

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,12 +95,15 @@ def _run(job: Callable, bundles: list[Bundle], threads: int) -> list:
 
 def _open(shelf: Shelf, clock: dict, bundle: Bundle) -> tuple[list[Series], list[Skipped]]:
     """A bundle's series, and the rows that were left out."""
+    several = len(bundle.records) > 1
     try:
         found, bad = fetch(bundle, shelf)
     except UserError as error:
-        if not shelf.skip:
+        if not shelf.skip and not several:
             raise
         found, bad = None, {source.path: str(error) for source in bundle.sources}
+    if bad and several:  # perhaps one slice alone: it is named by its row and leaves the others
+        return _merged(_open(shelf, clock, Bundle((record,))) for record in bundle.records)
     series, skipped = [], []
     for record in bundle.records:
         skipped += [Skipped(s.row, s.path, bad[s.path]) for s in record.sources if s.path in bad]
@@ -114,6 +118,11 @@ def _open(shelf: Shelf, clock: dict, bundle: Bundle) -> tuple[list[Series], list
                 raise UserError(reason) from None
             skipped += [Skipped(source.row, source.path, str(error)) for source in kept]
     return series, skipped
+
+
+def _merged(parts: Iterable[tuple[list, list]]) -> tuple[list[Series], list[Skipped]]:
+    series, skipped = zip(*parts, strict=True)
+    return [*chain.from_iterable(series)], [*chain.from_iterable(skipped)]
 
 
 def _series(record: Record, kept: list[Source], found: Packed, clock: dict) -> list[Series]:
