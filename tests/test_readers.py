@@ -357,6 +357,16 @@ def test_animation_has_its_display_times(tmp_path):
     assert "display" in image.note
 
 
+@pytest.mark.parametrize("side", [16, 64])
+def test_previews_within_a_camera_s_jpeg_are_no_frames(tmp_path, side):
+    photo = Picture.fromarray(RNG.integers(0, 255, (64, 64, 3), dtype=np.uint8))
+    preview = photo.resize((side, side))
+    photo.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[preview])
+    photo.save(tmp_path / "alone.jpg")
+    (image,), (alone,) = (read(str(tmp_path / name)) for name in ("a.jpg", "alone.jpg"))
+    np.testing.assert_array_equal(image.frame_THWC, alone.frame_THWC)
+
+
 def test_pages_of_different_size_are_refused(tmp_path):
     pages = [Picture.fromarray(CINE[0]), Picture.fromarray(CINE[1][:3])]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])

@@ -17,7 +17,7 @@ from tvrl_jax.data.sources import Source
 from tvrl_jax.errors import UserError
 
 KERNEL = ("/proc/", "/sys/")
-VERSION = 3  # of the decoding: raise it when the same file would give other frames
+VERSION = 4  # of the decoding: raise it when the same file would give other frames
 
 
 class Bundle(NamedTuple):

@@ -52,6 +52,8 @@ def read(path: str) -> list[Image]:
             check_packed(path, claimed, os.path.getsize(path))
             frames.append(_pixels(_upright(page)))
             durations.append(float(page.info.get("duration", 0) or 0))
+            if page.format == "MPO":  # a camera's JPEG: what follows are previews and depth maps
+                break
     for k, frame_HWC in enumerate(frames):
         if frame_HWC.shape != frames[0].shape:
             raise UserError(
