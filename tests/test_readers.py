@@ -298,6 +298,24 @@ def test_pictures_keep_16_bit_pages_and_colour(tmp_path):
     np.testing.assert_array_equal(read(str(tmp_path / "c.png"))[0].frame_THWC[0], colour[..., :3])
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32])
+def test_a_tiff_has_signs_where_it_says_so(tmp_path, kind):
+    limits = np.iinfo(kind)
+    grey = np.linspace(limits.min, limits.max, 12).astype(kind).reshape(3, 4)
+    (tmp_path / "a.tif").write_bytes(tiff(grey))
+    np.testing.assert_array_equal(read(str(tmp_path / "a.tif"))[0].frame_THWC[0, :, :, 0], grey)
+
+
+def tiff(grey: np.ndarray) -> bytes:
+    """A plain grey TIFF, as Pillow does not write all of them."""
+    (height, width), bits = grey.shape, 8 * grey.dtype.itemsize
+    values = {256: width, 257: height, 258: bits, 259: 1, 262: 1, 273: 8, 277: 1, 278: height}
+    values |= {279: grey.nbytes, 339: 2 if grey.dtype.kind == "i" else 1}  # SampleFormat
+    entries = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in values.items())
+    head = b"II*\0" + struct.pack("<I", 8 + grey.nbytes) + grey.tobytes()
+    return head + struct.pack("<H", len(values)) + entries + bytes(4)
+
+
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_a_tiff_in_which_white_is_0_is_turned(tmp_path, kind):
     grey = np.arange(12, dtype=kind).reshape(3, 4)

@@ -10,7 +10,7 @@ from contextlib import suppress
 import numpy as np
 from PIL import ExifTags, ImageSequence
 from PIL import Image as Picture
-from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 
 from tvrl_jax.claims import check_packed
 from tvrl_jax.data.readers.image import Image, make_image
@@ -30,6 +30,8 @@ BROKEN = (
 FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "WEBP", "BMP")
 GREY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 BYTES = {"1": 1, "L": 1, "I": 4, "F": 4, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # a pixel
+# (mode, bits, SampleFormat) of TIFF that Pillow reads as if they were uint8 and int32.
+STATED = {("L", (8,), (2,)): np.int8, ("I", (32,), (1,)): np.uint32}
 TURN = Picture.Transpose
 TURNS = {
     2: TURN.FLIP_LEFT_RIGHT,
@@ -83,10 +85,17 @@ def _pixels(page: Picture.Image) -> np.ndarray:
     if page.mode.startswith("I;16") and _white_is_zero(page):
         return 65535 - np.asarray(page)[..., None]
     if page.mode in GREY:
-        return np.asarray(page)[..., None]
+        return _as_stated(page, np.asarray(page))[..., None]
     if page.mode in ("LA", "La"):
         return np.asarray(page.convert("L"))[..., None]
     return np.asarray(page.convert("RGB"))
+
+
+def _as_stated(page: Picture.Image, pixel_HW: np.ndarray) -> np.ndarray:
+    """The same bytes, with a sign or without one as a TIFF says."""
+    tags = getattr(page, "tag_v2", {})
+    stated = (page.mode, tags.get(BITSPERSAMPLE), tags.get(SAMPLEFORMAT, (1,)))
+    return pixel_HW.view(STATED[stated]) if stated in STATED else pixel_HW
 
 
 def _white_is_zero(page: Picture.Image) -> bool:
