@@ -298,6 +298,22 @@ def test_pictures_keep_16_bit_pages_and_colour(tmp_path):
     np.testing.assert_array_equal(read(str(tmp_path / "c.png"))[0].frame_THWC[0], colour[..., :3])
 
 
+@pytest.mark.parametrize(("bits", "told"), [(8, False), (16, True)])
+@pytest.mark.parametrize(("colour", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+def test_that_16_bit_colour_loses_half_of_them_is_told(tmp_path, colour, channels, bits, told):
+    """By PNG's types: grey, colour, and both with transparency. Grey alone keeps its bits."""
+    rows = np.zeros((3, 1 + 4 * channels * bits // 8), np.uint8)  # a row begins with its filter
+    size = struct.pack(">IIBBBBB", 4, 3, bits, colour, 0, 0, 0)
+    parts = ((b"IHDR", size), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b""))
+    chunks = [
+        struct.pack(">I", len(part)) + name + part + struct.pack(">I", zlib.crc32(name + part))
+        for name, part in parts
+    ]
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    (image,) = read(str(tmp_path / "a.png"))
+    assert ("read as 8-bit" in image.note) == (told and colour != 0)
+
+
 @pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32])
 def test_a_tiff_has_signs_where_it_says_so(tmp_path, kind):
     limits = np.iinfo(kind)

@@ -1,6 +1,6 @@
 """PNG, JPEG, TIFF and the like; pages and animation frames are frames. 16-bit grey stays 16-bit;
 palettes become colour, transparency is dropped, black is 0, and pictures that state how a viewer is
-to turn them (EXIF) are turned."""
+to turn them (EXIF) are turned. 16-bit colour becomes 8-bit, and the note says so."""
 
 import os
 import struct
@@ -32,6 +32,9 @@ GREY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 BYTES = {"1": 1, "L": 1, "I": 4, "F": 4, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # a pixel
 # (mode, bits, SampleFormat) of TIFF that Pillow reads as if they were uint8 and int32.
 STATED = {("L", (8,), (2,)): np.int8, ("I", (32,), (1,)): np.uint32}
+HALVED = (
+    "16-bit colour, or grey with transparency, is read as 8-bit: save it as 16-bit grey, or as .npy"
+)
 TURN = Picture.Transpose
 TURNS = {
     2: TURN.FLIP_LEFT_RIGHT,
@@ -46,12 +49,13 @@ TURNS = {
 
 def read(path: str) -> list[Image]:
     """An animation's display durations are its times, and the note says so."""
-    frames, durations, claimed = [], [], 0
+    frames, durations, claimed, halved = [], [], 0, False
     # Of a path, Pillow would map TIFF into memory by the size that it has when it is turned.
     with reading(path, *BROKEN), open(path, "rb") as file:
         for page in ImageSequence.Iterator(Picture.open(file, formats=FORMATS)):
             claimed += page.width * page.height * BYTES.get(page.mode, 3)
             check_packed(path, claimed, os.path.getsize(path))
+            halved = halved or _is_halved(page)
             frames.append(_pixels(_upright(page)))
             durations.append(float(page.info.get("duration", 0) or 0))
             if page.format == "MPO":  # a camera's JPEG: what follows are previews and depth maps
@@ -62,10 +66,17 @@ def read(path: str) -> list[Image]:
                 f"{path}: page {k} has size {frame_HWC.shape} and page 0 {frames[0].shape}: "
                 "all frames of a series need one size."
             )
+    notes, time_T = [HALVED] * halved, None
     if len(frames) > 1 and min(durations) > 0:
+        notes.append("times are display durations")
         time_T = np.cumsum([0.0, *durations[:-1]]) / 1000
-        return [make_image(path, np.stack(frames), time_T, note="times are display durations")]
-    return [make_image(path, frames[0][None] if len(frames) == 1 else np.stack(frames))]
+    frame_THWC = frames[0][None] if len(frames) == 1 else np.stack(frames)
+    return [make_image(path, frame_THWC, time_T, note="; ".join(notes))]
+
+
+def _is_halved(page: Picture.Image) -> bool:
+    """Whether Pillow keeps 8 bits of 16. Asked before it loads, and forgets what the file has."""
+    return page.mode not in GREY and any(";16" in str(tile[3]) for tile in page.tile)
 
 
 def _upright(page: Picture.Image) -> Picture.Image:
