@@ -289,6 +289,22 @@ def test_monochrome1_and_rescale(tmp_path):
     np.testing.assert_array_equal(found[..., 0], 2.0 * CINE - 1000)
 
 
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_values_in_the_upper_bits_are_read_from_there(tmp_path, photometric):
+    """As HighBit says, unless it cannot be: then they are in the lower bits, where others write."""
+    stated = dict(BitsStored=12, FrameTime="1", PhotometricInterpretation=photometric)
+    files = {
+        "low": header(CINE, HighBit=11, **stated),
+        "upper": header(CINE << 4, HighBit=15, **stated),
+        "wrong": header(CINE, HighBit=15, **stated),
+        "overlaid": header(CINE | 0x8000, HighBit=11, **stated),
+    }
+    found = {k: read(save(tmp_path / f"{k}.dcm", data))[0].frame_THWC for k, data in files.items()}
+    for name in ("wrong", "overlaid"):
+        np.testing.assert_array_equal(found[name], found["low"])
+    np.testing.assert_array_equal(found["upper"] >> 4, found["low"])
+
+
 def test_signed_16_bit_and_compressed(tmp_path):
     signed = (CINE.astype(np.int16) - 2000)[0]
     found = read(save(tmp_path / "a.dcm", header(signed)))[0].frame_THWC

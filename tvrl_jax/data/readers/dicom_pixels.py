@@ -44,10 +44,26 @@ def frames(path: str, header: pydicom.Dataset) -> np.ndarray:
         raise UserError(f"{path} holds no pixels: map files of images.")
     _check_size(path, header, count)
     with reading(path, *BROKEN):
+        _take_high_bits(header)
         found = [_frame(header, stored, n) for n, stored in enumerate(iter_pixels(header))]
     if len(found) != count:
         raise UserError(f"{path} states {count} frames and holds {len(found)}: it is cut short.")
     return np.stack(found)
+
+
+def _take_high_bits(header: pydicom.Dataset) -> None:
+    """Old scanners kept 12 bits in the upper ones of 16, up to HighBit; pydicom takes the lowest,
+    whatever HighBit says, and those are noise. Where nothing lies below the values, the whole word
+    is their multiple; else HighBit is wrong and the values are where pydicom seeks them."""
+    allocated, high = int(header.BitsAllocated), int(header.get("HighBit") or 0)
+    below = high + 1 - int(header.BitsStored)
+    syntax = header.file_meta.TransferSyntaxUID
+    if below < 1 or high >= allocated or allocated not in (16, 32) or syntax.is_compressed:
+        return
+    kind = np.dtype(f"{'<' if syntax.is_little_endian else '>'}u{allocated // 8}")
+    word_N = np.frombuffer(header.PixelData, kind, len(header.PixelData) // kind.itemsize)
+    if not (word_N & kind.type(2**below - 1)).any():
+        header.BitsStored = high + 1
 
 
 def _check_size(path: str, header: pydicom.Dataset, count: int) -> None:
