@@ -43,7 +43,8 @@ def draw_patient(rng: np.random.Generator, *, cad: bool, af: bool) -> Patient:
     """Means after Petersen et al. 2017 (J Cardiovasc Magn Reson 19:18), spreads widened.
 
     A larger heart ejects a slightly smaller fraction and beats slightly slower. Neither disease
-    changes size, rate or shape at end-diastole, so that it shows in the motion only.
+    changes size, rate or shape at end-diastole, so that it shows in the motion only, and
+    fibrillation in the ghosts of beats that differ.
     """
     male = bool(rng.random() < 0.5)
     age = rng.uniform(45, 75)
