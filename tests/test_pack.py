@@ -314,6 +314,17 @@ def test_the_notes_of_all_visits_are_told(tmp_path):
     assert "`time` states no unit, as `time_s` does" in note and "1 series" in note
 
 
+@pytest.mark.parametrize(("factor", "told"), [(1, 0), (2, 0), (16, 1), (257, 1)])
+def test_a_visit_of_another_scale_is_told(tmp_path, factor, told):
+    """Such as 8 bits after years of 12 or 16: on the scale of the series it is black."""
+    data = dated(tmp_path, [(SIZE, SIZE)] * 2)
+    first = RNG.integers(0, 256, (SIZE, SIZE), dtype=np.uint8)
+    np.save(tmp_path / "v0.npy", first)
+    np.save(tmp_path / "v1.npy", first.astype(np.uint16) * factor)
+    notes = open_store(**data).notes
+    assert len(notes) == told and all("nearly blank beside the others" in n for n in notes)
+
+
 def test_a_cine_in_a_dated_row_and_missing_times_are_refused(tmp_path):
     refused(dated(tmp_path, [(4, SIZE, SIZE)]), "row 2", "v0.npy", "one frame each")
     data = make_cohort(tmp_path, 1)

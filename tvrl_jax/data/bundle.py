@@ -17,6 +17,7 @@ from tvrl_jax.data.sources import Source
 from tvrl_jax.errors import UserError
 
 KERNEL = ("/proc/", "/sys/")
+FAINT = 32  # of the 255 steps of a series: an image that has fewer is told
 VERSION = 4  # of the decoding: raise it when the same file would give other frames
 
 
@@ -198,4 +199,6 @@ def _pack(images: Sequence[Image], shelf: Shelf) -> tuple[Entry, np.ndarray]:
         notes.append("the file states no pixel size: data.pixel_mm is not applied")
     if not stored.any():
         notes.append("a blank image: every pixel is stored as 0")
+    elif rest and min(map(np.ptp, stored)) < FAINT:
+        notes.append("one of its images is nearly blank beside the others: are all of one scale?")
     return Entry(first.slice, len(stored), 0, time_s, "; ".join(notes)), stored
