@@ -325,6 +325,14 @@ def test_a_visit_of_another_scale_is_told(tmp_path, factor, told):
     assert len(notes) == told and all("nearly blank beside the others" in n for n in notes)
 
 
+def test_a_cine_among_visits_is_named_by_its_row_and_leaves_the_others(tmp_path):
+    data = dated(tmp_path, [(SIZE, SIZE), (4, SIZE, SIZE), (1, SIZE, SIZE)])
+    refused(data, "row 3", "v1.npy holds 4 frames", "one frame each")
+    data.on_bad = "skip"
+    store = open_store(**data)
+    assert store.series[0].time_T.tolist() == [0, 2] and [s.row for s in store.skipped] == [3]
+
+
 def test_a_cine_in_a_dated_row_and_missing_times_are_refused(tmp_path):
     refused(dated(tmp_path, [(4, SIZE, SIZE)]), "row 2", "v0.npy", "one frame each")
     data = make_cohort(tmp_path, 1)

@@ -21,6 +21,12 @@ FAINT = 32  # of the 255 steps of a series: an image that has fewer is told
 VERSION = 4  # of the decoding: raise it when the same file would give other frames
 
 
+ONE_EACH = (
+    "rows that are joined into a series hold one frame each (data.columns.times is for files with "
+    "many)"
+)
+
+
 class Bundle(NamedTuple):
     """Records of the same files; they differ in the slice that they take."""
 
@@ -112,7 +118,7 @@ def _read_all(
     """path -> images of what is not bad. They lie in memory together, and are bounded together."""
     images, taken, size = {}, 0, 0
     for source in sources:
-        found = _attempt(_read, source, shelf, bad, slices)
+        found = _attempt(_read, source, shelf, bad, slices, len(sources) > 1)
         if found is None:
             continue
         images[source.path] = found
@@ -134,8 +140,11 @@ def _size(path: str) -> int:
     return os.path.getsize(path)
 
 
-def _read(source: Source, shelf: Shelf, slices: Sequence[int] | None) -> list[Image]:
+def _read(source: Source, shelf: Shelf, slices: Sequence[int] | None, joined: bool) -> list[Image]:
     images = _read_slices(source, slices)
+    most = max(len(image.frame_THWC) for image in images)
+    if joined and most > 1:
+        raise UserError(f"{source.path} holds {most} frames: {ONE_EACH}.")
     settings = {key: shelf.settings[key] for key in ("image_size", "pixel_mm", "fit")}
     for image in images:
         try:

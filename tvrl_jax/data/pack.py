@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from tvrl_jax import whole_file
 from tvrl_jax.data import intensity, ledger
-from tvrl_jax.data.bundle import Bundle, Shelf, bundles, fetch
+from tvrl_jax.data.bundle import ONE_EACH, Bundle, Shelf, bundles, fetch
 from tvrl_jax.data.cohort import Cohort, Record, load_cohort
 from tvrl_jax.data.packed import Entry, Packed
 from tvrl_jax.data.sources import Skipped, Source
@@ -156,10 +156,7 @@ def _name(record: Record, entry: Entry) -> str:
 def _times(kept: list[Source], entry: Entry, clock: dict) -> np.ndarray:
     dated = kept[0].time is not None
     if (dated or len(kept) > 1) and entry.frames != len(kept):
-        raise UserError(
-            f"its series has {entry.frames} frames in {len(kept)} rows: rows that are joined into "
-            "a series hold one frame each (data.columns.times is for files with many)."
-        )
+        raise UserError(f"its series has {entry.frames} frames in {len(kept)} rows: {ONE_EACH}.")
     given = [source.time for source in kept] if dated else kept[0].times
     return series_times(given, entry.time_s, entry.frames, **clock)
 
