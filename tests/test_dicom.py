@@ -141,6 +141,27 @@ def test_two_cines_at_one_position_are_not_woven_into_one(tmp_path, tag):
         assert len(read(path)[0].frame_THWC) == 3
 
 
+@pytest.mark.parametrize(
+    ("tag", "kinds"), [("ImageType", ["ORIGINAL\\M", "ORIGINAL\\P"]), ("EchoNumbers", [1, 2])]
+)
+def test_magnitude_and_phase_of_one_series_are_not_woven_into_one(tmp_path, tag, kinds):
+    one = dict(SeriesInstanceUID="1.2")
+    for k, kind in enumerate(kinds):
+        series(tmp_path / "a", name="ab"[k], **one, **{tag: kind})
+    for n, file in enumerate(sorted((tmp_path / "a").iterdir())):  # else there is no order
+        data = pydicom.dcmread(file)
+        data.InstanceNumber = n
+        data.save_as(file)
+    refused(tmp_path / "a", "a0-0.dcm", "b0-0.dcm", f"({tag})", "keep one cine")
+    series(tmp_path / "b", name="a", **one, **{tag: kinds[0]})  # what follows may be of other kind
+    series(tmp_path / "b", name="b", start=80, **one, **{tag: kinds[1]})
+    dynamic = folder(
+        tmp_path / "c", range(5), TriggerTime=[9] * 5, **{tag: [kinds[k > 1] for k in range(5)]}
+    )
+    for path, count in ((tmp_path / "b", 4), (dynamic, 5)):
+        assert len(read(str(path))[0].frame_THWC) == count
+
+
 def test_two_patients_are_refused_wherever_their_slices_lie(tmp_path):
     path = series(tmp_path / "a", z=(0, 8), PatientID=lambda z: f"secret{z}")
     text = refused(path, "0-0.dcm", "8-0.dcm", "two patients")

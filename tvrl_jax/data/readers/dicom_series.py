@@ -8,6 +8,7 @@ from pydicom import Dataset
 from tvrl_jax.data.readers import dicom_pixels
 from tvrl_jax.errors import UserError, reading
 
+KINDS = ("ImageType", "EchoNumbers")  # magnitude and phase, the echoes of one excitation
 TURNED = 0.05  # of a direction cosine (3 degrees); scanners repeat those of a stack more exactly
 
 
@@ -24,13 +25,29 @@ def check_patient(files: Sequence[tuple[str, Dataset]]) -> None:
 
 def check_series(files: Sequence[tuple[str, Dataset]]) -> None:
     """UserError when two files of one slice position are of two series, of which one at least has
-    several frames. Some scanners make every slice of a stack a series, or every frame of a cine."""
+    several frames. Some scanners make every slice of a stack a series, or every frame of a cine.
+    Nor may one series hold every moment twice, as magnitude and phase."""
     pair = _differing(files, "SeriesInstanceUID")
     if pair and _repeats(files, "SeriesInstanceUID"):
         raise UserError(
             f"{pair[1]} and {pair[0]} lie at one slice position and are of two series "
             "(SeriesInstanceUID): keep one cine a folder."
         )
+    for tag in KINDS:
+        pair = _differing(files, tag)
+        if pair and _repeats(files, tag) and _share_moments(files, tag):
+            raise UserError(
+                f"{pair[1]} and {pair[0]} lie at one slice position and show two kinds of image of "
+                f"the same moments ({tag}): keep one cine a folder."
+            )
+
+
+def _share_moments(files: Sequence[tuple[str, Dataset]], tag: str) -> bool:
+    """Whether trigger times repeat, and only in images of another kind. Those of a dynamic, which
+    may all be the same, repeat within each."""
+    pairs = [[_stated(*file, name) for name in (tag, "TriggerTime")] for file in files]
+    times, both = {time for _, time in pairs}, set(map(tuple, pairs))
+    return len(times) < len(files) == len(both)
 
 
 def _repeats(files: Sequence[tuple[str, Dataset]], tag: str) -> bool:
