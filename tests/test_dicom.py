@@ -276,6 +276,27 @@ def test_a_trigger_delay_that_all_frames_of_a_slice_share_is_not_their_time(tmp_
     assert dynamic(tmp_path, **equal) == [[0.3] * 4]
 
 
+@pytest.mark.parametrize("name", ["MRImageFrameTypeSequence", "MREchoSequence"])
+def test_magnitude_and_phase_of_one_file_are_not_woven_into_one(tmp_path, name):
+    def save_frames(kinds, delays):
+        groups = []
+        for kind, delay in zip(kinds, delays, strict=True):
+            item, gate, shown = (Dataset() for _ in range(3))
+            gate.NominalCardiacTriggerDelayTime = delay
+            shown.ComplexImageComponent = ("MAGNITUDE", "PHASE")[kind]
+            shown.EffectiveEchoTime = float(kind)
+            item.CardiacSynchronizationSequence = Sequence([gate])
+            setattr(item, name, Sequence([shown]))
+            groups.append(item)
+        data = header(np.zeros((len(groups), 4, 4), np.uint16))
+        data.PerFrameFunctionalGroupsSequence = Sequence(groups)
+        return save(tmp_path / "a.dcm", data)
+
+    refused(save_frames([0, 0, 1, 1], [0.0, 40.0] * 2), "a.dcm", "magnitude and phase", "one cine")
+    (image,) = read(save_frames([0, 0, 1, 1], [0.0, 40.0, 80.0, 120.0]))
+    np.testing.assert_allclose(image.time_T, [0, 0.04, 0.08, 0.12])
+
+
 @pytest.mark.parametrize("moment", ["20200101120001+0100", "20200101126100"])
 def test_a_damaged_moment_is_not_read_where_the_trigger_delay_says_the_time(tmp_path, moment):
     groups = []

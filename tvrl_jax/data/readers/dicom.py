@@ -43,6 +43,9 @@ def read_file(path: str) -> list[Image]:
     note = _joined(note, _unlike(groups, places))
     found = []
     for k, group in enumerate(groups):
+        if time_N is not None:
+            with reading(path, *BROKEN):
+                dicom_series.check_frames(path, header, group, time_N)
         time_T = None if time_N is None else time_N[group]
         if time_T is not None:
             group = [group[t] for t in np.argsort(time_T, kind="stable")]

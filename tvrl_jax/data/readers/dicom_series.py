@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydicom import Dataset
 
-from tvrl_jax.data.readers import dicom_pixels
+from tvrl_jax.data.readers import dicom_pixels, dicom_times
 from tvrl_jax.errors import UserError, reading
 
 KINDS = ("ImageType", "EchoNumbers")  # magnitude and phase, the echoes of one excitation
@@ -35,19 +35,40 @@ def check_series(files: Sequence[tuple[str, Dataset]]) -> None:
         )
     for tag in KINDS:
         pair = _differing(files, tag)
-        if pair and _repeats(files, tag) and _share_moments(files, tag):
+        if not pair or not _repeats(files, tag):
+            continue
+        if _share_moments([(_stated(*f, tag), _stated(*f, "TriggerTime")) for f in files]):
             raise UserError(
                 f"{pair[1]} and {pair[0]} lie at one slice position and show two kinds of image of "
                 f"the same moments ({tag}): keep one cine a folder."
             )
 
 
-def _share_moments(files: Sequence[tuple[str, Dataset]], tag: str) -> bool:
-    """Whether trigger times repeat, and only in images of another kind. Those of a dynamic, which
-    may all be the same, repeat within each."""
-    pairs = [[_stated(*file, name) for name in (tag, "TriggerTime")] for file in files]
-    times, both = {time for _, time in pairs}, set(map(tuple, pairs))
-    return len(times) < len(files) == len(both)
+def check_frames(path: str, header: Dataset, group: Sequence[int], time_N: np.ndarray) -> None:
+    """UserError when the frames `group` of one slice position of a file show two kinds of image of
+    the same moments."""
+    kinds = [_kind(header, n) for n in group]
+    if _share_moments(list(zip(kinds, time_N[group].tolist(), strict=True))):
+        raise UserError(
+            f"{path} shows two kinds of image of the same moments (frame type or echo time), such "
+            "as magnitude and phase: keep one cine a file."
+        )
+
+
+def _kind(header: Dataset, n: int) -> tuple[str, ...]:
+    """What is shown by frame n."""
+    stated = {
+        "MRImageFrameTypeSequence": ("FrameType", "ComplexImageComponent"),
+        "MREchoSequence": ("EffectiveEchoTime",),
+    }
+    items = {name: dicom_times.functional(header, n, name) or Dataset() for name in stated}
+    return tuple(str(items[name].get(key)) for name, keys in stated.items() for key in keys)
+
+
+def _share_moments(pairs: Sequence[tuple[object, object]]) -> bool:
+    """Of (kind, time): whether times repeat, and only in images of another kind. Those of a
+    dynamic, which may all be the same, repeat within each."""
+    return len({time for _, time in pairs}) < len(pairs) == len(set(pairs))
 
 
 def _repeats(files: Sequence[tuple[str, Dataset]], tag: str) -> bool:
