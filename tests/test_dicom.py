@@ -332,6 +332,19 @@ def test_monochrome1_and_rescale(tmp_path):
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_a_table_of_values_is_applied(tmp_path, photometric):
+    table = (60000 - 7 * np.arange(4096)).astype(np.uint16)  # falls, as where film was digitised
+    lut = Dataset()
+    lut.LUTDescriptor, lut.ModalityLUTType = [len(table), 0, 16], "OD"
+    lut.add_new("LUTData", "OW", table.tobytes())
+    data = header(CINE, BitsStored=12, HighBit=11, ModalityLUTSequence=Sequence([lut]))
+    data.PhotometricInterpretation, data.FrameTime = photometric, "1"
+    expected = table[CINE] if photometric == "MONOCHROME2" else 65535 - table[CINE]
+    found = read(save(tmp_path / "a.dcm", data))[0].frame_THWC[..., 0]
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 def test_values_in_the_upper_bits_are_read_from_there(tmp_path, photometric):
     """As HighBit says, unless it cannot be: then they are in the lower bits, where others write."""
     stated = dict(BitsStored=12, FrameTime="1", PhotometricInterpretation=photometric)

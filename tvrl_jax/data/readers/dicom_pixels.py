@@ -1,5 +1,5 @@
 """Stored DICOM values -> frames: decompressed, palette applied, YBR as RGB, MONOCHROME1 inverted,
-rescaled. Integers stay integers unless a rescale slope says otherwise (then float32)."""
+rescaled or looked up. Integers stay integers unless a rescale slope says otherwise (float32)."""
 
 import struct
 import zlib
@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pydicom
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.pixels import apply_color_lut, iter_pixels
+from pydicom.pixels import apply_color_lut, apply_modality_lut, iter_pixels
 
 from tvrl_jax.claims import check_claim, check_packed
 from tvrl_jax.data.readers import dicom_stream, dicom_times
@@ -94,6 +94,8 @@ def _sizes(path: str, header: pydicom.Dataset, count: int) -> tuple[int, int]:
         width = 4 if dicom_times.rescale(header, 0) != (1.0, 0.0) else max(1, allocated // 8)
         if header.get("PhotometricInterpretation") == "PALETTE COLOR":
             width = max(width, 3 * 2)  # three colours of 16 bits
+        if header.get("ModalityLUTSequence"):
+            width = max(width, 2)
         packed = header.file_meta.TransferSyntaxUID.is_compressed
         halved = header.get("PhotometricInterpretation") == "YBR_FULL_422" and not packed
     if min(bits, samples) < 1:
@@ -105,11 +107,14 @@ def _sizes(path: str, header: pydicom.Dataset, count: int) -> tuple[int, int]:
 
 def _frame(header: pydicom.Dataset, stored: np.ndarray, n: int) -> np.ndarray:
     """One frame [H,W,C]; pydicom has already turned YBR into RGB."""
-    kind = header.PhotometricInterpretation
+    kind, bits = header.PhotometricInterpretation, int(header.BitsStored)
     if kind == "PALETTE COLOR":
         stored = apply_color_lut(stored, header)
-    elif kind == "MONOCHROME1":
-        stored = _inverted(stored, int(header.BitsStored))
+    elif header.get("ModalityLUTSequence"):  # a table instead of slope and intercept
+        stored = apply_modality_lut(stored, header)
+        bits = 8 * stored.dtype.itemsize
+    if kind == "MONOCHROME1":
+        stored = _inverted(stored, bits)
     stored = stored[..., None] if stored.ndim == 2 else stored
     slope, intercept = dicom_times.rescale(header, n)
     if (slope, intercept) == (1.0, 0.0):
