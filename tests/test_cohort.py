@@ -67,6 +67,9 @@ def test_an_empty_series_would_join_what_does_not_belong_together(load):
     [
         (("017", "17.0"), '"017" and "17.0" are two patients'),
         (("a1", "A1"), '"a1" and "A1" are two patients'),
+        (("p 1", "p  1"), '"p 1" and "p  1" are two patients'),
+        (("M\u00fcller", "Mu\u0308ller"), "are two patients"),  # one accent, written in two ways
+        (("a1", "a1\u200b"), "are two patients"),  # a mark that no screen shows
         (("17", "18"), ""),
     ],
 )

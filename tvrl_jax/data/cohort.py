@@ -18,7 +18,15 @@ from tvrl_jax.data.sources import (
     place,
     read_sources,
 )
-from tvrl_jax.data.targets import UNKNOWN, Target, class_names, outcomes, parse_targets, plain
+from tvrl_jax.data.targets import (
+    UNKNOWN,
+    Target,
+    class_names,
+    folded,
+    outcomes,
+    parse_targets,
+    plain,
+)
 from tvrl_jax.errors import UserError, nearest, shorten
 
 LOG = logging.getLogger("tvrl_jax")
@@ -158,12 +166,13 @@ def _warn_unknown(table: pd.DataFrame, where: str, targets: Iterable[Target]) ->
 
 
 def _warn_alike(names: Iterable[tuple[object, str]], where: str, what: str) -> None:
-    """Of two names of one owner, (owner, name), that differ as 017 and 17.0 do, or a1 and A1."""
+    """Of two names of one owner, (owner, name), that differ as 017 and 17.0 do, or a1 and A1, or
+    that look alike."""
     seen: dict[tuple, str] = {}
     alike = [
         (other, name)
         for owner, name in names
-        if (other := seen.setdefault((owner, plain(name).casefold()), name)) != name
+        if (other := seen.setdefault((owner, folded(plain(name))), name)) != name
     ]
     if alike:
         LOG.warning(

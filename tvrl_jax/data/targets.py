@@ -1,5 +1,6 @@
 """What can be learned about a series: numbers, classes, and time to an event."""
 
+import unicodedata
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -95,7 +96,7 @@ def _check_spelling(cell_R: pd.Series, where: str) -> None:
     """UserError for two classes that differ in capitals or blanks alone: they are meant as one."""
     seen: dict[str, str] = {}
     for name in class_names(cell_R):
-        other = seen.setdefault(" ".join(name.casefold().split()), name)
+        other = seen.setdefault(folded(name), name)
         if other == name:
             continue
         rows = [cell_R.index[cell_R == spelling][0] for spelling in (other, name)]
@@ -104,6 +105,13 @@ def _check_spelling(cell_R: pd.Series, where: str) -> None:
             f'"{shorten(name)}" (row {rows[1]}) would be two classes; spell them alike, or give '
             "them names that differ in more than capitals and blanks."
         )
+
+
+def folded(text: str) -> str:
+    """Equal for two names that look alike: in capitals, blanks, or what a screen does not show (an
+    accent of its own character, a mark of no width)."""
+    seen = [c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c) != "Cf"]
+    return " ".join("".join(seen).casefold().split())
 
 
 def plain(text: str) -> str:
