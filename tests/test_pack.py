@@ -376,6 +376,16 @@ def test_a_slice_that_is_not_there_is_named_by_its_row_and_leaves_the_others(tmp
     assert [(s.row, "no slice 9" in s.reason) for s in store.skipped] == [(3, True)]
 
 
+def test_a_slice_that_is_not_there_costs_no_reading_of_every_other(tmp_path, monkeypatch):
+    data = make_cohort(tmp_path, subjects=0)
+    np.save(tmp_path / "v.npy", RNG.integers(0, 99, (9, 2, SIZE, SIZE), dtype=np.uint8))
+    rows = "".join(f"1,v.npy,{k}\n" for k in range(10))
+    (tmp_path / "table.csv").write_text(f"subject,path,k\n{rows}")
+    data.columns.split, data.columns.slice, data.on_bad = "", "k", "skip"
+    seen = decoded(monkeypatch)
+    assert len(open_store(**data).series) == 9 and len(seen) <= 4
+
+
 def test_a_slice_that_one_visit_lacks_leaves_its_other_visits_and_slices(tmp_path):
     data = make_cohort(tmp_path, subjects=0)
     lines = ["subject,path,k,day"]

@@ -50,6 +50,22 @@ def bundles(records: Iterable[Record]) -> list[Bundle]:
     return [Bundle(tuple(group)) for group in groups.values()]
 
 
+def apart(bundle: Bundle, shelf: "Shelf") -> list[Bundle]:
+    """The records whose slice is in every file together, and each of the others alone, to be named
+    by its own row. Empty where all slices are there, or a file is of no use at all."""
+    try:
+        slices = [
+            {image.slice or 0 for image in _read(source, shelf, None, len(bundle.sources) > 1)}
+            for source in bundle.sources
+        ]
+    except UserError:
+        return []
+    there = set.intersection(*slices)
+    kept = tuple(record for record in bundle.records if record.sources[0].slice in there)
+    alone = [Bundle((record,)) for record in bundle.records if record not in kept]
+    return [Bundle(kept), *alone] if kept and alone else alone
+
+
 class Shelf(NamedTuple):
     """Where decoded frames are kept, and how they are made."""
 

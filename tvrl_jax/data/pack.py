@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from tvrl_jax import whole_file
 from tvrl_jax.data import intensity, ledger
-from tvrl_jax.data.bundle import ONE_EACH, Bundle, Shelf, bundles, fetch
+from tvrl_jax.data.bundle import ONE_EACH, Bundle, Shelf, apart, bundles, fetch
 from tvrl_jax.data.cohort import Cohort, Record, load_cohort
 from tvrl_jax.data.packed import Entry, Packed
 from tvrl_jax.data.sources import Skipped, Source
@@ -95,15 +95,17 @@ def _run(job: Callable, bundles: list[Bundle], threads: int) -> list:
 
 def _open(shelf: Shelf, clock: dict, bundle: Bundle) -> tuple[list[Series], list[Skipped]]:
     """A bundle's series, and the rows that were left out."""
-    several = len(bundle.records) > 1
+    failure = None
     try:
         found, bad = fetch(bundle, shelf)
     except UserError as error:
-        if not shelf.skip and not several:
-            raise
+        failure = error
         found, bad = None, {source.path: str(error) for source in bundle.sources}
-    if bad and several:  # perhaps one slice alone: it is named by its row and leaves the others
-        return _merged(_open(shelf, clock, Bundle((record,))) for record in bundle.records)
+    parts = apart(bundle, shelf) if bad and len(bundle.records) > 1 else []
+    if parts:
+        return _merged(_open(shelf, clock, part) for part in parts)
+    if failure and not shelf.skip:
+        raise failure
     series, skipped = [], []
     for record in bundle.records:
         skipped += [Skipped(s.row, s.path, bad[s.path]) for s in record.sources if s.path in bad]
