@@ -3,6 +3,7 @@
 import logging
 import os
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -10,9 +11,11 @@ from tvrl_jax import roster, run_folder, settings, turn
 from tvrl_jax import state as states
 from tvrl_jax.checkpoint import Restored, restore_for_reading
 from tvrl_jax.data import opening
+from tvrl_jax.data.store import Store
 from tvrl_jax.errors import UserError
 from tvrl_jax.learner import find_objective, make_learner
 from tvrl_jax.probing import check, export, leak, pretrained, suite
+from tvrl_jax.probing.features import Encoder
 from tvrl_jax.probing.temporal import suite as temporal
 from tvrl_jax.probing.temporal.pretext import Trained
 from tvrl_jax.report import alarms, ending, html, tables
@@ -59,33 +62,12 @@ def probe(
     check.cache(config)
     restored = restore_for_reading(checkpoint, pretrained.GROUPS, step)
     pretraining = settings.stored(restored.meta["config"])
-    before, data = pretraining.data, merge_data(pretraining.data, config.data)
-    if config.kind == EXPORT:
-        before, data = _unlabelled(before), _unlabelled(data)
-    settings.check(ConfigDict({"data": data}))
+    before, data = _cohorts(pretraining, config)
     run = _run_folder(Path(checkpoint))
     record = ConfigDict(config.to_dict() | {"checkpoint": str(run), "step": restored.step})
     refuse_other(workdir, record, pretraining.data, resume=resume)
-    if config.kind != EXPORT and data.root != before.root and not config.data.cohort:
-        LOG.warning(
-            'results.csv names the cohort "%s", as in pretraining, though config.data.root is '
-            "another; name it with --config.data.cohort (of a comparison, "
-            "--config.probe.data.cohort).",
-            data.cohort,
-        )
-    store = opening.open_cohort(data)
-    if pretraining.model.time_embedding and data.on_equal_times == "stop":
-        store.require_times()
-    encoder = pretrained.encoder(restored, pretraining)
+    opened = _open(restored, pretraining, data, config)
     learnt = roster.learnt(run)
-    # What is wrong is said before anything is written.
-    study = PLANS.get(config.kind, suite.plan)(encoder, store, config, print)
-    # A supervised one starts from fresh parameters.
-    if pretrained.is_averaged(restored) and config.kind != "supervised":
-        how = config.features
-        sizes = dict(batches=how.settle_batches, batch_size=how.settle_size)
-        encoder = pretrained.settled(encoder, store, **sizes)
-        study = study and study._replace(encoder=encoder)
     LOG.info("probing step %d of %s", restored.step, checkpoint)
     run_folder.make(workdir)
     with run_folder.lock(Path(workdir), name=f".probe_{config.kind}.lock"):
@@ -94,15 +76,11 @@ def probe(
         folder = run_folder.prepare(workdir, record, _record_of(config.kind))
         checks = []
         if config.kind != "supervised":  # which learns nothing from pretraining
-            checks.append(alarms.leak(*leak.find(before, data, store, learnt)))
+            checks.append(alarms.leak(*leak.find(before, data, opened.store, learnt)))
         if config.kind == EXPORT:
-            _export(encoder, store, config, folder, checks)
+            _export(opened, config, folder, checks)
             return
-        if config.kind == TEMPORAL:
-            results = temporal.run(study, restore_trained(restored, store), folder)
-            checks += alarms.encoder_checks(results.findings)
-        else:
-            results = suite.run(study, folder)
+        results = _measure(opened, config, folder, checks)
         # With --resume the settings of this kind may have changed: no row of the former ones stays.
         with turn.held(folder, LOCK):  # probes of several kinds may end together
             alarms.save(folder, config.kind, checks)
@@ -110,11 +88,61 @@ def probe(
             _tell(folder, Path(checkpoint), results, base)
 
 
-def _export(encoder: pretrained.Encoder, store, config: ConfigDict, folder: Path, checks) -> None:
+class _Opened(NamedTuple):
+    """What a probe works on."""
+
+    restored: Restored
+    store: Store
+    encoder: Encoder
+    study: Any  # what the plan of its kind made; None of an export
+
+
+def _cohorts(pretraining: ConfigDict, config: ConfigDict) -> tuple[ConfigDict, ConfigDict]:
+    """The data sections of pretraining and of the probe. Raises UserError."""
+    before, data = pretraining.data, merge_data(pretraining.data, config.data)
+    if config.kind == EXPORT:
+        before, data = _unlabelled(before), _unlabelled(data)
+    settings.check(ConfigDict({"data": data}))
+    if config.kind != EXPORT and data.root != before.root and not config.data.cohort:
+        LOG.warning(
+            'results.csv names the cohort "%s", as in pretraining, though config.data.root is '
+            "another; name it with --config.data.cohort (of a comparison, "
+            "--config.probe.data.cohort).",
+            data.cohort,
+        )
+    return before, data
+
+
+def _open(restored: Restored, pretraining: ConfigDict, data, config: ConfigDict) -> _Opened:
+    """What is wrong with the cohort is said here, before anything is written."""
+    store = opening.open_cohort(data)
+    if pretraining.model.time_embedding and data.on_equal_times == "stop":
+        store.require_times()
+    encoder = pretrained.encoder(restored, pretraining)
+    study = PLANS.get(config.kind, suite.plan)(encoder, store, config, print)
+    # A supervised one starts from fresh parameters.
+    if pretrained.is_averaged(restored) and config.kind != "supervised":
+        how = config.features
+        sizes = dict(batches=how.settle_batches, batch_size=how.settle_size)
+        encoder = pretrained.settled(encoder, store, **sizes)
+        study = study and study._replace(encoder=encoder)
+    return _Opened(restored, store, encoder, study)
+
+
+def _measure(opened: _Opened, config: ConfigDict, folder: Path, checks: list) -> suite.Results:
+    """The results of every kind but an export; what a probe of time has found joins the checks."""
+    if config.kind != TEMPORAL:
+        return suite.run(opened.study, folder)
+    results = temporal.run(opened.study, restore_trained(opened.restored, opened.store), folder)
+    checks += alarms.encoder_checks(results.findings)
+    return results
+
+
+def _export(opened: _Opened, config: ConfigDict, folder: Path, checks: list) -> None:
     for found in checks:
         if found.alarm:
             LOG.warning(found.alarm)
-    for path in export.run(encoder, store, config, folder):
+    for path in export.run(opened.encoder, opened.store, config, folder):
         print(path)
 
 
