@@ -15,7 +15,7 @@ import argparse
 import numpy as np
 from scipy.stats import norm
 
-from tvrl_jax.probing import problem, ranking, ridge, rows, sampling, stats
+from tvrl_jax.probing import intervals, problem, ridge, rows, sampling, stats
 from tvrl_jax.probing.sampling import Draw
 from tvrl_jax.probing.tasks import Task
 from tvrl_jax.results import ALL
@@ -103,15 +103,15 @@ def _score_held(scores, truth) -> tuple[float, float]:
     )
 
 
-def _over_patients(score: rows.Score) -> stats.Interval:
-    if ranking.is_of_one(score.metric):
-        return ranking.interval(score.interval.value, score.sample_R, smallest=score.per_class)
-    return stats.interval(score.interval.value, score.sample_R)
+def _over_patients(score: rows.Score) -> intervals.Interval:
+    known = score.interval.value, score.sample_R
+    return intervals.interval(score.metric, *known, smallest=rows.smallest(score))
 
 
 def _gap_held(scores, truth: float) -> tuple[bool, bool]:
     value = scores[0].interval.value - scores[1].interval.value
-    alone = stats.difference(value, *(s.sample_R for s in scores))
+    pair = (s.sample_R for s in scores)
+    alone = intervals.difference(value, *pair, smallest=rows.smallest(*scores))
     made = rows.differences(scores[:1], scores[1:], method="", cohort="", probe="")
     both = next(row for row in made if row["metric"] == scores[0].metric)
     return alone.low <= truth <= alone.high, both["ci_low"] <= truth <= both["ci_high"]
@@ -128,9 +128,10 @@ def area_held(area: float, patients: int, positives: int, runs: int = DRAWN) -> 
         weight_RN = stats.resample(subject_N, samples=SAMPLES, seed=run)
         sample_R = stats.auroc(label_N, output_NK, weight_RN)
         value = stats.auroc(label_N, output_NK, stats.once(patients))[0]
-        made = ranking.interval(value, sample_R, smallest=positives)
-        both = made, stats.interval(value, sample_R)
-        found.append([(i.low <= area <= i.high, i.low > area, i.high < area) for i in both])
+        made = intervals.interval("auroc", value, sample_R, smallest=positives)
+        percentiles = np.percentile(sample_R[np.isfinite(sample_R)], (2.5, 97.5))
+        both = (made.low, made.high), percentiles
+        found.append([(low <= area <= high, low > area, high < area) for low, high in both])
     return np.mean(found, axis=0)
 
 

@@ -8,21 +8,21 @@ Then the same with few test patients, for which a probe calls none better (`resu
 there is a difference, either way; 5 % is right.
 
 Last, how often p is so small as Holm's first of 48 differences asks for: two predictions that are
-equally good, 5,000 resamples.
+equally good.
 """
 
 import argparse
 
 import numpy as np
 
-from tvrl_jax.probing import stats
+from tvrl_jax.probing import intervals, stats
 
-RUNS, SAMPLES = 1000, 300
+RUNS, SAMPLES = 1000, 1000
 TESTS = ((40, 10), (135, 14), (135, 45), (400, 40))  # test patients, positives
 FEW = (1, 2, 3, 5, 9, 10, 20, 50)  # test patients of a regression; positives of MANY patients
 MANY = 200
 
-TAIL, TAIL_RUNS, TAIL_SAMPLES = (10, 15, 20, 40, 135), 4000, 5000
+TAIL, TAIL_RUNS, TAIL_SAMPLES = (10, 15, 20, 40, 135), 4000, 1000
 LEVELS = (0.05, 0.01, 0.05 / 48)
 
 
@@ -48,20 +48,21 @@ def shares(metric, others, count: int, positives: int) -> tuple[float, float]:
         pair = [np.stack([1 - s, s], 1) for s in (random(rng, count), others(rng, count))]
         value = [metric(label_N, output_NK, stats.once(count))[0] for output_NK in pair]
         resampled = [metric(label_N, output_NK, weight_RN) for output_NK in pair]
-        gap = stats.difference(value[0] - value[1], *resampled)
+        gap = intervals.difference(value[0] - value[1], *resampled, smallest=positives)
         found.append((gap.low > 0, gap.high < 0))
     return tuple(100 * np.mean(found, axis=0))
 
 
-def called(metric, draw, count: int, runs: int = RUNS) -> float:
-    """Of the runs: two outputs for `count` patients differ; draw(rng) -> labels, two outputs."""
+def called(metric, draw, count: int, smallest: int, runs: int = RUNS) -> float:
+    """Of the runs: two outputs for `count` patients, of whom `smallest` are of a class, differ;
+    draw(rng) -> labels, two outputs."""
     rng, found = np.random.default_rng(0), []
     for run in range(runs):
         weight_RN = stats.resample(np.arange(count), samples=SAMPLES, seed=run)
         label_N, *pair = draw(rng)
         value = [metric(label_N, output_NK, stats.once(count))[0] for output_NK in pair]
         resampled = [metric(label_N, output_NK, weight_RN) for output_NK in pair]
-        gap = stats.difference(value[0] - value[1], *resampled)
+        gap = intervals.difference(value[0] - value[1], *resampled, smallest=smallest)
         found.append(gap.low > 0 or gap.high < 0)
     return 100 * float(np.mean(found))
 
@@ -86,7 +87,8 @@ def tail(count: int, runs: int = TAIL_RUNS) -> np.ndarray:
         pair = [(0.5 * label_N + 0.5 * noise_N)[:, None] for noise_N in noises]
         value = [stats.r2(label_N, output_NK, stats.once(count))[0] for output_NK in pair]
         resampled = [stats.r2(label_N, output_NK, weight_RN) for output_NK in pair]
-        p.append(stats.difference(value[0] - value[1], *resampled).p)
+        gap = intervals.difference(value[0] - value[1], *resampled, smallest=count)
+        p.append(gap.p)
     return 100 * np.mean(np.less(np.array(p)[:, None], LEVELS), axis=0)
 
 
@@ -104,8 +106,8 @@ def main() -> None:
         f"called different (% of the runs): MAE of so many patients, AUROC with so many of {MANY}"
     )
     for count in FEW:
-        of_values = called(stats.mae, values(count), count)
-        of_classes = called(stats.auroc, classes(count), MANY)
+        of_values = called(stats.mae, values(count), count, count)
+        of_classes = called(stats.auroc, classes(count), MANY, count)
         print(f"  {count:>2} {of_values:6.1f} {of_classes:6.1f}", flush=True)
     print("p of a difference of R2 below 5, 1 and 0.104 % (% of the runs), so many test patients")
     for count in TAIL:

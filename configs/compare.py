@@ -71,7 +71,7 @@ def get_config(cohort: str = "own") -> ConfigDict:
     c.probe.features.cache = "~/.cache/tvrl_jax/features"  # one file per encoder and cohort
 
     c.bootstrap = ConfigDict()  # of the test patients, the same draws for all methods
-    c.bootstrap.samples = 5000  # so many that a probability survives being corrected
+    c.bootstrap.samples = 5000  # a standard error is then known to 1 %
     c.bootstrap.seed = 0
 
     if cohort == "phantom_retina":

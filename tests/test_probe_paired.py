@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 from sklearn import metrics as sk
 
 from tvrl_jax.errors import UserError
-from tvrl_jax.probing import cache, paired, predictions, rows, stats, tasks
+from tvrl_jax.probing import cache, intervals, paired, predictions, rows, stats, tasks
 from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.sampling import Draw
 from tvrl_jax.probing.tasks import Task
@@ -69,7 +70,7 @@ def _naive(a, b, task: Task, metric, column: int):
         drawn_S = (
             drawn_S if len(gap_R) > 1 else np.subtract(*of_side)
         )  # of the patients as they are
-    return np.mean(drawn_S), stats.over_draws(np.array(gap_R[1:]), [drawn_S])
+    return drawn_S, np.array(gap_R[1:])
 
 
 @pytest.mark.parametrize(
@@ -82,14 +83,19 @@ def test_a_difference_is_that_of_a_naive_loop(tmp_path, task, name, metric, colu
     a = _write(tmp_path / "a", tasks=(task,), noise=0.5)
     b = _write(tmp_path / "b", tasks=(task,), noise=1.5)
     made = _by_key(paired.differences(a, b, **BOOTSTRAP))
-    value, gap_R = _naive(a, b, task, metric, column)
-    row = made[task.column, 1.0, name]
-    low, high = np.percentile(gap_R, (2.5, 97.5))
+    drawn_S, gap_R = _naive(a, b, task, metric, column)
+    row, value = made[task.column, 1.0, name], np.mean(drawn_S)
+    known_N = np.isfinite(task.value_N)
+    groups = [known_N] if task is not AF else [known_N & (task.value_N == k) for k in (0, 1)]
+    patients = np.var(gap_R, ddof=1), min(len(set(PATIENT_N[own_N])) for own_N in groups) - 1
+    draws = np.var(drawn_S, ddof=1) / len(drawn_S), len(drawn_S) - 1
+    square = patients[0] + draws[0]
+    freedom = square**2 / (patients[0] ** 2 / patients[1] + draws[0] ** 2 / draws[1])
+    half = student.ppf(0.975, freedom) * square**0.5
     assert row["value"] == pytest.approx(value)
-    assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high))
-    tail = 1 + min((gap_R <= 0).sum(), (gap_R >= 0).sum())
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((value - half, value + half))
     p = made[task.column, 1.0, f"{name}_p"]["value"]
-    assert p == pytest.approx(min(1, 2 * tail / (len(gap_R) + 1)))
+    assert p == pytest.approx(2 * student.sf(abs(value) / square**0.5, freedom))
     assert row["method"] == "tvrl - tvrl" and row["probe"] == "linear"
     assert row["n"] == len(set(PATIENT_N[np.isfinite(task.value_N)]))
 
@@ -141,7 +147,8 @@ def test_draws_that_only_one_side_has_count_for_each_side_alone(tmp_path):
         for side in (of_a, of_b)
     )
     drawn = [np.array(list(s.draws.values())) for s in (one, other)]
-    gap = stats.difference(row["value"], one.sample_R, other.sample_R, drawn, (-1, 1))
+    about = dict(smallest=rows.smallest(one, other), draws=drawn, limits=(-1, 1))
+    gap = intervals.difference(row["value"], one.sample_R, other.sample_R, **about)
     assert (row["ci_low"], row["ci_high"]) == (gap.low, gap.high)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from ml_collections import FrozenConfigDict
+from scipy.stats import t as student
 
 from configs import csimclr_te, probe_temporal, tvrl
 from tests import probe_network, probed, tiny
@@ -16,7 +17,7 @@ from tests.fake_store import FakeSeries, FakeStore
 from tvrl_jax import metrics, step
 from tvrl_jax.errors import UserError
 from tvrl_jax.objectives import OBJECTIVES
-from tvrl_jax.probing import check, features, stats, windows
+from tvrl_jax.probing import check, features, intervals, stats, windows
 from tvrl_jax.probing.features import Encoder
 from tvrl_jax.probing.tasks import Task
 from tvrl_jax.probing.temporal import (
@@ -189,7 +190,9 @@ def test_a_ratio_is_that_of_sums_over_drawn_patients():
     assert found.patients == 4
     weight_RN = stats.resample(subject_N[known], **BOOTSTRAP)
     sample = [(w @ top_N[known]) / (w @ bottom_N[known]) for w in weight_RN]
-    assert found.interval[1:3] == pytest.approx(tuple(np.percentile(sample, stats.LEVEL)))
+    half = student.ppf(0.975, 3) * np.std(sample, ddof=1)
+    value = found.interval.value
+    assert found.interval[1:3] == pytest.approx((value - half, value + half))
 
 
 # cosines
@@ -598,7 +601,7 @@ def test_rows_arrays_and_pictures_of_the_whole_probe(encoder, store, config, tmp
     ("patients", "smallest", "marked"), [(30, 10, False), (30, 9, True), (9, 10, True)]
 )
 def test_a_shortcut_of_few_patients_in_all_or_of_a_class_is_marked(patients, smallest, marked):
-    interval = stats.Interval(0.7, 0.5, 0.9, 0)
+    interval = intervals.Interval(0.7, 0.5, 0.9, 0)
     found = [
         Measured("site", "auroc", interval, patients, smallest),
         Measured("age", "r2", interval, 30),

@@ -338,21 +338,6 @@ def test_what_was_not_checked_is_said_once():
     )
 
 
-def test_average_precision_above_the_constant_predictor_is_no_mark():
-    """A random ranking is expected above the prevalence, which is that of a constant score."""
-    kind = dict(metric="average_precision")
-    ours, zero = _row(value=0.8, **kind), _row("constant", value=0.2, **kind)
-    sure = _row("tvrl - constant", value=0.6, **kind)
-    assert _best([ours, zero, sure], ("tvrl", "constant")) == [[False, False]]
-    rows = [ours, zero, sure, _row("untrained", value=0.3, **kind)]
-    three = ("tvrl", "untrained", "constant")
-    assert _best(rows, three) == [[True, False, False]]
-    lines = compare.compare(rows, three, 1.0)
-    assert "constant predictor is not counted" in wording.note(lines)
-    above = [ours, _row("constant", value=0.9, **kind), rows[-1]]
-    assert _best(above, three) == [[False, False, False]]
-
-
 def test_a_column_must_beat_all_others_to_be_marked():
     rows = [_row(value=0.8), _row("untrained", value=0.4), _row("cvrl", value=0.75)]
     assert _best(rows, ("tvrl", "untrained", "cvrl")) == [[False, False, False]]
@@ -490,17 +475,6 @@ def test_the_alarms_against_the_untrained_encoder_are_corrected_for_the_number_o
     assert "not helped" in found([0.03, *[0.5] * 7], [0.1] * 8).alarm
     both = found([0.004, 0.004, *[0.5] * 6], [0.1, -0.1, *[0.1] * 6])
     assert "in 1 of 8" in both.finding and "task 1" in both.alarm and "not helped" not in both.alarm
-
-
-def test_too_few_resamples_for_a_corrected_p_raise_no_alarm_and_are_told():
-    """The least p of 1,000 is 0.002, which times 26 is beyond 5 %."""
-    rows = _held_against_untrained([0.002] * 26, [0.1] * 26)
-    blind = alarms.helped(rows, "tvrl", 1.0, "linear", samples=1000)
-    assert blind.alarm == "" and blind.finding == ""
-    assert "1,000 resamples can tell of none of 26 tasks" in blind.name and "1,040" in blind.name
-    assert "not helped" in alarms.helped(rows, "tvrl", 1.0, "linear", samples=1040).alarm
-    fewer = _held_against_untrained([0.0019] * 25, [0.1] * 25)
-    assert "in 25 of 25" in alarms.helped(fewer, "tvrl", 1.0, "linear", samples=1052).finding
 
 
 def test_an_encoder_like_the_untrained_one_is_rarely_called_worse():

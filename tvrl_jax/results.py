@@ -29,8 +29,6 @@ P = "_p"  # after the metric's name: the probability of a difference
 SPREAD = ("_sd_draw", "_sd_optimisation")  # ends of a metric's name: a deviation among its fits
 PER_CLASS = "patients_per_class"  # metric of a row that counts the test patients of a class
 PATIENTS_OF = "patients_of_"  # before a metric: counts those of the smallest group that it needs
-# Of labels that a score knows nothing of, its expected value is above that of a constant score.
-ABOVE_CONSTANT = "average_precision"
 FEW = 10  # test patients; what rests on fewer is marked, and nothing is concluded from it
 
 PREDICTIONS = "predictions_{}.npz"  # one for each kind of probe

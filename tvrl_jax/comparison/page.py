@@ -25,9 +25,9 @@ STRONG = (summary.AHEAD, summary.BEHIND)
 NOTES = (
     "Methods differ in the keys listed above and in no other: size, budget, augmentation, clip "
     "range and head are the same.",
-    "Intervals are 95 % bootstrap intervals over test patients (percentiles; of AUROC, average "
-    "precision and C-index on the logit scale) and, with two or more of them, over draws of "
-    "labels. Differences are of the same resampled patients and draws.",
+    "Intervals are 95 % intervals over test patients (Student's t with bootstrap standard errors, "
+    "on the logit scale of what ranks) and, with two or more of them, over draws of labels. "
+    "Differences are of the same resampled patients and draws.",
     "The best baseline of a task is chosen on the test patients, which favours the baseline.",
     "An untrained encoder has the architecture of the method in brackets, and of all methods with "
     "the same.",

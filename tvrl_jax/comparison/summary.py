@@ -7,7 +7,6 @@ from typing import NamedTuple
 from tvrl_jax.comparison import collect, record
 from tvrl_jax.comparison.plan import TRAIN, Plan, differing
 from tvrl_jax.errors import UserError
-from tvrl_jax.probing.stats import resamples_needed
 from tvrl_jax.report import alarms, compare, wording
 from tvrl_jax.report.alarms import BEYOND_CHANCE
 from tvrl_jax.report.metricslog import FILE, read_metrics
@@ -178,10 +177,10 @@ def claims(plan: Plan, results: Results, at: Setting) -> Grid:
     if tested:
         which = "these" if tested == len(body) else "the other"
         parts.append(
-            "p: two-sided, paired bootstrap of the test patients, with the spread of the draws of "
-            f"labels. Corrected: Holm, over {which} {tested} differences. "
+            "p: two-sided, Student's t with the error of a paired bootstrap of the test patients, "
+            "and the spread of the draws of labels. "
+            f" Corrected: Holm, over {which} {tested} differences. "
             f"Verdict at a corrected p below {BEYOND_CHANCE}{_if_alike(plan)}."
-            f"{too_few(plan.config.bootstrap.samples, tested)}"
         )
     head = ["task", "method", "minus", "difference", "p", "corrected p", "verdict"]
     return Grid(head, body, " ".join(parts))
@@ -190,19 +189,6 @@ def claims(plan: Plan, results: Results, at: Setting) -> Grid:
 def _if_alike(plan: Plan) -> str:
     several = ", where every pretraining seed alone has the same sign; of these encoders"
     return several if len(plan.config.seeds) > 1 else ", for these encoders: one pretraining each"
-
-
-def too_few(samples: int, count: int) -> str:
-    """A sentence where `samples` resamples could show none of `count` differences, whatever they
-    are."""
-    needed = resamples_needed(count, BEYOND_CHANCE)
-    if samples >= needed:
-        return ""
-    return (
-        f" With {samples:,} resamples no p can be below {2 / (samples + 1):.2g}, so that none of "
-        f"{count} differences could be beyond chance once corrected: bootstrap.samples = "
-        f"{needed:,} or more can tell."
-    )
 
 
 def _claim(gap: Mapping, p: Mapping, holm: Mapping, per_seed: Sequence[float]) -> list[str]:
@@ -217,6 +203,8 @@ def _gap(row: Mapping) -> str:
 def _probability(p: float) -> str:
     if math.isnan(p):
         return wording.MISSING
+    if p < 0.0001:
+        return "< 0.0001"
     return f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
 
 

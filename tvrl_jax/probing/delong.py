@@ -17,9 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import rankdata
-from scipy.stats import t as student
 
-from tvrl_jax.probing.stats import Difference, Interval, luck
+from tvrl_jax.probing.intervals import NOTHING, Difference, Error, Interval, added, of_draws
 
 Z = 1.959963984540054  # of a two-sided 95 % interval
 
@@ -65,25 +64,17 @@ def interval(of: Components) -> Interval:
 def difference(a: Components, b: Components, draws: Sequence[np.ndarray] = ()) -> Difference:
     """AUROC of a minus that of b on the same cases, its 95 % interval, and two-sided p.
 
-    draws: as in `stats.over_draws`, whose spread adds to the variance. Normal without it; with it
-    Student's t, with the degrees of freedom of Welch (1947) and Satterthwaite (1946).
+    draws: as of `intervals.of_draws`, whose error is added to that of the cases. Normal without it;
+    with it Student's t, with the degrees of freedom of Welch (1947) and Satterthwaite (1946).
 
     p is 1 where the two are alike case by case, and NaN where the variance is not defined or is
     zero although the AUROCs differ (a perfect score against a constant one).
     """
     apart = Components(*(x - y for x, y in zip(a, b, strict=True)))
     value = auroc(a) - auroc(b)
-    lucks = [found for found in map(luck, draws) if found]
     of_cases = variance(apart)
-    if math.isnan(of_cases) or (of_cases < 1e-24 and abs(value) > 1e-12):
+    if math.isnan(of_cases) or (of_cases < NOTHING and abs(value) > 1e-12):
         return Difference(value, math.nan, math.nan, math.nan)
-    square = of_cases + sum(found.error**2 for found in lucks)
-    deviation = math.sqrt(square)
-    if not lucks or deviation < 1e-12:
-        half = Z * deviation
-        p = math.erfc(abs(value) / deviation / math.sqrt(2)) if deviation >= 1e-12 else 1.0
-    else:
-        freedom = square**2 / sum(found.error**4 / found.freedom for found in lucks)
-        half = float(student.ppf(0.975, freedom)) * deviation
-        p = float(2 * student.sf(abs(value) / deviation, freedom))
-    return Difference(value, value - half, value + half, p)
+    error = added([Error(of_cases, math.inf), *of_draws(draws)])
+    p = error.p(value) if error.square > NOTHING else 1.0
+    return Difference(value, value - error.reach, value + error.reach, p)

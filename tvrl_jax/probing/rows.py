@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tvrl_jax.probing import delong, ranking, stats, survival_metrics, variance
+from tvrl_jax.probing import delong, intervals, stats, survival_metrics, variance
 from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.tasks import Task, groups, labelled
-from tvrl_jax.results import ABOVE_CONSTANT, ALL, FEW, PATIENTS_OF, PER_CLASS
+from tvrl_jax.results import ALL, FEW, PATIENTS_OF, PER_CLASS
 
 
 class Score(NamedTuple):
@@ -18,7 +18,7 @@ class Score(NamedTuple):
     fraction: float
     seed: int | str
     metric: str
-    interval: stats.Interval
+    interval: intervals.Interval
     sample_R: np.ndarray  # the metric in each resample of patients; NaN where not defined
     patients: int
     per_class: float  # test patients of the smallest class; NaN where there are no classes
@@ -26,7 +26,6 @@ class Score(NamedTuple):
     components: delong.Components | None  # of an AUROC of two classes, one series per patient
     fits_SR: np.ndarray  # the metric of each fit behind this score: draws x restarts
     draws: dict[int, float]  # seed of a draw of labels -> the mean metric of its fits
-    flat: bool  # the same output for every test series, as of the constant predictor
 
 
 def evaluate(
@@ -37,7 +36,7 @@ def evaluate(
     series_N and subject_N are those of the test split. The score of a seed is the mean over its
     restarts. After the seeds of a fraction comes the row `all`: the mean over seeds, and the same
     patients resampled for every seed at once. Its interval is that of the expected result of one
-    training run, not of an ensemble: over patients and over draws of labels (`stats.over_draws`).
+    training run, not of an ensemble: over patients and over draws of labels (`intervals`).
     """
     scores = []
     for task in dict.fromkeys(p.draw.task.column for p in predictions):
@@ -87,12 +86,17 @@ def _counts(task: Task, value_N, subject_N) -> Counts:
 
 
 def few(score: Score) -> bool:
-    """Whether it rests on so few test patients that nothing may be concluded from it.
+    """Whether it rests on so few test patients that nothing is concluded from it.
 
-    Resamples of so few are too much alike: their intervals are too short, and would call one of
-    two scores that know nothing better far more often than once in twenty times.
+    Student's t keeps its promise with three patients, if they are like all others; so few cannot
+    tell that they are.
     """
-    return bool(np.nanmin([score.patients, score.per_class, score.resting]) < FEW)
+    return bool(smallest(score) < FEW)
+
+
+def smallest(*scores: Score) -> float:
+    """Test patients of the smallest group behind them."""
+    return float(np.nanmin([(s.patients, s.per_class, s.resting) for s in scores]))
 
 
 def _score(prediction: Prediction, label_N, output_NK, weight_RN, counts: Counts) -> list[Score]:
@@ -106,26 +110,20 @@ def _score(prediction: Prediction, label_N, output_NK, weight_RN, counts: Counts
         parts = _components(draw.task, label_N, output_NK) if of_auroc else None
         key = draw.task, draw.fraction, draw.seed, name
         fits_SR = np.full((1, 1), value)
-        flat = bool((output_NK == output_NK[:1]).all())
         resting = min(counts.per_metric.get(name, {}).values(), default=np.nan)
         sizes = counts.labelled, smallest, resting
         made = _interval(name, value, sample_R, (), sizes)
         draws = {draw.seed: float(value)}
-        scores.append(Score(*key, made, sample_R, *sizes, parts, fits_SR, draws, flat))
+        scores.append(Score(*key, made, sample_R, *sizes, parts, fits_SR, draws))
     return scores
 
 
-def _interval(metric: str, value: float, sample_R, draws, sizes) -> stats.Interval:
-    """Over patients, and over draws of labels as in `stats.over_draws`.
-
-    sizes: patients, and those of the smallest groups; NaN where there are none. One patient has no
-    interval: each of its resamples is this patient again.
-    """
+def _interval(metric: str, value: float, sample_R, draws, sizes) -> intervals.Interval:
+    """Over patients and draws of labels. sizes: patients, and those of the smallest groups; NaN
+    where there are none. One patient has no interval: each of its resamples is this one again."""
     if sizes[0] < 2:
-        return stats.Interval(float(value), np.nan, np.nan, 0)
-    if ranking.is_of_one(metric):
-        return ranking.interval(value, sample_R, smallest=np.nanmin(sizes), draws=draws)
-    return stats.interval(value, stats.over_draws(sample_R, draws, stats.bounds(metric)))
+        return intervals.Interval(float(value), np.nan, np.nan, 0)
+    return intervals.interval(metric, value, sample_R, smallest=np.nanmin(sizes), draws=draws)
 
 
 def _components(task: Task, label_N, output_NK) -> delong.Components | None:
@@ -157,7 +155,6 @@ def mean(scores: Sequence[Score], axis: int = 0) -> Score:
         components=None if any(c is None for c in components) else delong.mean(components),
         fits_SR=np.concatenate([score.fits_SR for score in scores], axis),
         draws=draws,
-        flat=any(score.flat for score in scores),
     )
 
 
@@ -174,7 +171,7 @@ def count_rows(scores: Sequence[Score], *, method: str, cohort: str, probe: str)
         counts = {PER_CLASS: score.per_class, PATIENTS_OF + score.metric: score.resting}
         for name, patients in counts.items():
             if np.isfinite(patients):
-                count = stats.Interval(patients, np.nan, np.nan, 0)
+                count = intervals.Interval(patients, np.nan, np.nan, 0)
                 key = score.task.column, score.fraction, name
                 made[key] = _row(score, method, cohort, probe, name, count)
     return list(made.values())
@@ -205,23 +202,16 @@ def differences(
     cases for independent, which two series of one patient are not. All of them contain the spread
     over the draws of labels, as `mean` does.
 
-    An average precision minus that of a constant predictor has neither interval nor p: labels
-    drawn at random earn a ranking more than their prevalence, which is what a constant one has,
-    and a resample that draws a positive twice adds to it. No difference of so `few` test patients
-    has a p.
+    No difference of so `few` test patients has a p.
     """
     by_key = {_key(score): score for score in others}
     made = []
     for score in (s for s in scores if s.seed == ALL):
         other = by_key[_key(score)]
         value = score.interval.value - other.interval.value
-        if score.metric == ABOVE_CONSTANT and (score.flat or other.flat):
-            untold = stats.Interval(value, np.nan, np.nan, 0)
-            made.append(_row(score, method, cohort, probe, score.metric, untold))
-            continue
-        draws, (low, high) = _draws_apart(score.draws, other.draws), stats.bounds(score.metric)
-        samples = score.sample_R, other.sample_R
-        gap = stats.difference(value, *samples, draws, (low - high, high - low))
+        draws, (low, high) = _draws_apart(score.draws, other.draws), intervals.bounds(score.metric)
+        about = dict(smallest=smallest(score, other), draws=draws, limits=(low - high, high - low))
+        gap = intervals.difference(value, score.sample_R, other.sample_R, **about)
         if score.patients < 2:
             gap = gap._replace(low=np.nan, high=np.nan)
         made.append(_row(score, method, cohort, probe, score.metric, gap))
@@ -232,7 +222,7 @@ def differences(
             test = delong.difference(score.components, other.components, draws)
             found[f"{score.metric}_p_delong"] = test.p
         for name, p in found.items():
-            alone = stats.Interval(p, np.nan, np.nan, 0)
+            alone = intervals.Interval(p, np.nan, np.nan, 0)
             made.append(_row(score, method, cohort, probe, name, alone))
     return made
 

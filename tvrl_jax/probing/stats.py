@@ -1,40 +1,23 @@
-"""Metrics of predictions, with intervals that resample patients.
+"""Metrics of predictions, of the patients as they are and resampled.
 
 A resample is a row of weights: how often each test series was drawn. Every metric takes a whole
 matrix of them, so one sort of the scores serves all resamples, and two methods that are given the
 same matrix are compared on the same patients.
 
 The mean over draws of labels is uncertain for two reasons: other patients might have been tested,
-and other labels drawn. The resamples tell of the first; `over_draws` adds the second.
+and other labels drawn. The resamples tell of the first, `luck` of the second, and
+`intervals` adds the two.
 """
 
-import functools
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import t as student
 
 from tvrl_jax.probing import survival_metrics
 from tvrl_jax.probing.survival import Clock
 
-LEVEL = (2.5, 97.5)  # percentiles of a 95 % interval
 BLOCK = 64  # resamples that are sorted out at once: their sums stay in the processor's cache
-
-
-class Interval(NamedTuple):
-    value: float
-    low: float
-    high: float
-    degenerate: int  # resamples in which the metric is not defined; they are left out
-
-
-class Difference(NamedTuple):
-    value: float
-    low: float
-    high: float
-    p: float  # two-sided
 
 
 def resample(subject_N: np.ndarray, *, samples: int, seed: int) -> np.ndarray:
@@ -131,7 +114,7 @@ def _divide(numerator_R, denominator_R):
 class Luck(NamedTuple):
     """Of a mean over S draws of labels: its standard error for their sake."""
 
-    error: float  # signed as the draws lie, so that A - B is the mirror image of B - A
+    error: float
     freedom: int  # S - 1
 
 
@@ -142,62 +125,7 @@ def luck(value_S: np.ndarray) -> Luck | None:
         return None
     apart_S = value_S - value_S[0]  # exactly 0 where the draws leave nothing to chance
     error = float(np.std(apart_S, ddof=1)) / math.sqrt(len(apart_S))
-    return Luck(math.copysign(error, apart_S.mean()), len(apart_S) - 1) if error else None
-
-
-def bounds(metric: str) -> tuple[float, float]:
-    """What a metric cannot leave."""
-    return {"r2": (-math.inf, 1.0), "mae": (0.0, math.inf)}.get(metric, (0.0, 1.0))
-
-
-def over_draws(sample_R, draws: Sequence[np.ndarray], limits=(-math.inf, math.inf)) -> np.ndarray:
-    """Resamples of a mean over draws of labels, as if the labels had been drawn anew, too.
-
-    draws: the values of the draws [S]; several of independent means. To each resample is added
-    error x t, Student's t with S - 1 degrees of freedom: the percentiles are those of the sum of
-    the two uncertainties (Behrens and Fisher's fiducial solution). The values of t are evenly
-    spaced quantiles in a seeded order, so that they add no noise of their own.
-    """
-    lucks = [found for found in map(luck, draws) if found]
-    for i, found in enumerate(lucks):
-        sample_R = sample_R + found.error * _student(found.freedom, len(sample_R), i)
-    return np.clip(sample_R, *limits) if lucks else sample_R
-
-
-@functools.lru_cache(maxsize=64)
-def _student(freedom: int, count: int, stream: int) -> np.ndarray:
-    quantile_R = student.ppf((np.arange(count) + 0.5) / count, freedom)
-    return np.random.default_rng((stream, 1908)).permutation(quantile_R)  # not a seed of `resample`
-
-
-def interval(value: float, sample_R: np.ndarray) -> Interval:
-    """Percentile interval of the resamples in which the metric is defined."""
-    defined_R = sample_R[np.isfinite(sample_R)]
-    low, high = np.percentile(defined_R, LEVEL) if len(defined_R) else (np.nan, np.nan)
-    return Interval(float(value), float(low), float(high), len(sample_R) - len(defined_R))
-
-
-def difference(
-    value: float,
-    sample_a_R: np.ndarray,
-    sample_b_R: np.ndarray,
-    draws: Sequence[np.ndarray] = (),
-    limits: tuple[float, float] = (-math.inf, math.inf),
-) -> Difference:
-    """Paired: a - b, where row r of both was computed on the same drawn patients.
-
-    draws, limits: of the difference, as in `over_draws`.
-
-    p is twice the smaller share of resamples on one side of zero (Efron and Tibshirani 1993,
-    chapter 15), with the observed sample counted as one of them, so that it is never zero.
-    """
-    gap_R = over_draws(sample_a_R - sample_b_R, draws, limits)
-    gap_R = gap_R[np.isfinite(gap_R)]
-    if not len(gap_R):
-        return Difference(float(value), float("nan"), float("nan"), float("nan"))
-    low, high = np.percentile(gap_R, LEVEL)
-    tail = 1 + min(np.sum(gap_R <= 0), np.sum(gap_R >= 0))
-    return Difference(float(value), float(low), float(high), min(1.0, 2 * tail / (len(gap_R) + 1)))
+    return Luck(error, len(apart_S) - 1) if error else None
 
 
 def holm(p_N: np.ndarray) -> np.ndarray:
@@ -208,9 +136,3 @@ def holm(p_N: np.ndarray) -> np.ndarray:
     scaled = p_N[order] * (len(order) - np.arange(len(order)))
     made_N[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
     return made_N
-
-
-def resamples_needed(count: int, level: float) -> int:
-    """The fewest with which any of `count` differences can be beyond chance at `level`, once
-    corrected: the least p is 2 / (resamples + 1), and the first of Holm's is `count` times that."""
-    return round(2 * count / level)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import chi2, f
 
-from tvrl_jax.probing.stats import Interval
+from tvrl_jax.probing.intervals import Interval
 
 TAIL = 0.025  # on either side of a 95 % interval
 

@@ -11,7 +11,7 @@ from scipy.stats import beta
 
 from tvrl_jax import artefacts, whole_file
 from tvrl_jax.errors import UserError
-from tvrl_jax.probing.stats import holm, resamples_needed
+from tvrl_jax.probing.stats import holm
 from tvrl_jax.report import wording
 from tvrl_jax.report.compare import Line, compare
 from tvrl_jax.report.naming import metric_text
@@ -108,19 +108,12 @@ def unlearnt(rows: Sequence[Mapping], batch_size: int | None) -> Check:
     return Check("contrastive loss", alarm if loss > UNLEARNT * guess else "", finding)
 
 
-def helped(
-    results: Sequence[Mapping],
-    method: str,
-    fraction: float,
-    probe: str,
-    samples: int | None = None,
-) -> Check:
+def helped(results: Sequence[Mapping], method: str, fraction: float, probe: str) -> Check:
     """Whether `method` beats the same encoder untrained at any task, beyond chance.
 
     By the main metric of each task, at a p corrected for the number of tasks (Holm): of eight that
     nothing was learned about, one would else be called worse in every fifth report. Numbers of too
-    few test patients cannot tell, and are left out. Nor can `samples` resamples (None: not known)
-    tell of any, where they are too few for a corrected p.
+    few test patients cannot tell, and are left out.
     """
     name, pair = "against the untrained encoder", (method, "untrained")
     lines = [line for line in compare(results, pair, fraction, probe=probe) if all(line.cells)]
@@ -130,10 +123,6 @@ def helped(
     lines = [line for line in lines if not line.is_open]
     if not lines:
         return Check(f"{name} (too few test patients)", "", "")
-    needed = resamples_needed(len(lines), BEYOND_CHANCE)
-    if samples is not None and samples < needed:
-        which = f"{samples:,} resamples can tell of none of {len(lines)} tasks, corrected"
-        return Check(f"{name} ({which}: bootstrap.samples = {needed:,} or more can)", "", "")
     sure = _beyond_chance(results, lines, MINUS.join(pair), probe, fraction)
     better = [line for line in sure if line.cells[0].value > line.cells[1].value]
     worse = [line for line in sure if line.cells[0].value < line.cells[1].value]

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from tvrl_jax.report.naming import lower_is_better
 from tvrl_jax.results import (
-    ABOVE_CONSTANT,
     ALL,
     BASELINES,
     CONSTANT,
@@ -166,8 +165,6 @@ def _best(rows, cells: Mapping[str, Cell], metric: str, probe: str) -> str | Non
     sign = -1 if lower_is_better(metric) else 1
     leader = max(cells, key=lambda name: sign * cells[name].value)
     others = [name for name in cells if name != leader]
-    if metric == ABOVE_CONSTANT:
-        others = [name for name in others if name != CONSTANT]
     sure = all(_leads(rows, cells, leader, name, sign, probe) for name in others)
     return leader if others and sure else None
 

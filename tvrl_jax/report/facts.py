@@ -124,10 +124,10 @@ def notes(material, further: Sequence[str]) -> Section:
         span = f"{n[0]}" if len(n) == 1 else f"{n[0]} to {n[-1]}"
         items += [
             f"n is the number of test patients with a value of the target: {span} here.",
-            "Intervals are 95 % bootstrap intervals: percentiles, and of AUROC, average precision "
-            "and C-index the standard error on the logit scale. Patients are resampled, with all "
-            "their series, and of a mean over several seeds the spread among them is added: they "
-            "tell how much the number would move with other test patients and other draws of "
+            "Intervals are 95 % intervals by Student's t with bootstrap standard errors, on the "
+            "logit scale of what ranks and the logarithm of errors. Patients are resampled, with "
+            "all their series, and of a mean over several seeds the spread among them is added: "
+            "they tell how much the number would move with other test patients and other draws of "
             "labels, not with another pretraining seed.",
             "Intervals are not corrected for the number of tasks.",
         ]

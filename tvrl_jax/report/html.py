@@ -140,13 +140,7 @@ def all_checks(material: Material) -> list[alarms.Check]:
         *checks,
         *material.checks,
         *(
-            alarms.helped(scores, method, fraction, probe, _samples(material, probe))
+            alarms.helped(scores, method, fraction, probe)
             for method, probe, fraction in verdict.main_comparison(scores)
         ),
     ]
-
-
-def _samples(material: Material, probe: str) -> int | None:
-    """Resamples behind the p of a kind of probe; None where its settings are not there."""
-    settings = material.probes.get(f"probe_{probe}.json", {})
-    return settings.get("bootstrap", {}).get("samples")

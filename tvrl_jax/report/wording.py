@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from tvrl_jax.report.compare import Cell, Line
 from tvrl_jax.report.naming import lower_is_better, method_text, metric_text
-from tvrl_jax.results import ABOVE_CONSTANT, FEW
+from tvrl_jax.results import FEW
 
 BEST = " *"
 MISSING = "-"
@@ -78,19 +78,12 @@ def note(lines: Sequence[Line], seeds: int = 0) -> str:
     if 1 in counts:
         parts.append(ONE_SEED)
     if any(cell.best for cell in cells):
-        parts.append("* better than every other column beyond chance" + _aside(lines))
+        parts.append("* better than every other column beyond chance")
     else:
         parts.append("no column is better than every other beyond chance")
     if any(line.is_open for line in lines):
         parts.append(SMALL_NOTE)
     return "; ".join(parts) + "."
-
-
-def _aside(lines: Sequence[Line]) -> str:
-    marked = (line for line in lines if any(cell and cell.best for cell in line.cells))
-    if any(line.metric == ABOVE_CONSTANT for line in marked):
-        return f" ({metric_text(ABOVE_CONSTANT)}: the constant predictor is not counted)"
-    return ""
 
 
 def _span(numbers: Iterable[int]) -> str:

@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tvrl_jax.probing import rows, stats
+from tvrl_jax.probing import intervals, rows, stats
 from tvrl_jax.results import ALL, PER_CLASS, TEMPORAL
 
 
 class Measured(NamedTuple):
     task: str  # what is looked at
     metric: str
-    interval: stats.Interval | stats.Difference
+    interval: intervals.Interval | intervals.Difference
     patients: int
     per_class: float = np.nan  # those of the smallest class; NaN where there are no classes
 
@@ -34,7 +34,8 @@ def ratio(
     weight_RN = stats.resample(subject_N, samples=samples, seed=seed)
     value = _divide(top_N.sum(), bottom_N.sum())
     sample_R = _divide(weight_RN @ top_N, weight_RN @ bottom_N)
-    return Measured(task, metric, stats.interval(value, sample_R), patients)
+    made = intervals.interval(metric, value, sample_R, smallest=patients)
+    return Measured(task, metric, made, patients)
 
 
 def _divide(top, bottom):
@@ -50,7 +51,7 @@ def mean(task: str, metric: str, value_N, subject_N, *, samples: int, seed: int)
 
 def alone(task: str, metric: str, value: float, patients: int) -> Measured:
     """A number without an interval."""
-    return Measured(task, metric, stats.Interval(float(value), np.nan, np.nan, 0), patients)
+    return Measured(task, metric, intervals.Interval(float(value), np.nan, np.nan, 0), patients)
 
 
 def of_score(score: rows.Score) -> Measured:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tvrl_jax.probing import rows, stats, windows
+from tvrl_jax.probing import intervals, rows, windows
 from tvrl_jax.probing.tasks import Task
 from tvrl_jax.probing.temporal import changes, measured, reading
 from tvrl_jax.probing.temporal.cosine import unit
@@ -85,6 +85,7 @@ def cost(
 def _drops(what: str, intact: Sequence[rows.Score], changed: Sequence[rows.Score]):
     for before, after in zip(intact, changed, strict=True):
         value = before.interval.value - after.interval.value
-        gap = stats.difference(value, before.sample_R, after.sample_R)
+        pair = before.sample_R, after.sample_R
+        gap = intervals.difference(value, *pair, smallest=rows.smallest(before, after))
         metric = f"{before.metric}_drop_{what.replace(' ', '_')}"
         yield Measured(before.task.column, metric, gap, before.patients)
