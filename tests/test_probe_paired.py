@@ -87,7 +87,8 @@ def test_a_difference_is_that_of_a_naive_loop(tmp_path, task, name, metric, colu
     row, value = made[task.column, 1.0, name], np.mean(drawn_S)
     known_N = np.isfinite(task.value_N)
     groups = [known_N] if task is not AF else [known_N & (task.value_N == k) for k in (0, 1)]
-    patients = np.var(gap_R, ddof=1), min(len(set(PATIENT_N[own_N])) for own_N in groups) - 1
+    low, high = np.percentile(gap_R, intervals.MIDDLE)
+    patients = (high - low) ** 2 / 4, min(len(set(PATIENT_N[own_N])) for own_N in groups) - 1
     draws = np.var(drawn_S, ddof=1) / len(drawn_S), len(drawn_S) - 1
     square = patients[0] + draws[0]
     freedom = square**2 / (patients[0] ** 2 / patients[1] + draws[0] ** 2 / draws[1])
