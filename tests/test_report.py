@@ -250,8 +250,11 @@ def test_a_metric_at_a_horizon_is_judged_and_named_like_its_kind():
     assert naming.lower_is_better("brier_2.5") and not naming.lower_is_better("auc_3")
     names = [naming.metric_text(m) for m in ("brier_2.5", "auc_3", "c_index_ipcw", "r2", "odd_x")]
     assert names == ["Brier score at 2.5", "AUC at 3", "C-index (IPCW)", "R2", "odd_x"]
-    rows = [_row(metric="brier_3", value=0.1, half=0.01), _row("untrained", metric="brier_3")]
-    assert _best(rows) == [[True, False]]
+    for horizon in ("3", f"{365 * 24 * 3600.0:g}", f"{1e-5:g}"):  # a year in seconds has 8 digits
+        metric = f"brier_{horizon}"
+        assert naming.metric_text(metric) == f"Brier score at {horizon}"
+        rows = [_row(metric=metric, value=0.1, half=0.01), _row("untrained", metric=metric)]
+        assert _best(rows) == [[True, False]]
 
 
 def test_a_cell_is_of_one_probe_and_never_a_mean_over_several():

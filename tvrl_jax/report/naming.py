@@ -1,5 +1,7 @@
 """How methods and metrics are called in tables, and which way is better."""
 
+import re
+
 LABELS = {
     "untrained": "untrained encoder",
     "constant": "constant predictor",
@@ -23,6 +25,8 @@ NAMES = {
     "brier": "Brier score",
     "ibs": "integrated Brier score",
 }
+# As ":g" writes a time: a year of survival.horizons in seconds is 3.1536e+07.
+HORIZON = re.compile(r"[0-9]+(\.[0-9]+)?(e[+-][0-9]+)?")
 
 
 def method_text(method: str) -> str:
@@ -42,4 +46,4 @@ def metric_text(metric: str) -> str:
 def _horizon(metric: str) -> tuple[str, str]:
     """A metric's name, and the time at which it is taken: "" = it has none."""
     name, _, last = metric.rpartition("_")
-    return (name, last) if last.replace(".", "", 1).isdigit() else (metric, "")
+    return (name, last) if HORIZON.fullmatch(last) else (metric, "")
