@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.mathtext import MathTextParser
 from PIL import Image
 
 from tvrl_jax.errors import UserError
@@ -499,6 +500,17 @@ def test_the_roc_curve_encloses_the_rank_statistic():
     pairs = score[positive][:, None] - score[~positive]
     assert np.trapezoid(true, false) == pytest.approx(np.mean(np.sign(pairs) / 2 + 0.5))
     assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
+
+
+@pytest.mark.parametrize("name", [r"$\foo$", "cost [$] - price [$]"])
+def test_dollars_in_a_name_are_drawn_and_no_formula(name, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(MathTextParser, "parse", lambda *args, **_: drawn.append(args))
+    true = np.array([0.0, 1.0, 0.0, 1.0])
+    assert plots.predicted_against_true(true, true, name, note=name)
+    assert plots.roc(true, true, name, classes=("no", name), note=name)
+    assert plots.embedding_map(np.eye(4), true, name, classes=("no", name))
+    assert not drawn
 
 
 def test_a_method_looks_the_same_in_every_figure_of_a_page():

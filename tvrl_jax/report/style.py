@@ -37,6 +37,7 @@ STYLE = {
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "text.color": INK,
+    "text.parse_math": False,  # two $ in the name of a column are no formula
     "legend.frameon": False,
     "legend.fontsize": 8,
     "lines.linewidth": 1.6,
