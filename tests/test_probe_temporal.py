@@ -323,6 +323,15 @@ def test_groups_are_cut_from_series_and_windows():
     assert len(edge_E) - 1 == length_N.max() and edge_E[0] == 0
 
 
+def test_a_heat_map_of_times_that_count_down_to_a_newest_frame_holds_them_all():
+    rng = np.random.default_rng(0)
+    groups = [similarity.Moments(rng.normal(size=(n, 3)), np.arange(n) - n + 1.0) for n in (6, 6)]
+    edge_E = similarity.bins(groups, 24)
+    np.testing.assert_allclose(edge_E[[0, -1]], (-5, 0))
+    value_EE = similarity.heat_map(groups, edge_E)
+    assert np.isfinite(value_EE[~np.eye(len(value_EE), dtype=bool)]).all()
+
+
 def test_trajectories_follow_time_and_know_their_own_mean():
     rng = np.random.default_rng(0)
     way_D, other_D = rng.normal(size=(2, 6))

@@ -35,10 +35,12 @@ def of_windows(table: Windows, token_WTD: np.ndarray) -> list[Moments]:
 
 
 def bins(groups: Sequence[Moments], most: int) -> np.ndarray:
-    """Edges of even bins from 0 to the longest time of 19 groups in 20; not more than moments."""
+    """Edges of even bins from 0, or the earliest time of 19 groups in 20 where times count down to
+    a newest frame, to the latest time of as many; not more bins than moments."""
+    first = min(0.0, np.percentile([group.time_n.min() for group in groups], 5))
     last = np.percentile([group.time_n.max() for group in groups], 95)
     count = min(most, max(len(group.time_n) for group in groups))
-    return np.linspace(0, last if last > 0 else 1.0, count + 1)
+    return np.linspace(first, last if last > first else first + 1.0, count + 1)
 
 
 def centre(groups: Sequence[Moments]) -> list[Moments]:
