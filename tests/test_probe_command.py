@@ -55,10 +55,10 @@ def _command(pretrained, workdir, **changes):
     )
 
 
-def _probe(pretrained, workdir, **changes):
+def _probe(pretrained, workdir, run_dir="", **changes):
     config = probe_knn.get_config()
     config.update_from_flattened_dict(_changes(pretrained, **changes))
-    run_dir = str(pretrained / "run")
+    run_dir = str(run_dir or pretrained / "run")
     kinds = dict(step="newest", resume=False, base=base.get_config())
     prober.probe(config, run_dir, str(workdir), **kinds)
     return tables.read_results(workdir / "results.csv")
@@ -81,6 +81,16 @@ def test_a_fraction_without_a_patient_of_a_class_names_the_smallest_that_works(
     page, printed = (workdir / "report.html").read_text(), capsys.readouterr().out
     assert all("large !" in text and "fewer than 10 test" in text for text in (page, printed))
     assert "label draw" in page and "_sd_draw" not in printed
+
+
+def test_a_run_named_by_its_checkpoints_is_told_with_its_log(pretrained, tmp_path, capsys):
+    run_dir = tmp_path / "run"
+    shutil.copytree(pretrained / "run", run_dir)
+    (run_dir / "metrics.jsonl").write_text('{"step": 0, "loss": null}\n')
+    _probe(pretrained, tmp_path / "probe", run_dir / "checkpoints")
+    page, printed = (tmp_path / "probe" / "report.html").read_text(), capsys.readouterr().out
+    assert "The loss was not finite at step 0." in page and "1 alarm" in printed
+    assert f"<dd>{run_dir}</dd>" in page
 
 
 CLOCK = {"columns.times": "times", "frame_interval": -1.0, "on_equal_times": "stop"}

@@ -85,7 +85,7 @@ def probe(
         with turn.held(folder, LOCK):  # probes of several kinds may end together
             alarms.save(folder, config.kind, checks)
             tables.update(folder / "results.csv", results.rows, instead_of=config.kind)
-            _tell(folder, Path(checkpoint), results, base)
+            _tell(folder, run, results, base)
 
 
 class _Opened(NamedTuple):
@@ -263,8 +263,8 @@ def restore_trained(restored: Restored, store) -> Trained | None:
     return Trained(make_learner(pretraining, objective, store), state)
 
 
-def _tell(folder: Path, checkpoint: Path, results: suite.Results, base: ConfigDict) -> None:
+def _tell(folder: Path, run: Path, results: suite.Results, base: ConfigDict) -> None:
     time_rows = about_time.rows_of(results.rows)
     print(about_time.printed(time_rows) if time_rows else tables.comparison(results.rows))
     extras = html.Extras(notes=results.notes, base=base.to_dict())
-    ending.tell(checkpoint, folder, extras)
+    ending.tell(run, folder, extras)
