@@ -672,6 +672,24 @@ def test_a_probe_folder_gets_its_own_report(tmp_path):
     assert "Training curves" in path.read_text()
 
 
+def test_the_report_of_an_earlier_checkpoint_names_it_and_judges_by_its_steps(tmp_path):
+    run, probe = tmp_path / "run", tmp_path / "probe"
+    with MetricsLog(run, tensorboard=False) as log:
+        for step, loss in enumerate((1.0, 1.0, math.nan)):
+            log.write(step, {"loss": loss, "effective_rank": 8.0 if step < 2 else 1.0})
+    probe.mkdir()
+    for step, alarm in ((2, False), (3, True)):
+        (probe / "probe_knn.json").write_text(json.dumps({"kind": "knn", "step": step}))
+        text = html.write(html.gather(run, probe), html.Extras()).read_text()
+        assert f"<dt>probed checkpoint</dt><dd>step {step}</dd>" in text
+        assert ("The loss was not finite at step 2." in text) is alarm
+    (run / "probe_knn.json").write_text(json.dumps({"kind": "knn", "step": 2}))
+    text = html.write(html.gather(run, run), html.Extras()).read_text()  # a page of the whole run
+    assert "not finite at step 2." in text and "<dd>step 2</dd>" in text
+    (run / "probe_knn.json").unlink()
+    assert "probed checkpoint" not in html.write(html.gather(run, run), html.Extras()).read_text()
+
+
 def test_a_page_is_named_by_the_cohort_that_was_probed_too(tmp_path):
     material = html.gather(tmp_path / "run", tmp_path / "probe")
     material = material._replace(config={"method": "tvrl", "data": {"cohort": "home"}})

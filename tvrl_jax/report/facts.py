@@ -26,12 +26,20 @@ def header(material, now: float) -> Facts:
         ("run folder", str(material.run)),
         ("probe folder", str(material.probe) if material.probe != material.run else ""),
         ("training", _progress(config, material.metrics)),
+        ("probed checkpoint", "" if (step := probed_step(material)) is None else f"step {step}"),
         ("seeds", _seeds(config, results)),
         ("machine", f"{_device()}; {os.cpu_count()} CPU cores, {platform.machine()}"),
         ("versions", versions()),
         ("written", time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(now))),
     ]
     return Facts([(name, value) for name, value in pairs if value])
+
+
+def probed_step(material) -> int | None:
+    """The step of the checkpoint that the probes of a folder are of, which may be an earlier one
+    than the last; None without a probe. One folder holds the probes of one step."""
+    steps = (settings.get("step") for settings in material.probes.values())
+    return next((step for step in steps if isinstance(step, int)), None)
 
 
 def _device() -> str:

@@ -135,7 +135,7 @@ def all_checks(material: Material) -> list[alarms.Check]:
     """Of the training log, of what the probes found, and of the results."""
     scores = temporal.without(material).results
     batch_size = material.config.get("train", {}).get("batch_size")
-    checks = alarms.check_run(material.metrics, batch_size)
+    checks = alarms.check_run(_judged(material), batch_size)
     return [
         *checks,
         *material.checks,
@@ -144,3 +144,10 @@ def all_checks(material: Material) -> list[alarms.Check]:
             for method, probe, fraction in verdict.main_comparison(scores)
         ),
     ]
+
+
+def _judged(material: Material) -> list[dict]:
+    """Rows of the log that tell of the encoder in question: later ones are of another than was
+    probed. The page of a run folder is of the whole run."""
+    step = None if material.probe == material.run else facts.probed_step(material)
+    return [row for row in material.metrics if step is None or row["step"] < step]
