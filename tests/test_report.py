@@ -690,6 +690,19 @@ def test_the_report_of_an_earlier_checkpoint_names_it_and_judges_by_its_steps(tm
     assert "probed checkpoint" not in html.write(html.gather(run, run), html.Extras()).read_text()
 
 
+def test_what_an_earlier_probe_noted_stays_in_the_report_of_its_folder(tmp_path):
+    facts.save(tmp_path, "linear", ["va: 18 of 150 series have no value.", "said twice"])
+    facts.save(tmp_path, "cox", ["said twice", EVIL])
+    text = html.write(html.gather(tmp_path, tmp_path), html.Extras()).read_text()
+    assert "va: 18 of 150 series" in text and text.count("said twice") == 1
+    assert "&lt;script&gt;" in text
+    facts.save(tmp_path, "linear", [])
+    assert facts.load(tmp_path) == ["said twice", EVIL]
+    (tmp_path / "notes_cox.json").write_text("[1]")
+    with pytest.raises(UserError, match="notes_cox.json is damaged"):
+        html.gather(tmp_path, tmp_path)
+
+
 def test_a_page_is_named_by_the_cohort_that_was_probed_too(tmp_path):
     material = html.gather(tmp_path / "run", tmp_path / "probe")
     material = material._replace(config={"method": "tvrl", "data": {"cohort": "home"}})

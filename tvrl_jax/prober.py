@@ -18,7 +18,7 @@ from tvrl_jax.probing import check, export, leak, pretrained, suite
 from tvrl_jax.probing.features import Encoder
 from tvrl_jax.probing.temporal import suite as temporal
 from tvrl_jax.probing.temporal.pretext import Trained
-from tvrl_jax.report import alarms, ending, html, tables
+from tvrl_jax.report import alarms, ending, facts, html, tables
 from tvrl_jax.report import temporal as about_time
 from tvrl_jax.results import ABOUT_TIME, EXPORT, PREDICTIONS, TEMPORAL
 
@@ -84,6 +84,7 @@ def probe(
         # With --resume the settings of this kind may have changed: no row of the former ones stays.
         with turn.held(folder, LOCK):  # probes of several kinds may end together
             alarms.save(folder, config.kind, checks)
+            facts.save(folder, config.kind, results.notes)
             tables.update(folder / "results.csv", results.rows, instead_of=config.kind)
             _tell(folder, run, results, base)
 
@@ -266,5 +267,4 @@ def restore_trained(restored: Restored, store) -> Trained | None:
 def _tell(folder: Path, run: Path, results: suite.Results, base: ConfigDict) -> None:
     time_rows = about_time.rows_of(results.rows)
     print(about_time.printed(time_rows) if time_rows else tables.comparison(results.rows))
-    extras = html.Extras(notes=results.notes, base=base.to_dict())
-    ending.tell(run, folder, extras)
+    ending.tell(run, folder, html.Extras(base=base.to_dict()))

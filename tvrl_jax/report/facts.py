@@ -6,7 +6,10 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from importlib import metadata
+from pathlib import Path
 
+from tvrl_jax import artefacts, whole_file
+from tvrl_jax.errors import UserError
 from tvrl_jax.report import compare
 from tvrl_jax.report.alarms import Check
 from tvrl_jax.report.page import Bullets, Facts, Fold, Section, Table, Text
@@ -123,9 +126,29 @@ def flat(config: Mapping, prefix: str = "") -> dict[str, str]:
     return found
 
 
-def notes(material, further: Sequence[str]) -> Section:
+NOTES = "notes_{}.json"  # of a probe folder, one for each kind of probe
+
+
+def save(folder: str | Path, kind: str, sentences: Sequence[str]) -> None:
+    """What a reader of a probe's numbers must know, kept for every later report of its folder."""
+    text = json.dumps(list(sentences), indent=1) + "\n"
+    whole_file.write(Path(folder) / NOTES.format(kind), text)
+
+
+def load(folder: str | Path) -> list[str]:
+    """The sentences of all probes of a folder; what several say alike is there once."""
+    found = []
+    for path in sorted(Path(folder).glob(NOTES.format("*"))):
+        sentences = artefacts.read_json(path, list)
+        if not all(isinstance(text, str) for text in sentences):
+            raise UserError(f"{path} is damaged: it must list text; run the probe again.")
+        found += sentences
+    return list(dict.fromkeys(found))
+
+
+def notes(material) -> Section:
     """How the numbers were made, and what is missing."""
-    items = list(further)
+    items = list(material.notes)
     results = material.results
     if results:
         n = sorted({row["n"] for row in results})

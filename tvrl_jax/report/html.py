@@ -11,10 +11,11 @@
                                prediction/METHOD/TASK [N, K]; feature/METHOD [N, D]
   temporal.npz                 of the probe folder: what `report.temporal` draws
   checks_PROBE.json            of the probe folder: what the probes found to beware of
+  notes_PROBE.json             of the probe folder: how many labels and test patients were missing
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +33,6 @@ class Extras(NamedTuple):
     """What only the caller knows; all of it may be left out."""
 
     base: Mapping | None = None  # the base configuration, to tell what differs from it
-    notes: Sequence[str] = ()  # skipped files, small test sets
 
 
 class Material(NamedTuple):
@@ -48,6 +48,7 @@ class Material(NamedTuple):
     augmented: np.ndarray | None
     temporal: dict[str, np.ndarray]  # what the probe of time kept for its pictures
     checks: list[alarms.Check]  # of the probes
+    notes: list[str]  # of the probes
     missing: list[str]
 
 
@@ -91,6 +92,7 @@ def gather(run: Path, probe: Path) -> Material:
         augmented=samples.get("augmented"),
         temporal=_arrays(probe / ABOUT_TIME),
         checks=alarms.load(probe),
+        notes=facts.load(probe),
         missing=missing,
     )
 
@@ -126,7 +128,7 @@ def sections(material: Material, extras: Extras) -> list[Section]:
         *temporal.sections(about_time, material.temporal),
         *evidence.sections(scored),
         facts.configuration(material, extras.base),
-        facts.notes(material, extras.notes),
+        facts.notes(material),
     ]
     return [section for section in made if section.parts]
 
