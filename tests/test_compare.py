@@ -214,6 +214,19 @@ def test_a_finished_comparison_runs_nothing_and_a_new_pretraining_is_probed_anew
     assert run(changed)[1].count("done before") == 3
 
 
+def test_the_cost_of_a_pretraining_that_goes_on_with_more_steps_is_that_of_all(tmp_path):
+    planned = scripted(tmp_path, {"a": ("make()", "make()")})
+    assert run(planned)[0] == []
+    train, probe = planned.cells
+    for cell in planned.cells:
+        record.write(cell, record.read(cell)._replace(seconds=3600.0))
+    longer = train._replace(arguments=(*train.arguments, "--config.train.steps=9"))
+    planned = planned._replace(cells=(longer, probe))
+    runner.run(planned, board.Board(planned.cells, stream=io.StringIO()), resume=True)
+    assert ran(planned) == [2, 1]
+    assert record.read(longer).seconds > 3600 > 600 > record.read(probe).seconds
+
+
 def test_cells_find_their_configuration_from_any_folder(known, tmp_path, monkeypatch):
     reader = "path = sys.argv[2].removeprefix('--config=').split(':')[0]\nopen(path)\nmake()"
     planned = scripted(tmp_path, {"a": (reader, reader)})

@@ -53,8 +53,9 @@ def run(plan: Plan, board: Board, *, resume: bool = False) -> list[Cell]:
 def run_cell(cell: Cell, board: Board, interruption: Interruption, resume: bool) -> Record:
     """Runs one cell to its end and records it; a pretraining continues where it stopped."""
     before = record.read(cell)
-    # What an earlier attempt at the same pretraining took, belongs to its cost.
-    spent = before.seconds if before and record.same(before, cell) else 0.0
+    # What an earlier attempt at the same pretraining took, belongs to its cost; so does what was
+    # trained with the settings before those with which it now goes on.
+    spent = before.seconds if before and (resume or record.same(before, cell)) else 0.0
     if cell.kind != TRAIN:
         spent = 0.0
         shutil.rmtree(cell.folder, ignore_errors=True)  # a probe has nothing to continue from
