@@ -269,6 +269,21 @@ def test_rows_hold_every_seed_their_mean_and_paired_differences():
     assert whole.value["r2_p"] < 0.02
 
 
+def test_resamples_that_lack_one_of_three_classes_are_called_so():
+    label_N = np.float32([0] * 20 + [1] * 18 + [2] * 2)
+    task = tasks.Task("grade", "classification", ("a", "b", "c"), label_N)
+    output_NK = np.random.default_rng(0).random((40, 3))
+    draw = sampling.Draw(task, 1.0, 0, np.zeros(0, bool))
+    made = problem.Prediction(draw, output_NK, {})
+    every = np.arange(40)
+    scores = rows.evaluate([made], every, every, samples=500, seed=0)
+    notes = rows.warnings(scores, every, every)
+    lost = np.sum(stats.resample(every, samples=500, seed=0)[:, 38:].sum(1) == 0)
+    assert (
+        f"grade: {lost} of 500 resamples lacked a class and are left out of the intervals." in notes
+    )
+
+
 def test_a_small_test_set_earns_a_warning():
     _, task, series = _cohort("classification", count=30)
     made = constant.fit(problem_of(task, series, (1.0,), 1), 10)

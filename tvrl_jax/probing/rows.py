@@ -10,6 +10,14 @@ from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.tasks import Task, groups, labelled
 from tvrl_jax.results import ALL, FEW, PATIENTS_OF, PER_CLASS
 
+# Why a metric is not defined in a resample. Of three classes two are not enough: each is one that
+# the others are held against.
+LACKED = {
+    "regression": "held one value only",
+    "classification": "lacked a class",
+    "survival": "held no two patients whom a metric could compare",
+}
+
 
 class Score(NamedTuple):
     """One metric of the predictions of one (task, fraction, seed) or of all seeds."""
@@ -262,8 +270,8 @@ def warnings(scores: Sequence[Score], series_N, subject_N) -> list[str]:
         lost = max(s.interval.degenerate for s in scores if s.task.column == task.column)
         if lost:
             found.append(
-                f"{task.column}: {lost} of {len(scores[0].sample_R)} resamples held one class or "
-                "one value only and are left out of the intervals."
+                f"{task.column}: {lost} of {len(scores[0].sample_R)} resamples {LACKED[task.kind]} "
+                "and are left out of the intervals."
             )
     return found
 
