@@ -625,6 +625,11 @@ def test_seeds_that_disagree_are_neither_ahead_nor_behind(collected):
     assert "disagree" not in verdict(0.1, 0.3)[1]
 
 
+def test_a_probability_is_not_rounded_to_the_other_side_of_its_verdict():
+    texts = [summary._probability(p) for p in (0.0498, 0.0502, 2e-6, 0.0032, 0.123, np.nan)]
+    assert texts == ["0.0498", "0.0502", "2e-06", "0.0032", "0.12", "-"]
+
+
 def test_verdicts_and_notes_are_of_these_encoders(collected):
     planned, made = collected
     results, at = summary.gather(made), summary.Setting("linear", 1.0)

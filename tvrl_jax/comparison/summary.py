@@ -205,7 +205,7 @@ def _probability(p: float) -> str:
         return wording.MISSING
     if p < 0.0001:
         return "< 0.0001"
-    return f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
+    return f"{p:.4f}" if p < 0.1 else f"{p:.2f}"  # 0.049 and 0.051 are two verdicts
 
 
 def _word(gap: Mapping, p: float, per_seed: Sequence[float]) -> str:
