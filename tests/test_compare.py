@@ -630,6 +630,13 @@ def test_a_probability_is_not_rounded_to_the_other_side_of_its_verdict():
     assert texts == ["0.0498", "0.0502", "2e-06", "0.0032", "0.12", "-"]
 
 
+def test_the_page_tells_the_unit_of_its_horizons(collected):
+    planned, made = collected
+    for rows, told in ((made, False), ([*made, made[0] | {"metric": "auc_2"}], True)):
+        notes = page.sections(planned, summary.gather(rows), [])[-1].parts[0].items
+        assert any("is a time in s." in note for note in notes) is told
+
+
 def test_verdicts_and_notes_are_of_these_encoders(collected):
     planned, made = collected
     results, at = summary.gather(made), summary.Setting("linear", 1.0)

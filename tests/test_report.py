@@ -703,6 +703,14 @@ def test_what_an_earlier_probe_noted_stays_in_the_report_of_its_folder(tmp_path)
         html.gather(tmp_path, tmp_path)
 
 
+def test_the_report_tells_the_unit_of_its_horizons(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"data": {"time_unit": "days"}}))
+    for metric, told in (("c_index_ipcw", False), ("brier_365", True)):
+        tables.write_results(tmp_path / "results.csv", [_row(metric=metric)])
+        text = html.write(html.gather(tmp_path, tmp_path), html.Extras()).read_text()
+        assert ("is a time in days." in text) is told
+
+
 def test_a_page_is_named_by_the_cohort_that_was_probed_too(tmp_path):
     material = html.gather(tmp_path / "run", tmp_path / "probe")
     material = material._replace(config={"method": "tvrl", "data": {"cohort": "home"}})

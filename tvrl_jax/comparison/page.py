@@ -6,7 +6,7 @@ from pathlib import Path
 from tvrl_jax.comparison import figures, summary
 from tvrl_jax.comparison.plan import Plan
 from tvrl_jax.comparison.summary import Grid, Results, Setting
-from tvrl_jax.report import compare, wording
+from tvrl_jax.report import compare, naming, wording
 from tvrl_jax.report import facts as settings_facts
 from tvrl_jax.report.page import (
     Alarm,
@@ -47,7 +47,7 @@ def sections(plan: Plan, results: Results, facts: Sequence[tuple[str, str]]) -> 
         _training(plan),
         Section("Cost", [_table(summary.cost(plan), left=3)]),
         _methods(plan),
-        Section("Notes", [Bullets(NOTES)]),
+        Section("Notes", [Bullets([*NOTES, *_horizons(plan, results)])]),
     ]
     return [section for section in made if section.parts]
 
@@ -129,6 +129,11 @@ def _methods(plan: Plan) -> Section:
             Fold("What they share", [Table(("key", "value"), rows, left=2)]),
         ],
     )
+
+
+def _horizons(plan: Plan, results: Results) -> list[str]:
+    metrics = (row["metric"] for row in results.rows)
+    return naming.about_horizons(metrics, plan.config.shared.data.time_unit)
 
 
 def _table(grid: Grid, left: int = 1) -> Table:

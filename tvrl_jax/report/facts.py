@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tvrl_jax import artefacts, whole_file
 from tvrl_jax.errors import UserError
-from tvrl_jax.report import compare
+from tvrl_jax.report import compare, naming
 from tvrl_jax.report.alarms import Check
 from tvrl_jax.report.page import Bullets, Facts, Fold, Section, Table, Text
 
@@ -162,6 +162,8 @@ def notes(material) -> Section:
             "labels, not with another pretraining seed.",
             "Intervals are not corrected for the number of tasks.",
         ]
+        unit = material.config.get("data", {}).get("time_unit", "")
+        items += naming.about_horizons((row["metric"] for row in results), unit)
     if material.missing:
         items.append(f"Missing when this was written: {'; '.join(material.missing)}.")
     return Section("Notes", [Bullets(items)] if items else [])

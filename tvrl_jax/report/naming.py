@@ -1,6 +1,7 @@
 """How methods and metrics are called in tables, and which way is better."""
 
 import re
+from collections.abc import Iterable
 
 LABELS = {
     "untrained": "untrained encoder",
@@ -41,6 +42,13 @@ def metric_text(metric: str) -> str:
     """As a table writes it: "Brier score at 2.5" for brier_2.5."""
     name, horizon = _horizon(metric)
     return NAMES.get(name, name) + (f" at {horizon}" if horizon else "")
+
+
+def about_horizons(metrics: Iterable[str], unit: str) -> list[str]:
+    """A sentence that tells the unit of the horizons (data.time_unit; "" = not known); [] where no
+    metric has one."""
+    there = unit and any(_horizon(metric)[1] for metric in metrics)
+    return [f'The horizon of a metric, after "at", is a time in {unit}.'] if there else []
 
 
 def _horizon(metric: str) -> tuple[str, str]:
