@@ -637,6 +637,13 @@ def test_the_page_tells_the_unit_of_its_horizons(collected):
         assert any("is a time in s." in note for note in notes) is told
 
 
+def test_every_column_looks_different_in_the_figures(collected):
+    planned, _ = collected
+    names = collect.names(planned)
+    assert {"untrained (cvrl)", "untrained (tvrl)"} < set(names)
+    assert len({str(figures.look(planned, name)) for name in names}) == len(names)
+
+
 def test_verdicts_and_notes_are_of_these_encoders(collected):
     planned, made = collected
     results, at = summary.gather(made), summary.Setting("linear", 1.0)

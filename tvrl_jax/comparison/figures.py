@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from tvrl_jax.comparison import collect
 from tvrl_jax.comparison.plan import TRAIN, Plan
 from tvrl_jax.comparison.summary import Results, Setting, heading, methods_of, tasks_of
 from tvrl_jax.report import compare
@@ -17,12 +18,13 @@ from tvrl_jax.report.metricslog import FILE, read_metrics
 from tvrl_jax.report.naming import method_text
 from tvrl_jax.report.style import COLOURS, GREY, MARKERS, STYLE, png
 from tvrl_jax.report.verdict import NO_SKILL
-from tvrl_jax.results import MINUS
+from tvrl_jax.results import CONSTANT, MINUS
 from tvrl_jax.scalars import is_number
 
 COLUMNS = 4
 WIDTH = 9.6  # inches, of a figure
 CUT = 0.35  # of the span above no skill: how far below it a panel reaches
+UNTRAINED = ((".", "--"), ("x", "-."), ("+", (0, (6, 2))), ("1", (0, (3, 1, 1, 1, 1, 1))))
 CURVES = (
     ("loss", "loss"),
     ("top1", "finding the other view"),
@@ -33,9 +35,12 @@ CURVES = (
 def look(plan: Plan, name: str) -> dict:
     """Colour, marker and dashes of a column: methods in colour, baselines in grey."""
     methods = list(plan.config.methods)
-    if name not in methods:
-        dashes = ":" if name == "constant" else "--"
-        return {"color": GREY, "marker": ".", "linestyle": dashes}
+    if name == CONSTANT:
+        return {"color": GREY, "marker": ".", "linestyle": ":"}
+    if name not in methods:  # untrained encoders, one of each architecture
+        others = [other for other in collect.names(plan) if other not in (*methods, CONSTANT)]
+        marker, dashes = UNTRAINED[others.index(name) % len(UNTRAINED)]
+        return {"color": GREY, "marker": marker, "linestyle": dashes}
     place = methods.index(name)
     colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
     return {"color": colour, "marker": marker, "linestyle": "-" if place < len(COLOURS) else "-."}
