@@ -193,6 +193,8 @@ def test_a_failed_cell_stops_its_own_probe_alone_and_is_tried_again(tmp_path):
     assert "failed: the rate is too high." in said and "[4/4] b seed 0 linear: done in" in said
     lines = summary.failures(planned)
     assert len(lines) == 2 and "the rate is too high" in lines[0] and "pretraining" in lines[1]
+    assert str(record.log_of(planned.cells[0])) in lines[0]
+    assert ".log" not in lines[1]  # it was not begun, and wrote none
 
     Path(planned.cells[0].arguments[0]).write_text(
         "import os, sys\nos.makedirs(sys.argv[1])\nopen(sys.argv[1] + '/ran', 'a').write('x')"

@@ -11,6 +11,7 @@ from tvrl_jax import whole_file
 from tvrl_jax.comparison.plan import TRAIN, Cell, Plan
 
 PLACES = ("--workdir=", "--checkpoint=")  # change when the folder of a comparison is moved
+NOT_TRAINED = "its pretraining failed"  # the reason of a probe that could not begin
 
 
 class Record(NamedTuple):

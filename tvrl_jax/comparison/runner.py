@@ -39,7 +39,7 @@ def run(plan: Plan, board: Board, *, resume: bool = False) -> list[Cell]:
                 board.kept(cell)
                 continue
             if cell.kind != TRAIN and not record.is_done(plan, plan.pretrained(cell)):
-                made = Record(cell.arguments, 1, "its pretraining failed", 0.0, time.time())
+                made = Record(cell.arguments, 1, record.NOT_TRAINED, 0.0, time.time())
                 record.place(cell).parent.mkdir(parents=True, exist_ok=True)
                 record.write(cell, made)
             else:

@@ -261,7 +261,9 @@ def failures(plan: Plan) -> list[str]:
         if made is None or not record.same(made, cell):
             found.append(f"{cell.name}: not run yet")
         elif made.code:
-            found.append(f"{cell.name}: {made.reason.rstrip('.')} ({record.log_of(cell)})")
+            # A probe whose pretraining failed was not begun: its log, if any, is of another time.
+            log = "" if made.reason == record.NOT_TRAINED else f" ({record.log_of(cell)})"
+            found.append(f"{cell.name}: {made.reason.rstrip('.')}{log}")
     return found
 
 
