@@ -8,6 +8,7 @@ from tvrl_jax.comparison.plan import Plan
 from tvrl_jax.comparison.summary import Grid, Results, Setting
 from tvrl_jax.report import compare, naming, wording
 from tvrl_jax.report import facts as settings_facts
+from tvrl_jax.report.curves import SMOOTH_FROM
 from tvrl_jax.report.page import (
     Alarm,
     Bullets,
@@ -113,8 +114,8 @@ def _training(plan: Plan) -> Section:
     if not figure:
         return Section("Training", [])
     caption = (
-        f"Running means, pretraining seed {plan.config.seeds[0]}. The losses are of different "
-        "things and cannot be compared between methods."
+        f"Pretraining seed {plan.config.seeds[0]}; running means where {SMOOTH_FROM} or more rows "
+        "were logged. The losses are of different things and cannot be compared between methods."
     )
     return Section("Training", [Picture(figure, "Training curves of each method", caption)])
 
