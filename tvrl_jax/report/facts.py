@@ -29,7 +29,7 @@ def header(material, now: float) -> Facts:
         ("run folder", str(material.run)),
         ("probe folder", str(material.probe) if material.probe != material.run else ""),
         ("training", _progress(config, material.metrics)),
-        ("probed checkpoint", "" if (step := probed_step(material)) is None else f"step {step}"),
+        ("probed checkpoint", _probed(material)),
         ("seeds", _seeds(config, results)),
         ("machine", f"{_device()}; {os.cpu_count()} CPU cores, {platform.machine()}"),
         ("versions", versions()),
@@ -43,6 +43,15 @@ def probed_step(material) -> int | None:
     than the last; None without a probe. One folder holds the probes of one step."""
     steps = (settings.get("step") for settings in material.probes.values())
     return next((step for step in steps if isinstance(step, int)), None)
+
+
+def _probed(material) -> str:
+    step, metrics = probed_step(material), material.metrics
+    if step is None:
+        return ""
+    done = metrics[-1]["step"] + 1 if metrics else step
+    later = f"; the run has gone on to step {done}, which these results do not know of"
+    return f"step {step}{later if done > step else ''}"
 
 
 def _device() -> str:
