@@ -704,6 +704,13 @@ def test_what_an_earlier_probe_noted_stays_in_the_report_of_its_folder(tmp_path)
         html.gather(tmp_path, tmp_path)
 
 
+def test_what_is_not_defined_does_not_count_among_the_test_patients(tmp_path):
+    rows = [_row(), _row(task="cosine", value=math.nan) | {"n": 0}]
+    tables.write_results(tmp_path / "results.csv", rows)
+    text = html.write(html.gather(tmp_path, tmp_path), html.Extras()).read_text()
+    assert f"with a value of the target: {rows[0]['n']} here." in text
+
+
 def test_the_report_tells_the_unit_of_its_horizons(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"data": {"time_unit": "days"}}))
     for metric, told in (("c_index_ipcw", False), ("brier_365", True)):

@@ -160,7 +160,8 @@ def notes(material) -> Section:
     items = list(material.notes)
     results = material.results
     if results:
-        n = sorted({row["n"] for row in results})
+        # What is not defined rests on 0, and that is not how few patients the numbers rest on.
+        n = sorted({row["n"] for row in results if row["n"]}) or [0]
         span = f"{n[0]}" if len(n) == 1 else f"{n[0]} to {n[-1]}"
         items += [
             f"n is the number of test patients with a value of the target: {span} here.",
