@@ -28,6 +28,7 @@ from tvrl_jax.comparison import (
     collect,
     comparer,
     figures,
+    machine,
     markdown,
     page,
     plan,
@@ -638,6 +639,25 @@ def test_the_page_tells_the_unit_of_its_horizons(collected):
     for rows, told in ((made, False), ([*made, made[0] | {"metric": "auc_2"}], True)):
         notes = page.sections(planned, summary.gather(rows), [])[-1].parts[0].items
         assert any("is a time in s." in note for note in notes) is told
+
+
+def test_a_mark_among_all_metrics_is_not_taken_for_a_verdict(collected):
+    planned, made = collected
+    at = summary.Setting("linear", 1.0)
+    lead = [r | {"ci_low": 0.1, "ci_high": 0.2} for r in made if r["method"] == "tvrl - cvrl"]
+    own = [r for r in made if r["method"] in ("tvrl", "cvrl")]
+    apart = [r | {"value": r["value"] + 0.2 * (r["method"] == "tvrl")} for r in own]
+    for rows, told in ((own, False), (apart + lead, True)):
+        note = page._all_metrics(planned, summary.gather(rows), at).note
+        assert "the pretraining seeds 0, 1 are averaged, too." in note
+        assert ("does not ask whether the pretraining seeds agree." in note) is told
+
+
+def test_the_seeds_of_the_probe_are_numbered_as_those_of_pretraining(collected, monkeypatch):
+    monkeypatch.setattr(machine, "devices", lambda: "none")
+    assert (
+        dict(machine.pairs(collected[0], "x"))["seeds"] == "pretraining 0, 1; probe 0, 1, 2, 3, 4"
+    )
 
 
 def test_every_column_looks_different_in_the_figures(collected):

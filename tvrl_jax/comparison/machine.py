@@ -5,6 +5,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from tvrl_jax.comparison import record
@@ -24,12 +25,16 @@ def pairs(plan: Plan, command: str) -> list[tuple[str, str]]:
         ("command", command),
         ("budget", f"{budget}, the same for each method"),
         ("model", f"{shared.model.arch}, {shared.model.image_size} pixels"),
-        ("seeds", f"pretraining {', '.join(map(str, seeds))}; probe {plan.config.probe.seeds}"),
+        ("seeds", f"pretraining {_list(seeds)}; probe {_list(range(plan.config.probe.seeds))}"),
         ("cells", f"{len(done)} of {len(plan.cells)} done"),
         ("time", f"{duration(sum(made.seconds for made in done))} in all cells"),
         ("machine", f"{processor()}, {os.cpu_count()} cores; {devices()}"),
         ("versions", facts.versions()),
     ]
+
+
+def _list(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, seeds))
 
 
 def processor() -> str:

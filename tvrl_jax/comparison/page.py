@@ -93,7 +93,20 @@ def _all_metrics(plan: Plan, results: Results, at: Setting) -> Table:
     rows = [row for row in results.by_key.values() if row["probe"] == at.probe]
     lines = compare.compare(rows, names, at.fraction, probe=at.probe)
     head, body = wording.grid(lines, names)
-    return Table(head, body, note=wording.note(lines, plan.config.probe.seeds), left=2)
+    note = wording.note(lines, plan.config.probe.seeds)
+    return Table(head, body, note=f"{note}{_about_marks(plan, lines)}", left=2)
+
+
+def _about_marks(plan: Plan, lines: Sequence[compare.Line]) -> str:
+    """What the note of a probe's table does not say: it knows of one pretraining alone."""
+    several, text = len(plan.config.seeds) > 1, ""
+    if several:
+        seeds = ", ".join(map(str, plan.config.seeds))
+        text = f" Seeds are those of the probe; the pretraining seeds {seeds} are averaged, too."
+    if any(cell and cell.best for line in lines for cell in line.cells):
+        text += " A * is not corrected for the number of tasks and metrics"
+        text += ", and does not ask whether the pretraining seeds agree." if several else "."
+    return text
 
 
 def _efficiency(plan: Plan, results: Results) -> Section:
