@@ -499,6 +499,20 @@ def test_differences_are_those_of_the_means_on_the_same_patients(collected):
     assert not any(name.endswith("- tvrl") for name in pairs)
 
 
+def test_a_pair_without_a_seed_in_common_is_named(collected):
+    planned, _ = collected
+    left = {"tvrl": 0, "cvrl": 1}  # the seed that did not fail
+    columns = [
+        collect._column(c.name, c.probe, [(k, c.per_seed[k])]) if (k := left.get(c.name)) in (0, 1)
+        else c
+        for c in collect.columns(planned)
+    ]  # fmt: skip
+    results = summary.gather(collect.result_rows(planned, columns))
+    note = summary._note(planned, results, summary.Setting("linear", 1.0))
+    assert "TVRL and CVRL: no seed in common, so that they are not compared" in note
+    assert "TVRL and LTN: no seed" not in note
+
+
 def test_methods_are_compared_over_the_seeds_that_both_have(collected):
     """One that failed with a seed is not compared with the other's luck in that seed."""
     planned, made = collected
@@ -673,7 +687,10 @@ def test_verdicts_and_notes_are_of_these_encoders(collected):
     single = planned._replace(config=planned.config.copy_and_resolve_references())
     single.config.seeds = (0,)
     assert "intervals and p do not contain" in summary._note(planned, results, at)
-    assert "every pretraining seed alone has the same" in summary.claims(planned, results, at).note
+    assert (
+        "every pretraining seed of both alone has the same"
+        in summary.claims(planned, results, at).note
+    )
     for note in (summary._note(single, results, at), summary.claims(single, results, at).note):
         assert "for these encoders" in note and "one pretraining each" in note
     assert "of these encoders" in summary.verdict(summary.claims(single, results, at), at)

@@ -28,7 +28,7 @@ def pairs(plan: Plan, command: str) -> list[tuple[str, str]]:
         ("seeds", f"pretraining {_list(seeds)}; probe {_list(range(plan.config.probe.seeds))}"),
         ("cells", f"{len(done)} of {len(plan.cells)} done"),
         ("time", f"{duration(sum(made.seconds for made in done))} in all cells"),
-        ("machine", f"{processor()}, {os.cpu_count()} cores; {devices()}"),
+        ("written on", f"{processor()}, {os.cpu_count()} cores; {devices()}"),
         ("versions", facts.versions()),
     ]
 

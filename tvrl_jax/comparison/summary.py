@@ -1,5 +1,6 @@
 """The tables of a comparison as rows of text: results, differences, cost, failures, settings."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -128,11 +129,17 @@ def _note(plan: Plan, results: Results, at: Setting) -> str:
             "for these encoders, one pretraining each: how far another one would move the numbers "
             "is not known"
         )
+    measured = _seeds(own, plan.config.methods)
     parts += [
         f"{method_text(name)}: seed{'s' * (len(there) > 1)} {', '.join(map(str, there))} alone, "
         "and its differences over these"
-        for name, there in _seeds(own, plan.config.methods).items()
+        for name, there in measured.items()
         if there != sorted(seeds)
+    ]
+    parts += [
+        f"{method_text(a)} and {method_text(b)}: no seed in common, so that they are not compared"
+        for a, b in itertools.product(plan.config.claimed, plan.config.against)
+        if a in measured and b in measured and not set(measured[a]) & set(measured[b])
     ]
     parts += [wording.SMALL_NOTE] if compare.small(own) else []
     return "; ".join(parts) + "."
@@ -179,7 +186,7 @@ def claims(plan: Plan, results: Results, at: Setting) -> Grid:
         parts.append(
             "p: two-sided, Student's t with the error of a paired bootstrap of the test patients, "
             "and the spread of the draws of labels. "
-            f" Corrected: Holm, over {which} {tested} differences. "
+            f"Corrected: Holm, over {which} {tested} differences. "
             f"Verdict at a corrected p below {BEYOND_CHANCE}{_if_alike(plan)}."
         )
     head = ["task", "method", "minus", "difference", "p", "corrected p", "verdict"]
@@ -187,7 +194,7 @@ def claims(plan: Plan, results: Results, at: Setting) -> Grid:
 
 
 def _if_alike(plan: Plan) -> str:
-    several = ", where every pretraining seed alone has the same sign; of these encoders"
+    several = ", where every pretraining seed of both alone has the same sign; of these encoders"
     return several if len(plan.config.seeds) > 1 else ", for these encoders: one pretraining each"
 
 

@@ -18,7 +18,8 @@ PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "scipy
 
 
 def header(material, now: float) -> Facts:
-    """Run, cohort, progress, seeds, machine, versions, date. `now`: seconds since 1970."""
+    """Run, cohort, progress, seeds, and where and when the page was written. `now`: seconds since
+    1970."""
     config, results = material.config, material.results
     cohorts = dict.fromkeys(row["cohort"] for row in results)
     probes = dict.fromkeys(probe for probe, _ in compare.settings_of(results)) if results else {}
@@ -31,7 +32,7 @@ def header(material, now: float) -> Facts:
         ("training", _progress(config, material.metrics)),
         ("probed checkpoint", _probed(material)),
         ("seeds", _seeds(config, results)),
-        ("machine", f"{_device()}; {os.cpu_count()} CPU cores, {platform.machine()}"),
+        ("written on", f"{_device()}; {os.cpu_count()} CPU cores, {platform.machine()}"),
         ("versions", versions()),
         ("written", time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(now))),
     ]
