@@ -69,24 +69,6 @@ class Linear(nn.Module):
         return out + spread(self.param("bias", zeros, (self.features,), jnp.float32), out)
 
 
-class LinearParts(nn.Module):
-    """x W of each of the equal parts of W's columns, a product each, without bias.
-
-    One product whose columns are then told apart is the same, but a TPU copies its result to give
-    every part a layout of its own.
-    """
-
-    parts: int
-    features: int  # of a part
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, x):
-        shape = (x.shape[-1], self.parts * self.features)
-        x, kernel = operands(x, self.param("kernel", zeros, shape, jnp.float32), self.dtype)
-        return tuple(product(x, part) for part in jnp.split(kernel, self.parts, axis=-1))
-
-
 def operands(x, kernel, dtype: Any):
     """x in `dtype` and the kernel as it is; None = both in the wider precision of the two."""
     if dtype is None:

@@ -39,8 +39,8 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(self, x_BND, mask=None, rows: int | None = None):
         B, N, D = x_BND.shape
-        parts = layers.LinearParts(3, D, self.dtype, name="qkv")(x_BND)
-        query, key, value = (part.reshape(B, N, self.heads, D // self.heads) for part in parts)
+        qkv = layers.linear(3 * D, "qkv", self.dtype, bias=False)(x_BND)
+        query, key, value = jnp.moveaxis(qkv.reshape(B, N, 3, self.heads, D // self.heads), 2, 0)
         weight_BhQK = attention(query[:, :rows], key, mask)
         self.sow("intermediates", "attention", weight_BhQK)
         out = jnp.einsum("bhqk,bkhd->bqhd", weight_BhQK.astype(value.dtype), value)
