@@ -5,8 +5,9 @@ the resamples of a nearly perfect ranking are nearly perfect. What the resamples
 standard error, as half the range of their middle 68 %, which a few wild ones do not move (of R2,
 those with hardly any spread of the labels). It is known no better than by the patients behind it:
 hence Student's t, with one degree of freedom less than there are patients in the smallest group
-that the metric needs. The mean over S draws of labels has a second error, with S - 1: then the
-squares add, with the degrees of freedom of Welch (1947) and Satterthwaite (1946).
+that the metric needs. The mean over S draws of labels has a second error, since other labels might
+have been drawn, with S - 1: then the squares add, with the degrees of freedom of Welch (1947) and
+Satterthwaite (1946).
 
 An interval is symmetric on the metric's own scale: the logit of what ranks (Pepe 2003, The
 Statistical Evaluation of Medical Tests, section 5.2.5), the logarithm of an error, and of 1 - R2.
@@ -22,8 +23,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import t as student
-
-from tvrl_jax.probing.stats import luck
 
 LEVEL = 0.95
 MIDDLE = (15.865525393145708, 84.13447460685429)  # percentiles: a standard deviation from the mean
@@ -116,8 +115,15 @@ def added(errors: Sequence[Error]) -> Error:
 def of_draws(draws: Sequence[np.ndarray]) -> list[Error]:
     """Of means over draws of labels, from the values of the draws [S]; several of independent
     means. None where one draw was made, or all are alike."""
-    lucks = [found for found in map(luck, draws) if found]
-    return [Error(found.error**2, found.freedom) for found in lucks]
+    known = (np.asarray(value_S)[np.isfinite(value_S)] for value_S in draws)
+    made = (_of_mean(value_S) for value_S in known if len(value_S) > 1)
+    return [error for error in made if error.square]
+
+
+def _of_mean(value_S: np.ndarray) -> Error:
+    apart_S = value_S - value_S[0]  # exactly 0 where the draws leave nothing to chance
+    error = float(np.std(apart_S, ddof=1)) / math.sqrt(len(apart_S))
+    return Error(error**2, len(apart_S) - 1)
 
 
 def interval(

@@ -3,14 +3,7 @@
 A resample is a row of weights: how often each test series was drawn. Every metric takes a whole
 matrix of them, so one sort of the scores serves all resamples, and two methods that are given the
 same matrix are compared on the same patients.
-
-The mean over draws of labels is uncertain for two reasons: other patients might have been tested,
-and other labels drawn. The resamples tell of the first, `luck` of the second, and
-`intervals` adds the two.
 """
-
-import math
-from typing import NamedTuple
 
 import numpy as np
 
@@ -109,23 +102,6 @@ def _area_under_precision(positive_RS, negative_RS):
 
 def _divide(numerator_R, denominator_R):
     return np.where(denominator_R > 0, numerator_R, np.nan) / np.maximum(denominator_R, 1e-300)
-
-
-class Luck(NamedTuple):
-    """Of a mean over S draws of labels: its standard error for their sake."""
-
-    error: float
-    freedom: int  # S - 1
-
-
-def luck(value_S: np.ndarray) -> Luck | None:
-    """None where nothing is known of other draws (S = 1) or all S are alike, to the last digit."""
-    value_S = np.asarray(value_S)[np.isfinite(value_S)]
-    if len(value_S) < 2:
-        return None
-    apart_S = value_S - value_S[0]  # exactly 0 where the draws leave nothing to chance
-    error = float(np.std(apart_S, ddof=1)) / math.sqrt(len(apart_S))
-    return Luck(error, len(apart_S) - 1) if error else None
 
 
 def holm(p_N: np.ndarray) -> np.ndarray:
