@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from tvrl_jax import optim, step
@@ -33,3 +34,17 @@ def batch_shapes(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
         "weight_B": ((rows,), jnp.float32),
     }
     return {name: jax.ShapeDtypeStruct(*shape_and_dtype) for name, shape_and_dtype in known.items()}
+
+
+def batch_of(config: ConfigDict, seed: int = 0) -> dict[str, np.ndarray]:
+    """A batch of those shapes: random frames, all of them there, at even times."""
+    shapes = batch_shapes(config)
+    made = {name: np.ones(shape.shape, shape.dtype) for name, shape in shapes.items()}
+    clip, time = shapes["clip_BVTHWC"], shapes["time_BVT"]
+    rng = np.random.default_rng(seed)
+    made["clip_BVTHWC"] = rng.integers(0, 256, clip.shape, np.uint8)
+    made["time_BVT"] = np.broadcast_to(
+        np.arange(time.shape[-1], dtype=time.dtype), time.shape
+    ).copy()
+    rows = np.arange(config.train.batch_size, dtype=np.int32)
+    return made | {"series_B": rows, "subject_B": rows}

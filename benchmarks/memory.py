@@ -14,7 +14,7 @@ import time
 from typing import NamedTuple
 
 import jax
-import numpy as np
+from ml_collections import ConfigDict
 
 from benchmarks import learners
 from configs import tvrl
@@ -30,19 +30,20 @@ class Form(NamedTuple):
 
 
 def forms(args: argparse.Namespace) -> list[Form]:
-    plain = Form(1, "exact", "none", "float32")
+    plain = Form(1, "exact", "none", args.dtype)
+    most = max(args.pieces)
+    other = [plain._replace(dtype="bfloat16")] if args.bfloat16 else []
     return [
         plain,
-        *(plain._replace(pieces=k) for k in (2, 4, 8)),
-        plain._replace(pieces=8, batchnorm="micro"),
+        *(plain._replace(pieces=k) for k in args.pieces),
+        plain._replace(pieces=most, batchnorm="micro"),
         *(plain._replace(remat=name) for name in ("dots", "weights", "blocks")),
-        plain._replace(pieces=8, remat="blocks"),
-        *([plain._replace(dtype="bfloat16")] if args.bfloat16 else []),
-        *([plain._replace(dtype="bfloat16", pieces=8)] if args.bfloat16 else []),
+        plain._replace(pieces=most, remat="blocks"),
+        *(half._replace(pieces=k) for half in other for k in (1, most)),
     ]
 
 
-def learner_of(args: argparse.Namespace, form: Form) -> step.Learner:
+def settings(args: argparse.Namespace, form: Form) -> ConfigDict:
     config = tvrl.get_config()
     config.update_from_flattened_dict(
         {
@@ -50,7 +51,7 @@ def learner_of(args: argparse.Namespace, form: Form) -> step.Learner:
             "data.image_size": args.size,
             "model.arch": args.arch,
             "model.image_size": args.size,
-            "model.temporal_heads": 3,
+            "model.temporal_heads": args.heads,
             "model.remat": form.remat,
             "model.dtype": form.dtype,
             "train.batch_size": args.batch_size,
@@ -58,26 +59,14 @@ def learner_of(args: argparse.Namespace, form: Form) -> step.Learner:
             "train.batchnorm": form.batchnorm,
         }
     )
-    return learners.learner_of(config)
-
-
-def batch_of(args: argparse.Namespace) -> dict[str, np.ndarray]:
-    rng, rows, frames = np.random.default_rng(0), args.batch_size, args.frames
-    times = np.arange(frames, dtype=np.float32)
-    return {
-        "clip_BVTHWC": rng.integers(0, 256, (rows, 1, frames, args.size, args.size, 1), np.uint8),
-        "time_BVT": np.broadcast_to(times, (rows, 1, frames)).copy(),
-        "valid_BVT": np.ones((rows, 1, frames), bool),
-        "subject_B": np.arange(rows, dtype=np.int32),
-        "weight_B": np.ones(rows, np.float32),
-    }
+    return config
 
 
 class Program:
     """The compiled step of one form, and the state that it moves."""
 
     def __init__(self, args, form: Form, batch, mesh) -> None:
-        learner = learner_of(args, form)
+        learner = learners.learner_of(settings(args, form))
         self._state = states.create_sharded(
             learner.network, learner.tx, seed=0, ema=0.0, mesh=mesh, kind="data"
         )
@@ -103,9 +92,13 @@ def main():
     parser.add_argument("--frames", type=int, default=8, help="of a clip")
     parser.add_argument("--batch_size", type=int, default=32, help="series a step")
     parser.add_argument("--rounds", type=int, default=3, help="of a step each; 0 = memory alone")
+    parser.add_argument("--heads", type=int, default=3, help="model.temporal_heads")
+    parser.add_argument("--pieces", type=int, nargs="+", default=[2, 4, 8], help="micro-batches")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--bfloat16", action="store_true", help="also in bfloat16 (slow on a CPU)")
     args = parser.parse_args()
-    batch, mesh = batch_of(args), sharding.make_mesh()
+    mesh = sharding.make_mesh()
+    batch = learners.batch_of(settings(args, forms(args)[0]))
     machine = f"{mesh.size} x {jax.devices()[0].device_kind}, jax {jax.__version__}"
     print(f"TVRL, {args.arch}, {args.frames} frames of {args.size} px, {args.batch_size} series a "
           f"step, two views; {machine}\n")  # fmt: skip

@@ -175,10 +175,10 @@ def scripted(folder: Path, scripts: dict[str, tuple[str, str]]) -> Plan:
     return Plan(presets.get_config(), folder, {}, tuple(cells))
 
 
-def run(planned: Plan) -> tuple[list[str], str]:
+def run(planned: Plan, jobs: int = 1) -> tuple[list[str], str]:
     """Names of the cells that failed, and what was said."""
     said = io.StringIO()
-    failed = runner.run(planned, board.Board(planned.cells, stream=said))
+    failed = runner.run(planned, board.Board(planned.cells, stream=said, jobs=jobs), jobs=jobs)
     return [cell.name for cell in failed], said.getvalue()
 
 
@@ -325,7 +325,40 @@ def test_a_killed_process_and_a_crash_are_named_as_what_they_are(tmp_path):
     assert "ended by signal 9 (SIGKILL)" in said and "ValueError: seven" in said
 
 
-def test_a_signal_reaches_the_running_cell_and_the_rest_waits(tmp_path):
+# Waits for the other method's cell of this kind to begin; 3: it was alone.
+MEETING = """make()
+other = sys.argv[1].replace('/a/', '/?/').replace('/b/', '/a/').replace('/?/', '/b/')
+for _ in range(600):
+    if os.path.exists(other + '/ran'): sys.exit(0)
+    time.sleep(0.05)
+sys.exit(3)
+"""
+
+
+def test_jobs_run_cells_at_once_and_a_probe_after_its_pretraining(tmp_path):
+    scripts = {"a": (MEETING, MEETING), "b": (MEETING, MEETING)}
+    failed, said = run(scripted(tmp_path, scripts), jobs=2)
+    assert not failed and said.count("done in") == 4
+    assert said.index("a seed 0 pretrain: done") < said.index("a seed 0 linear ...")
+
+
+def test_more_jobs_than_cells_and_a_failure_among_them(tmp_path):
+    planned = scripted(tmp_path, {"a": ("sys.exit(2)", "make()"), "b": ("make()", "make()")})
+    failed, said = run(planned, jobs=9)
+    assert failed == ["a seed 0 pretrain", "a seed 0 linear"] and ran(planned) == [1, 1]
+    assert run(planned, jobs=9)[1].count("done before") == 2
+
+
+def test_cells_side_by_side_share_an_accelerators_memory(tmp_path):
+    script = "make()\nprint('memory', os.environ.get('XLA_PYTHON_CLIENT_PREALLOCATE'))"
+    for jobs, said in ((1, "memory None"), (2, "memory false")):
+        planned = scripted(tmp_path / str(jobs), {"a": (script, "make()")})
+        assert not run(planned, jobs=jobs)[0]
+        assert said in record.log_of(planned.cells[0]).read_text()
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_signal_reaches_the_running_cells_and_the_rest_waits(tmp_path, jobs):
     sleeper = (
         "def stop(number, frame):\n"
         "    open(sys.argv[1] + '/saved', 'w').close()\n"
@@ -334,21 +367,21 @@ def test_a_signal_reaches_the_running_cell_and_the_rest_waits(tmp_path):
         "make()\n"
         "while True: time.sleep(0.05)\n"
     )
-    planned = scripted(tmp_path, {"a": (sleeper, "make()"), "b": ("make()", "make()")})
-    running = planned.cells[0].folder
+    planned = scripted(tmp_path, {name: (sleeper, "make()") for name in "abcd"})
+    running = [cell.folder for cell in planned.cells if cell.kind == TRAIN][:jobs]
 
     def interrupt():
-        while not (running / "ran").exists():
+        while not all((folder / "ran").exists() for folder in running):
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
     with pytest.raises(SystemExit) as caught:
-        run(planned)
+        run(planned, jobs)
     thread.join()
     assert caught.value.code == 128 + signal.SIGINT
-    assert (running / "saved").exists() and ran(planned) == [1]
+    assert all((folder / "saved").exists() for folder in running) and ran(planned) == [1] * jobs
     assert record.read(planned.cells[0]).code == 130 and not record.is_done(
         planned, planned.cells[0]
     )
@@ -388,7 +421,8 @@ def test_a_cell_that_outlives_its_comparison_keeps_others_out(tmp_path):
 def test_the_remaining_time_is_that_of_the_like(tmp_path):
     planned = scripted(tmp_path, {name: ("", "") for name in "abc"})
     now = [0.0]
-    shown = board.Board(planned.cells, stream=io.StringIO(), clock=lambda: now[0])
+    said = io.StringIO()
+    shown = board.Board(planned.cells, stream=said, clock=lambda: now[0])
     assert shown.remaining() is None
     for cell, seconds in zip(planned.cells, (100, 10, 300), strict=False):
         cell.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -399,6 +433,8 @@ def test_the_remaining_time_is_that_of_the_like(tmp_path):
     shown.begun(planned.cells[3], record.log_of(planned.cells[3]))
     now[0] += 4
     assert shown.remaining() == 216
+    shown.begun(planned.cells[4], record.log_of(planned.cells[4]))
+    assert "[5/6] c seed 0 pretrain ..." in said.getvalue()
 
 
 # Collecting

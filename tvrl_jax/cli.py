@@ -18,7 +18,7 @@ from tvrl_jax.signals import Remembered
 
 FLAGS = flags.FLAGS
 OWN = (
-    *("config", "workdir", "resume", "checkpoint", "step"),
+    *("config", "workdir", "resume", "jobs", "checkpoint", "step"),
     *("coordinator", "num_processes", "process_id"),
 )
 KINDS = {bool: "True or False", int: "a whole number", float: "a number", tuple: "a tuple"}

@@ -30,6 +30,7 @@ NO_PROBE = ("base", "demo", "temporal", "export")  # the last two predict nothin
 def define_flags() -> None:
     config_flags.DEFINE_config_file("config", None, "configs/compare.py:COHORT")
     flags.DEFINE_string("workdir", None, "Folder of the comparison (runs/compare_COHORT).")
+    flags.DEFINE_integer("jobs", 1, "Cells at once, where one leaves a device idle.", lower_bound=1)
     flags.DEFINE_bool("resume", False, "Go on in --workdir although settings differ.")
 
 
@@ -42,6 +43,7 @@ def main() -> None:
         presets=presets(),
         command=f"python -m tvrl_jax.compare {shell.join(sys.argv[1:])}",
         resume=FLAGS.resume,
+        jobs=FLAGS.jobs,
     )
     if failed:
         sys.exit(1)

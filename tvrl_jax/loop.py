@@ -35,7 +35,7 @@ def loop(
     profiler = _profiler(run)
     pending = None
     try:
-        with jax.set_mesh(run.mesh), jax.transfer_guard("disallow"):
+        with jax.set_mesh(run.mesh):
             for number in range(start, config.train.steps):
                 with watch.waiting():
                     rows = next(batches)
@@ -43,8 +43,10 @@ def loop(
                 if number == 0:
                     _save_samples(run, batch)
                 profiler.before(number)
-                diagnosed = _diagnose(run, state, batch, number)
-                state, position, scalars, embedding = compiled(state, position, batch)
+                # Nothing that a step needs is on its way to or from a device unnoticed.
+                with jax.transfer_guard("disallow"):
+                    diagnosed = _diagnose(run, state, batch, number)
+                    state, position, scalars, embedding = compiled(state, position, batch)
                 run.interruption.stepped = True
                 watch.step()
                 profiler.after(number, scalars)
@@ -91,8 +93,7 @@ def _stop(run: Run, state: states.State, found: Mishap, counts: Tally) -> UserEr
     skips = run.learner.config.train.on_nan == "skip"
     try:
         if not skips and found.number:
-            with jax.transfer_guard("allow"):
-                _save(run, state, found.number, counts)
+            _save(run, state, found.number, counts)
         run.checkpoints.wait()
         path = mishap.keep(run.folder, found.number, found.batch, run.store)
         kept = f"python -m tvrl_jax.replay --batch={path} tells which part is not finite"
@@ -140,15 +141,14 @@ def _save(run: Run, state: states.State, done: int, counts: Tally) -> None:
 
 def _save_samples(run: Run, batch: dict) -> None:
     """A few augmented clips for the report."""
-    with jax.transfer_guard("allow"):
-        # On every device, since the main process alone writes them.
-        draw = jax.jit(
-            lambda rows: step.draw_views(
-                run.learner, {name: rows[name][:SAMPLES] for name in step.IN_VIEWS}, 0
-            )["clip_BVTHWC"],
-            out_shardings=sharding.replicated(run.mesh),
-        )
-        clips = np.asarray(draw(batch))
+    # On every device, since the main process alone writes them.
+    draw = jax.jit(
+        lambda rows: step.draw_views(
+            run.learner, {name: rows[name][:SAMPLES] for name in step.IN_VIEWS}, 0
+        )["clip_BVTHWC"],
+        out_shardings=sharding.replicated(run.mesh),
+    )
+    clips = np.asarray(draw(batch))
     if not sharding.is_main_process():
         return
     try:

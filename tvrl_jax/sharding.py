@@ -86,9 +86,7 @@ def check_batch_size(batch_size: int, micro_batches: int) -> None:
 def put(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """This process's rows -> arrays of the global batch, spread over the devices."""
     sharding = over_batch(mesh)
-    # Of several processes JAX takes it for an accident that their rows go to a device.
-    with jax.transfer_guard("allow"):
-        return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
+    return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
 
 
 def gathered(tree):

@@ -1,4 +1,4 @@
-"""The line in the terminal: which cell runs, how far it is, and how long all of them take."""
+"""The line in the terminal: which cells run, how far they are, and how long all of them take."""
 
 import shutil
 import sys
@@ -22,6 +22,7 @@ class Board:
         cells: Sequence[Cell],
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
+        jobs: int = 1,
     ):
         self._left = list(cells)
         self._total = len(cells)
@@ -30,32 +31,34 @@ class Board:
         self._clock = clock
         self._start = clock()
         self._took: dict[bool, list[float]] = {True: [], False: []}  # key: is it a pretraining
-        self._cell: tuple[Cell, Path, float] | None = None
+        self._running: dict[Cell, tuple[Path, float]] = {}  # its log, and when it began
+        self._jobs = jobs  # cells at once
 
     def kept(self, cell: Cell) -> None:
         self._left.remove(cell)
         self._say(f"{self._count()} {cell.name}: done before")
 
     def begun(self, cell: Cell, log: Path) -> None:
-        self._cell = (cell, log, self._clock())
-        self._say(f"{self._count(1)} {cell.name} ... {log}")
+        self._running[cell] = (log, self._clock())
+        self._say(f"{self._count()} {cell.name} ... {log}")
 
     def ended(self, cell: Cell, made: Record) -> None:
         self._left.remove(cell)
-        if self._cell and not made.code:
-            self._took[cell.kind == TRAIN].append(self._clock() - self._cell[2])
-        self._cell = None
+        _, begun = self._running.pop(cell, (None, None))
+        if begun is not None and not made.code:
+            self._took[cell.kind == TRAIN].append(self._clock() - begun)
         what = f"failed: {made.reason}" if made.code else f"done in {duration(made.seconds)}"
         self._say(f"{self._count()} {cell.name}: {what}  {self._times()}")
 
     def update(self) -> None:
         """Redraws the line; `run` calls this twice a second."""
-        if self._live and self._cell:
-            cell, log, begun = self._cell
+        if self._live and self._running:
+            cell, (log, begun) = next(iter(self._running.items()))
+            others = len(self._running) - 1
             text = (
-                f"{self._count(1)} {cell.name} {duration(self._clock() - begun)}  {self._times()}"
+                f"{self._count()} {cell.name} {duration(self._clock() - begun)}"
+                f"{f' and {others} more' if others else ''}  {self._times()}  {last_line(log)}"
             )
-            text += f"  {last_line(log)}"
             width = max(shutil.get_terminal_size().columns - 1, 20)
             self._stream.write("\r\x1b[K" + text[:width])
             self._stream.flush()
@@ -65,8 +68,8 @@ class Board:
             self._stream.write("\n")
             self._stream.flush()
 
-    def _count(self, running: int = 0) -> str:
-        return f"[{self._total - len(self._left) + running}/{self._total}]"
+    def _count(self) -> str:
+        return f"[{self._total - len(self._left) + len(self._running)}/{self._total}]"
 
     def _times(self) -> str:
         left = self.remaining()
@@ -81,7 +84,8 @@ class Board:
             if not took:
                 return None
             total += sum(took) / len(took)
-        return max(total - (self._clock() - self._cell[2] if self._cell else 0.0), 0.0)
+        total -= sum(self._clock() - begun for _, begun in self._running.values())
+        return max(total, 0.0) / self._jobs
 
     def _say(self, text: str) -> None:
         self._stream.write(("\r\x1b[K" if self._live else "") + text + "\n")

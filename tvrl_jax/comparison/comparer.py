@@ -34,9 +34,16 @@ FOREIGN = (
 
 
 def compare(
-    config: ConfigDict, workdir: str, *, presets: Presets, command: str, resume: bool = False
+    config: ConfigDict,
+    workdir: str,
+    *,
+    presets: Presets,
+    command: str,
+    resume: bool = False,
+    jobs: int = 1,
 ) -> list[Cell]:
-    """Runs what is not done yet in `workdir`, writes the table there and returns what failed.
+    """Runs what is not done yet in `workdir`, `jobs` cells at once, writes the table there and
+    returns what failed.
 
     Methods, seeds and probes may be added to a comparison; `resume` allows other changes.
 
@@ -53,8 +60,8 @@ def compare(
     check_tables(planned, presets)
     folder = run_folder.prepare(workdir, same, CONFIG)
     with run_folder.lock(folder, inherited=True):
-        board = Board(planned.cells)
-        failed = runner.run(planned, board, resume=resume)
+        board = Board(planned.cells, jobs=jobs)
+        failed = runner.run(planned, board, resume=resume, jobs=jobs)
         LOG.info("resampling the test patients of what is done")
         write(planned, command)
     for line in (*summary.failures(planned), *summary.raised(planned)):

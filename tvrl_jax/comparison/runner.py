@@ -1,9 +1,10 @@
-"""Runs the cells one after the other, each in a process of its own.
+"""Runs the cells, one after the other or several at once, each in a process of its own.
 
 A process of its own gives its memory (and an accelerator's) back, and takes no other cell with it
 when it fails.
 """
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tvrl_jax import shell
 from tvrl_jax.comparison import record
@@ -21,37 +23,76 @@ from tvrl_jax.signals import Interruption
 
 ROOT = Path(__file__).resolve().parents[2]  # where train.py, probe.py and configs/ are
 CONFIG = "--config="
-POLL_S = 0.5  # between two looks at a process
+POLL_S = 0.5  # between two looks at the processes
+# Else the first of several processes takes three quarters of an accelerator's memory for itself.
+SIDE_BY_SIDE = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
-def run(plan: Plan, board: Board, *, resume: bool = False) -> list[Cell]:
-    """Runs what is not done yet; returns the cells that failed.
+class Running(NamedTuple):
+    """A cell whose process has not ended."""
+
+    cell: Cell
+    process: subprocess.Popen
+    spent: float  # seconds of earlier attempts that belong to its cost
+    begun: float  # seconds since 1970
+
+
+def run(plan: Plan, board: Board, *, resume: bool = False, jobs: int = 1) -> list[Cell]:
+    """Runs what is not done yet, `jobs` cells at once; returns the cells that failed.
 
     With `resume`, a pretraining that was begun with other settings is continued, too.
 
     Raises:
-      SystemExit: 128 + n after signal n, which the running cell has been sent, too.
+      SystemExit: 128 + n after signal n, which the running cells have been sent, too.
     """
-    failed = []
+    waiting, running, failed, sent = [], [], [], False
+    for cell in plan.cells:
+        if record.is_done(plan, cell):
+            board.kept(cell)
+        else:
+            waiting.append(cell)
+
+    def end(cell: Cell, made: Record) -> None:
+        record.write(cell, made)
+        if made.code:
+            failed.append(cell)
+        board.ended(cell, made)
+
     with Interruption() as interruption:
-        for cell in plan.cells:
-            if record.is_done(plan, cell):
-                board.kept(cell)
-                continue
-            if cell.kind != TRAIN and not record.is_done(plan, plan.pretrained(cell)):
-                made = Record(cell.arguments, 1, record.NOT_TRAINED, 0.0, time.time())
-                record.place(cell).parent.mkdir(parents=True, exist_ok=True)
-                record.write(cell, made)
-            else:
-                made = run_cell(cell, board, interruption, resume)
-            if made.code:
-                failed.append(cell)
-            board.ended(cell, made)
+        while running or (waiting and not interruption):
+            while len(running) < jobs and not interruption:
+                cell = _next(plan, waiting, running)
+                if cell is None:
+                    break
+                waiting.remove(cell)
+                if cell.kind == TRAIN or record.is_done(plan, plan.pretrained(cell)):
+                    running.append(_begin(cell, board, resume, alone=jobs == 1))
+                else:
+                    record.place(cell).parent.mkdir(parents=True, exist_ok=True)
+                    end(cell, Record(cell.arguments, 1, record.NOT_TRAINED, 0.0, time.time()))
+            if interruption and not sent:
+                for one in running:
+                    one.process.send_signal(interruption.number)
+                sent = True
+            for one in _ended(running):
+                running.remove(one)
+                end(one.cell, _made(one))
+            board.update()
+        if interruption:
+            board.close()
+            interruption.leave()
     return failed
 
 
-def run_cell(cell: Cell, board: Board, interruption: Interruption, resume: bool) -> Record:
-    """Runs one cell to its end and records it; a pretraining continues where it stopped."""
+def _next(plan: Plan, waiting: list[Cell], running: list[Running]) -> Cell | None:
+    """The first cell that need not wait for its pretraining; None if there is none."""
+    ahead = {*waiting, *(one.cell for one in running)}
+    ready = (c for c in waiting if c.kind == TRAIN or plan.pretrained(c) not in ahead)
+    return next(ready, None)
+
+
+def _begin(cell: Cell, board: Board, resume: bool, *, alone: bool) -> Running:
+    """Starts a cell's process; a pretraining continues where it stopped."""
     before = record.read(cell)
     # What an earlier attempt at the same pretraining took, belongs to its cost; so does what was
     # trained with the settings before those with which it now goes on.
@@ -67,14 +108,22 @@ def run_cell(cell: Cell, board: Board, interruption: Interruption, resume: bool)
     with log.open("ab" if cell.kind == TRAIN else "wb") as file:
         file.write(f"$ python {shell.join(arguments)}\n".encode())
         file.flush()
-        code = _wait(_start(arguments, file), board, interruption)
-    reason = record.reason(log, code) if code else ""
-    made = Record(cell.arguments, code, reason, spent + time.time() - begun, time.time())
-    record.write(cell, made)
-    if interruption:
-        board.close()
-        interruption.leave()
-    return made
+        return Running(cell, _start(arguments, file, alone), spent, begun)
+
+
+def _ended(running: list[Running]) -> list[Running]:
+    """Those whose processes have ended, at once if there is one and else after POLL_S."""
+    if running and all(one.process.poll() is None for one in running):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            running[0].process.wait(POLL_S / len(running))
+    return [one for one in running if one.process.poll() is not None]
+
+
+def _made(one: Running) -> Record:
+    """The record of a cell whose process has ended."""
+    code, now = one.process.returncode, time.time()
+    reason = record.reason(record.log_of(one.cell), code) if code else ""
+    return Record(one.cell.arguments, code, reason, one.spent + now - one.begun, now)
 
 
 def from_here(arguments: Sequence[str]) -> tuple[str, ...]:
@@ -95,26 +144,15 @@ def from_here(arguments: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _start(arguments: Sequence[str], log) -> subprocess.Popen:
+def _start(arguments: Sequence[str], log, alone: bool) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
+        env=dict(os.environ) if alone else SIDE_BY_SIDE | os.environ,
         # A session of its own: Ctrl-C reaches it once, through us. It also inherits the lock, so
         # that a cell which outlives us is not started a second time.
         start_new_session=True,
         close_fds=False,
     )
-
-
-def _wait(process: subprocess.Popen, board: Board, interruption: Interruption) -> int:
-    sent = False
-    while True:
-        try:
-            return process.wait(POLL_S)
-        except subprocess.TimeoutExpired:
-            board.update()
-        if interruption and not sent:
-            process.send_signal(interruption.number)
-            sent = True

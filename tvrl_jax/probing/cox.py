@@ -87,7 +87,6 @@ def loss(risk_N, at: Ties):
 
 
 @jax.jit
-@jax.default_matmul_precision("float32")
 def _fit(feature_ND, val_JD, draws, strength_G):
     """The chosen head of every draw, the position of its strength, and its validation loss."""
 

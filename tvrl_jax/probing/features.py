@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -81,10 +82,15 @@ def compute(
     return Features(**cache.read_or_make(path, make, say))
 
 
+@jax.default_matmul_precision("float32")
 def extract(
     encoder: Encoder, store, series: Sequence[int], settings: dict, *, batch_size: int, name=""
 ) -> Features:
-    """`compute` without a cache."""
+    """`compute` without a cache.
+
+    A float32 encoder is computed in float32 also where accelerators would multiply at 8 to 11 bits:
+    the features are the encoder's, whatever machine filled the cache.
+    """
     frame_FD = np.zeros((0, encoder.network.width), np.float32)
     if not is_joint(encoder):
         frame_FD = frame_features(encoder, store, series, batch_size=batch_size, name=name)

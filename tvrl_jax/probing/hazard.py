@@ -94,7 +94,6 @@ def loss(output_NB, seen: Table):
 
 
 @functools.partial(jax.jit, static_argnames="bins")
-@jax.default_matmul_precision("float32")
 def _fit(feature_ND, val_JD, draws, strength_G, *, bins):
     """The chosen head of every draw, the position of its strength, and its validation loss."""
 

@@ -44,7 +44,6 @@ def fit(feature: dict, problem: Problem, *, strengths) -> list[Prediction]:
 
 
 @functools.partial(jax.jit, static_argnames="classes")
-@jax.default_matmul_precision("float32")
 def _fit(feature_ND, val_JD, draws, strength_G, *, classes):
     """The chosen head of every draw, the position of its strength, and its validation loss."""
     paths = functools.partial(_logistic, classes=classes) if classes else _ridge

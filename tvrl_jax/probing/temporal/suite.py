@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from tvrl_jax import metrics
@@ -73,6 +74,7 @@ def plan(encoder: Encoder, store, config, say) -> Study:
     return Study(encoder, store, config, settings, series, tables, asked, columns, notes, say)
 
 
+@jax.default_matmul_precision("float32")  # as every probe of frozen features
 def run(study: Study, trained: Trained | None, out_dir) -> Results:
     """Measures the encoder and, where it is among the baselines, the untrained one.
 

@@ -1,0 +1,109 @@
+"""What an accelerator makes of a training step, against the CPU of the same machine.
+
+    python -m benchmarks.agreement
+
+One step of every method with the same parameters, the same batch and the same draws: on the CPU in
+float32, and on the first device with float32 products as exact as they come ("float32"), with
+those that JAX takes by itself ("default": TF32 on recent NVIDIA GPUs, bfloat16 passes on TPUs), and
+in bfloat16. Printed is how far loss, gradient (its whole length) and BatchNorm statistics lie from
+the CPU's, relative to these. Exit code 1 where the float32 gradient is further off than --limit.
+"""
+
+import argparse
+import functools
+import sys
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import AxisType, Mesh
+
+from benchmarks import learners
+from tvrl_jax import sharding, step
+from tvrl_jax import state as states
+from tvrl_jax.compare import presets
+from tvrl_jax.objectives import OBJECTIVES
+
+METHODS = tuple(name for name in OBJECTIVES if name != "supervised")  # labels need a cohort
+FORMS = {  # name -> (precision of matrix products, model.dtype)
+    "float32": ("float32", "float32"),
+    "default": ("default", "float32"),
+    "bfloat16": ("default", "bfloat16"),
+}
+
+
+def learner_of(method: str, dtype: str, args: argparse.Namespace) -> step.Learner:
+    config = presets().method(method, "own")
+    config.update_from_flattened_dict(
+        {
+            "clips.frames": args.frames,
+            "data.image_size": args.size,
+            "model.arch": args.arch,
+            "model.image_size": args.size,
+            "model.temporal_heads": 3,
+            "model.dtype": dtype,
+            "train.batch_size": args.batch_size,
+        }
+    )
+    # Leaves the gradient in the optimiser's state, and moves nothing that matters here.
+    return learners.learner_of(config)._replace(tx=optax.trace(decay=0.0))
+
+
+def mesh_of(device: jax.Device) -> Mesh:
+    return Mesh(np.array([device]), (sharding.AXIS,), axis_types=(AxisType.Auto,))
+
+
+def stepped(learner: step.Learner, batch: dict, mesh: Mesh, precision: str):
+    """loss, gradient and BatchNorm statistics of one step on the device of a mesh."""
+    with jax.default_matmul_precision(precision), jax.set_mesh(mesh):
+        state = states.create_sharded(
+            learner.network, learner.tx, seed=0, ema=0.0, mesh=mesh, kind="data"
+        )
+        compiled = jax.jit(functools.partial(step.train_step, learner))
+        state, scalars, _ = compiled(state, sharding.put(batch, mesh))
+    return jax.device_get((scalars["loss"], state.opt_state.trace, state.extra))
+
+
+def distance(found, wanted) -> float:
+    """Of two trees: the length of their difference, relative to that of the second."""
+    found, wanted = (
+        np.concatenate([np.zeros(1), *(np.ravel(leaf) for leaf in jax.tree.leaves(tree))])
+        for tree in (found, wanted)
+    )
+    return float(np.linalg.norm(found - wanted) / max(np.linalg.norm(wanted), 1e-300))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--arch", default="micro")
+    parser.add_argument("--size", type=int, default=64, help="side of the frames, pixels")
+    parser.add_argument("--frames", type=int, default=8, help="of a clip")
+    parser.add_argument("--batch_size", type=int, default=32, help="series a step")
+    parser.add_argument("--limit", type=float, default=1e-4, help="of a float32 gradient")
+    args = parser.parse_args()
+    device, cpu = jax.devices()[0], jax.devices("cpu")[0]
+    print(f"{args.arch}, {args.frames} frames of {args.size} px, {args.batch_size} series; "
+          f"{device.device_kind} against the CPU, jax {jax.__version__}\n")  # fmt: skip
+    print("| method | products | loss | gradient | BatchNorm |\n|-|-|-|-|-|")
+    furthest = 0.0
+    for method in args.methods:
+        learner = learner_of(method, "float32", args)
+        batch = learners.batch_of(learner.config)
+        wanted = stepped(learner, batch, mesh_of(cpu), "float32")
+        for form, (precision, dtype) in FORMS.items():
+            learner = learner_of(method, dtype, args)
+            found = stepped(learner, batch, mesh_of(device), precision)
+            loss, gradient, moments = map(distance, found, wanted)
+            print(
+                f"| {method} | {form} | {loss:.1e} | {gradient:.1e} | {moments:.1e} |", flush=True
+            )
+            # NaN is further off than anything.
+            if form == "float32" and not gradient <= furthest:
+                furthest = gradient
+    if not furthest <= args.limit:
+        sys.exit(f"a float32 gradient is {furthest:.1e} off, more than {args.limit:g}")
+
+
+if __name__ == "__main__":
+    main()
