@@ -76,6 +76,7 @@ def distance(found, wanted) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=tuple(FORMS))
     parser.add_argument("--arch", default="micro")
     parser.add_argument("--size", type=int, default=64, help="side of the frames, pixels")
     parser.add_argument("--frames", type=int, default=8, help="of a clip")
@@ -91,7 +92,8 @@ def main() -> None:
         learner = learner_of(method, "float32", args)
         batch = learners.batch_of(learner.config)
         wanted = stepped(learner, batch, mesh_of(cpu), "float32")
-        for form, (precision, dtype) in FORMS.items():
+        for form in args.forms:
+            precision, dtype = FORMS[form]
             learner = learner_of(method, dtype, args)
             found = stepped(learner, batch, mesh_of(device), precision)
             loss, gradient, moments = map(distance, found, wanted)

@@ -344,7 +344,7 @@ def test_jobs_run_cells_at_once_and_a_probe_after_its_pretraining(tmp_path):
 
 def test_more_jobs_than_cells_and_a_failure_among_them(tmp_path):
     planned = scripted(tmp_path, {"a": ("sys.exit(2)", "make()"), "b": ("make()", "make()")})
-    failed, said = run(planned, jobs=9)
+    failed, _ = run(planned, jobs=9)
     assert failed == ["a seed 0 pretrain", "a seed 0 linear"] and ran(planned) == [1, 1]
     assert run(planned, jobs=9)[1].count("done before") == 2
 
