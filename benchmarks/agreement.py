@@ -16,7 +16,7 @@ import sys
 import jax
 import numpy as np
 import optax
-from jax.sharding import AxisType, Mesh
+from jax.sharding import Mesh
 
 from benchmarks import learners
 from tvrl_jax import sharding, step
@@ -49,10 +49,6 @@ def learner_of(method: str, dtype: str, args: argparse.Namespace) -> step.Learne
     return learners.learner_of(config)._replace(tx=optax.trace(decay=0.0))
 
 
-def mesh_of(device: jax.Device) -> Mesh:
-    return Mesh(np.array([device]), (sharding.AXIS,), axis_types=(AxisType.Auto,))
-
-
 def stepped(learner: step.Learner, batch: dict, mesh: Mesh, precision: str):
     """loss, gradient and BatchNorm statistics of one step on the device of a mesh."""
     with jax.default_matmul_precision(precision), jax.set_mesh(mesh):
@@ -81,7 +77,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64, help="side of the frames, pixels")
     parser.add_argument("--frames", type=int, default=8, help="of a clip")
     parser.add_argument("--batch_size", type=int, default=32, help="series a step")
-    parser.add_argument("--limit", type=float, default=1e-4, help="of a float32 gradient")
+    parser.add_argument("--limit", type=float, default=1e-3, help="of a float32 gradient")
     args = parser.parse_args()
     device, cpu = jax.devices()[0], jax.devices("cpu")[0]
     print(f"{args.arch}, {args.frames} frames of {args.size} px, {args.batch_size} series; "
@@ -91,11 +87,11 @@ def main() -> None:
     for method in args.methods:
         learner = learner_of(method, "float32", args)
         batch = learners.batch_of(learner.config)
-        wanted = stepped(learner, batch, mesh_of(cpu), "float32")
+        wanted = stepped(learner, batch, learners.mesh_of(cpu), "float32")
         for form in args.forms:
             precision, dtype = FORMS[form]
             learner = learner_of(method, dtype, args)
-            found = stepped(learner, batch, mesh_of(device), precision)
+            found = stepped(learner, batch, learners.mesh_of(device), precision)
             loss, gradient, moments = map(distance, found, wanted)
             print(
                 f"| {method} | {form} | {loss:.1e} | {gradient:.1e} | {moments:.1e} |", flush=True

@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, Mesh
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from tvrl_jax import optim, step
+from tvrl_jax import optim, sharding, step
 from tvrl_jax.learner import find_objective, make_network
 
 
@@ -48,3 +49,8 @@ def batch_of(config: ConfigDict, seed: int = 0) -> dict[str, np.ndarray]:
     ).copy()
     rows = np.arange(config.train.batch_size, dtype=np.int32)
     return made | {"series_B": rows, "subject_B": rows}
+
+
+def mesh_of(device: jax.Device) -> Mesh:
+    """One device alone, as `sharding.make_mesh` has all of them."""
+    return Mesh(np.array([device]), (sharding.AXIS,), axis_types=(AxisType.Auto,))

@@ -4,8 +4,8 @@
 
 Random clips that lie on the device already, of the size that `configs/base.py` presets; reading
 them is `benchmarks.pipeline`. "temp" is what the compiled step needs besides its state and batch,
-as the compiler states it. Operations are counted in the program before it is optimised, so that
-what is computed twice to save memory counts twice. A round is --steps steps, one after another as
+as the compiler states it. Operations are counted in the program before it is optimised, and what
+is computed twice to save memory counts twice. A round is --steps steps, one after another as
 in training; the time is the median of the rounds, divided by their steps.
 """
 
@@ -63,8 +63,7 @@ def measure(method: str, args: argparse.Namespace) -> Measured:
         batch = sharding.put(learners.batch_of(learner.config), mesh)
         start = time.perf_counter()
         jitted = jax.jit(functools.partial(step.train_step, learner), donate_argnums=0)
-        lowered = jitted.lower(state, batch)
-        compiled = lowered.compile()
+        compiled = jitted.lower(state, batch).compile()
         compiling = time.perf_counter() - start
         seconds = []
         for _ in range(args.rounds + 1):
@@ -75,7 +74,16 @@ def measure(method: str, args: argparse.Namespace) -> Measured:
             seconds.append((time.perf_counter() - start) / args.steps)
     temp = compiled.memory_analysis().temp_size_in_bytes
     # The first round, in which memory is reserved, does not count.
-    return Measured(compiling, temp, lowered.cost_analysis()["flops"], seconds[1:])
+    return Measured(compiling, temp, operations(learner), seconds[1:])
+
+
+def operations(learner) -> float:
+    """Floating-point operations of a step, by the program for a CPU, which alone counts them."""
+    with jax.set_mesh(learners.mesh_of(jax.devices("cpu")[0])):
+        fresh = functools.partial(states.create, learner.network, learner.tx, seed=0, ema=0.0)
+        arguments = jax.eval_shape(fresh), learners.batch_shapes(learner.config)
+        lowered = jax.jit(functools.partial(step.train_step, learner)).lower(*arguments)
+    return lowered.cost_analysis()["flops"]
 
 
 def line(method: str, clips: int, found: Measured) -> str:

@@ -14,7 +14,9 @@ from tvrl_jax.errors import UserError
 from tvrl_jax.probing import (
     cls,
     constant,
+    features,
     finetune_program,
+    linear,
     paired,
     passes,
     predictions,
@@ -90,6 +92,29 @@ def test_rows_of_all_methods_reach_results_csv(encoder, store, config, tmp_path)
     assert set(results.notes) <= set(said)
     classes = ", ".join(f'"{name}" {n}' for name, n in sorted(cell.value_counts().items()))
     assert f"large in the test series: {classes}" in said
+
+
+def test_frozen_features_and_their_probes_are_computed_in_float32(
+    encoder, store, config, tmp_path, monkeypatch
+):
+    """Accelerators multiply float32 at 8 to 11 bits unless asked for more."""
+    asked = {}
+
+    def watch(module, name):
+        whole = getattr(module, name)
+
+        def watched(*args, **kwargs):
+            asked[name] = jax.config.jax_default_matmul_precision
+            return whole(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, watched)
+
+    watch(features, "frame_features")
+    watch(features, "over_windows")
+    watch(linear, "_fit")
+    watch(linear, "predict")
+    probed.run(encoder, store, config, tmp_path / "out", quiet)
+    assert set(asked.values()) == {"float32"} and len(asked) == 4
 
 
 def test_every_prediction_is_kept(encoder, store, config, tmp_path):

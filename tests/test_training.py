@@ -18,7 +18,7 @@ import tiny
 from configs import cvrl, supervised, tvrl
 from tvrl_jax import agreement, guard, loop, sharding, trainer
 from tvrl_jax import state as states
-from tvrl_jax.checkpoint import restore_for_reading
+from tvrl_jax.checkpoint import restore_for_reading, saving
 from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
 from tvrl_jax.learner import find_objective, make_learner
@@ -143,6 +143,30 @@ def test_what_is_logged(config, tmp_path):
     assert rows[0]["blank_chance"] == pytest.approx(1 / 15) and "blank_top1" in rows[2]
     assert "blank_top1" not in rows[1] and "blank_top1" not in rows[3]
     assert (tmp_path / "samples.npz").exists() and (tmp_path / "config.json").exists()
+
+
+def test_a_step_moves_nothing_unasked_and_a_checkpoint_may_leave_the_device(
+    config, tmp_path, monkeypatch
+):
+    """On a CPU nothing is moved: an accelerator stops what it is forbidden, such as checksums."""
+    seen = {}
+
+    def watch(module, name):
+        whole = getattr(module, name)
+
+        def watched(*args, **kwargs):
+            seen.setdefault(name, set()).add(jax.config.jax_transfer_guard_device_to_host)
+            return whole(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, watched)
+
+    watch(guard.step, "train_step")  # as it is traced
+    watch(saving.digest, "checksums")
+    watch(loop, "record")
+    loop._blank.cache_clear()
+    trainer.train(config, tmp_path / "run")
+    assert seen["train_step"] == {"disallow"}
+    assert "disallow" not in seen["checksums"] | seen["record"]
 
 
 def test_a_trace_is_written_when_asked_for(config, tmp_path, caplog, monkeypatch):
