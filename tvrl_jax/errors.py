@@ -89,8 +89,8 @@ def verdict(error: BaseException) -> tuple[int, str]:
     out = ("RESOURCE_EXHAUSTED", "Out of memory")  # XLA's words, the second on CPU
     if isinstance(error, MemoryError) or any(word in str(error) for word in out):
         return 2, (
-            f"there is not enough memory ({shorten(first_line(error))}); pretraining needs less with "
-            "more train.micro_batches or a smaller batch_size, image_size or clips.frames, and a "
+            f"there is not enough memory ({shorten(first_line(error))}); pretraining needs less "
+            "with more train.micro_batches or a smaller batch_size, image_size or clips.frames, a "
             "probe with fewer fits at once or resamples."
         )
     return 1, f"{type(error).__name__}: {shorten(first_line(error))}"
