@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from matplotlib.figure import Figure
 from scipy.stats import t as student
 
 from configs import cohorts
@@ -43,7 +44,7 @@ from tvrl_jax.probing import cache, intervals, paired, predictions, stats
 from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.sampling import Draw
 from tvrl_jax.probing.tasks import Task
-from tvrl_jax.report import alarms, tables
+from tvrl_jax.report import alarms, style, tables
 from tvrl_jax.report.alarms import Check
 from tvrl_jax.results import ALL, COLUMNS
 
@@ -807,6 +808,34 @@ def test_methods_are_compared_one_fails_and_nothing_is_done_twice(tmp_path, know
     assert result.stderr.count("done before") == 4
     files = [path for path in (out / "cells" / "cvrl").rglob("*") if path.is_file()]
     assert {path: path.stat().st_mtime_ns for path in files} == before
+
+
+def test_whose_failure_costs_the_table_an_untrained_encoder_is_said(tmp_path):
+    planned = scripted(tmp_path, {"a": ("make()", "sys.exit(2)"), "b": ("make()", "sys.exit(2)")})
+    cells = [cell._replace(baselines=("untrained", "constant")) for cell in planned.cells[:2]]
+    run(planned)
+    lines = summary.failures(planned._replace(cells=(*cells, *planned.cells[2:])))
+    assert lines[0].endswith("so the table lacks its untrained encoder")
+    assert "untrained" not in lines[1]
+
+
+def test_names_are_no_markup_of_the_table():
+    grid = summary.Grid(["method", "a|b (R2)"], [["<b>x</b>", "< 0.01"]], "")
+    assert markdown.table(grid).splitlines()[0] == "| method | a\\|b (R2) |"
+    assert markdown.table(grid).splitlines()[2] == "| \\<b>x\\</b> | < 0.01 |"
+
+
+def test_long_names_leave_room_for_the_figure():
+    figure = Figure()
+    axis = figure.subplots()
+    name = "thickness of the " + "very " * 30 + "central retina"
+    axis.set_title(f"{name}\n(R2)")
+    axis.set_yticks([0, 1], [name, "va"])
+    style.png(figure)
+    assert axis.get_title(loc="center").split("\n") == [style._cut(name), "(R2)"]
+    ticks = [label.get_text() for label in axis.get_yticklabels()]
+    assert ticks[1] == "va" and ticks[0] == style._cut(name) and len(ticks[0]) <= style.LONGEST
+    assert ticks[0].startswith("thickness of the") and ticks[0].endswith("central retina")
 
 
 def test_another_comparison_is_not_mixed_in_but_methods_seeds_and_probes_may_be_added(tmp_path):

@@ -15,7 +15,7 @@ from tvrl_jax.comparison.summary import Results, Setting, heading, methods_of, t
 from tvrl_jax.report import compare
 from tvrl_jax.report.curves import SMOOTH_FROM, running_mean
 from tvrl_jax.report.metricslog import FILE, read_metrics
-from tvrl_jax.report.naming import method_text
+from tvrl_jax.report.naming import method_text, metric_text
 from tvrl_jax.report.style import COLOURS, GREY, MARKERS, STYLE, png
 from tvrl_jax.report.verdict import NO_SKILL
 from tvrl_jax.results import CONSTANT, MINUS
@@ -161,7 +161,8 @@ def training(plan: Plan) -> bytes | None:
 
 def _title(results: Results, task: str, metric: str) -> str:
     """On two lines: beside three others a panel is narrower than the name of a column."""
-    return heading(results, task, metric).replace(" (", "\n(")
+    last = f"({metric_text(metric)})"
+    return f"{heading(results, task, metric).removesuffix(last).rstrip()}\n{last}"
 
 
 def _panels(count: int, height: float, columns: int = COLUMNS) -> tuple[Figure, list[Axes]]:

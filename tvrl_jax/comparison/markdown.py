@@ -1,5 +1,6 @@
 """table.md: the comparison as text, to be read as it is or put into a README."""
 
+import re
 from collections.abc import Sequence
 
 from tvrl_jax.comparison import summary
@@ -31,5 +32,10 @@ def text(plan: Plan, results: Results, facts: Sequence[tuple[str, str]]) -> str:
 
 def table(grid: Grid) -> str:
     rows = [grid.head, ["---"] * len(grid.head), *grid.rows]
-    lines = ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows]
+    lines = [f"| {' | '.join(map(_cell, row))} |" for row in rows]
     return "\n".join(lines) + (f"\n\n{grid.note}" if grid.note else "")
+
+
+def _cell(text: str) -> str:
+    """What Markdown would take for the end of a cell or for HTML, such as a name with <b>."""
+    return re.sub(r"\||<(?=[A-Za-z/!])", r"\\\g<0>", text)

@@ -270,7 +270,9 @@ def failures(plan: Plan) -> list[str]:
         elif made.code:
             # A probe whose pretraining failed was not begun: its log, if any, is of another time.
             log = "" if made.reason == record.NOT_TRAINED else f" ({record.log_of(cell)})"
-            found.append(f"{cell.name}: {made.reason.rstrip('.')}{log}")
+            # Of an architecture, one probe alone measures it.
+            lost = "; so the table lacks its untrained encoder" * ("untrained" in cell.baselines)
+            found.append(f"{cell.name}: {made.reason.rstrip('.')}{log}{lost}")
     return found
 
 

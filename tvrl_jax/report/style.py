@@ -3,6 +3,7 @@
 import io
 
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 BLUE, RED, GREEN, PINK, SKY, INK = (
     "#0072B2",
@@ -46,7 +47,30 @@ STYLE = {
 }
 
 
+LONGEST = 40  # characters of a line
+
+
 def png(figure: Figure) -> bytes:
+    _cut_names(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
+
+
+def _cut_names(figure: Figure) -> None:
+    """A column may be called anything, and its name would press the panels into lines."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            ticks = [label.get_text() for label in axis.get_ticklabels()]
+            if any(len(text) > LONGEST for text in ticks):
+                axis.set_ticklabels([_cut(text) for text in ticks])
+    for text in figure.findobj(Text):
+        text.set_text("\n".join(map(_cut, text.get_text().split("\n"))))
+
+
+def _cut(line: str) -> str:
+    """The middle of a long line is left out: names often differ at their ends."""
+    if len(line) <= LONGEST:
+        return line
+    half = (LONGEST - 3) // 2
+    return f"{line[:half]}...{line[-half:]}"
