@@ -782,7 +782,7 @@ def test_methods_are_compared_one_fails_and_nothing_is_done_twice(tmp_path, know
     (tmp_path / "own.py").write_text(CONFIG)
     out = tmp_path / "out"
     flags = (f"--config={tmp_path}/own.py:{tmp_path}/data", f"--workdir={out}")
-    result = call(*flags)
+    result = call(*flags, "--jobs=2")
     assert result.returncode == 1, result.stderr
     assert "tvrl seed 0 pretrain: model.temporal_heads = 5 does not divide" in result.stdout
     assert "tvrl seed 0 linear: its pretraining failed" in result.stdout
@@ -967,22 +967,35 @@ def test_a_table_that_is_missing_is_found_before_the_first_cell(
 def test_a_table_is_not_missed_where_all_is_done_or_it_is_written_first(known, tmp_path):
     config = presets.get_config("phantom_cardiac")
     config.shared.data.root = str(tmp_path / "absent")
-    comparer.check_tables(small_plan(config, tmp_path / "new", known), known)
+    comparer.check_tables(comparer.to_read(small_plan(config, tmp_path / "new", known), known))
     config.probe.data.root, config.probe.data.csv = str(tmp_path / "gone"), "cohort.csv"
     planned = small_plan(config, tmp_path / "done", known)
     with pytest.raises(UserError, match="config.probe.data: "):
-        comparer.check_tables(planned, known)
+        comparer.check_tables(comparer.to_read(planned, known))
     for cell in planned.cells:
         cell.folder.mkdir(parents=True)
         record.write(cell, Record(cell.arguments, 0, "", 1.0, 0.0))
-    comparer.check_tables(planned, known)
+    comparer.check_tables(comparer.to_read(planned, known))
+
+
+@pytest.mark.parametrize(("jobs", "times"), [(1, 0), (3, 1)])
+def test_side_by_side_the_images_are_decoded_once_and_before(
+    jobs, times, known, tmp_path, monkeypatch
+):
+    never_run(monkeypatch)
+    opened = []
+    monkeypatch.setattr(comparer.opening, "open_cohort", lambda data: opened.append(data.root))
+    config = dated(tmp_path / "data")
+    with pytest.raises(AssertionError, match="a cell was run"):
+        comparer.compare(config, str(tmp_path / "x"), presets=known, command="", jobs=jobs)
+    assert opened == [config.shared.data.root] * times
 
 
 def test_what_is_odd_in_a_table_is_said_once_for_all_probes(known, tmp_path, caplog):
     config = dated(tmp_path / "data")
     config.shared.data.columns.split = ""
     config.probes = ("linear", "knn")
-    comparer.check_tables(small_plan(config, tmp_path / "new", known), known)
+    comparer.check_tables(comparer.to_read(small_plan(config, tmp_path / "new", known), known))
     assert caplog.text.count('column "split" is not used') == 1
 
 

@@ -1,7 +1,9 @@
 """From a configuration to the table: plan, run the cells, collect, write."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -19,7 +21,7 @@ from tvrl_jax.comparison import (
 )
 from tvrl_jax.comparison.board import Board
 from tvrl_jax.comparison.plan import TRAIN, Cell, Plan, Presets
-from tvrl_jax.data import table
+from tvrl_jax.data import opening, table
 from tvrl_jax.errors import UserError
 from tvrl_jax.report.tables import write_results
 
@@ -57,9 +59,12 @@ def compare(
     if not (planned.folder / CONFIG).exists():  # also with --resume: nothing is replaced
         remedy = "name a new folder with --workdir."
         run_folder.refuse_results(planned.folder, FOREIGN, remedy)
-    check_tables(planned, presets)
+    reads = to_read(planned, presets)
+    check_tables(reads)
     folder = run_folder.prepare(workdir, same, CONFIG)
     with run_folder.lock(folder, inherited=True):
+        if jobs > 1:
+            pack(reads)
         board = Board(planned.cells, jobs=jobs)
         failed = runner.run(planned, board, resume=resume, jobs=jobs)
         LOG.info("resampling the test patients of what is done")
@@ -77,34 +82,54 @@ def identity(config: ConfigDict) -> ConfigDict:
     return ConfigDict(shared | rest)
 
 
-def check_tables(planned: Plan, presets: Presets) -> None:
+class Read(NamedTuple):
+    """What a cell that is not done reads."""
+
+    data: ConfigDict  # the section that it opens its cohort with
+    where: str  # the section of the comparison that says so
+    probe: ConfigDict | None  # its configuration; None of a pretraining
+
+
+def to_read(planned: Plan, presets: Presets) -> list[Read]:
+    """One of each kind for every table."""
+    found = {}
+    for cell in planned.cells:
+        if record.is_done(planned, cell):
+            continue
+        data, where, probe = planned.pretraining[cell.method].data, "config.shared.data", None
+        if cell.kind != TRAIN:
+            probe = plan.probing(planned.config, cell.kind, presets)
+            data = prober.merge_data(data, probe.data)
+            where = "config.probe.data" if probe.data.root or probe.data.csv else where
+        found[cell.kind, str(data)] = Read(data, where, probe)
+    return list(found.values())
+
+
+def check_tables(reads: Sequence[Read]) -> None:
     """Raises UserError for a table of patients that is missing, of what is not done yet, and for
     one that does not hold what a probe asks of it.
 
     Else a probe finds that out after every pretraining. What is done needs no table any more.
     """
-    found, wanted = set(), {}
-    for cell in planned.cells:
-        if record.is_done(planned, cell):
-            continue
-        data, where = planned.pretraining[cell.method].data, "config.shared.data"
-        if cell.kind != TRAIN:
-            probe = plan.probing(planned.config, cell.kind, presets)
-            data = prober.merge_data(data, probe.data)
-            where = "config.probe.data" if probe.data.root or probe.data.csv else where
-            wanted[cell.kind, str(data)] = (data, probe)
-        if not data.phantom.kind:  # else its first reader writes it
-            found.add((where, data.root, data.csv))
-    for where, root, csv in sorted(found):
+    tables = {(r.where, r.data.root, r.data.csv) for r in reads if not r.data.phantom.kind}
+    for where, root, csv in sorted(tables):  # the first reader of a synthetic one writes it
         try:
             table.read_table(root, csv)
         except UserError as error:
             raise UserError(f"{where}: {error}") from error
     listed: dict[str, asked.Listed] = {}  # read once: what is odd in a table is said once
-    for (_, name), (data, probe) in wanted.items():
-        if not data.phantom.kind or Path(table.find_file(data.root, data.csv)).is_file():
+    for data, _, probe in reads:
+        there = not data.phantom.kind or Path(table.find_file(data.root, data.csv)).is_file()
+        if probe is not None and there:
+            name = str(data)
             listed[name] = listed.get(name) or asked.listed(data)
             asked.check(listed[name], data.targets, probe)
+
+
+def pack(reads: Sequence[Read]) -> None:
+    """Decodes once what cells side by side would each decode whole. Raises UserError."""
+    for data in {str(read.data): read.data for read in reads}.values():
+        opening.open_cohort(data)
 
 
 def write(planned: Plan, command: str) -> None:
