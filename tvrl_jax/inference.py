@@ -81,7 +81,7 @@ def encode(
     Raises:
       UserError: frames or times are not such; all times are equal and the encoder reads them.
     """
-    series = _Series(frames, times, spacing_mm, encoder.config)
+    series = _Series(frames, times, spacing_mm, encoder)
     choice = _Windows(stride, sampling, every)
     found = features.extract(
         encoder,
@@ -109,7 +109,8 @@ class _Info(NamedTuple):
 class _Series:
     """One series in the place of a store."""
 
-    def __init__(self, frames, times, spacing_mm, config):
+    def __init__(self, frames, times, spacing_mm, encoder: Encoder):
+        config = encoder.config
         given_T = None if times is None else np.asarray(times, np.float64).reshape(-1)
         image = make_image("frames", _with_channel(frames), spacing_mm=spacing_mm)
         count = len(image.frame_THWC)
@@ -120,7 +121,8 @@ class _Series:
                 f"{clock['time_unit']}, as in pretraining."
             )
         time_T = series_times(given_T, None, count, **clock)
-        if _needs_times(config) and count > 1 and time_T[0] == time_T[-1]:
+        needs_times = pretrained.needs_times(encoder, config.data)
+        if needs_times and count > 1 and time_T[0] == time_T[-1]:
             raise UserError(
                 f"times are all {time_T[0]:g} and this encoder reads them: give each frame its own."
             )
@@ -147,7 +149,3 @@ def _with_channel(frames) -> np.ndarray:
 
 def _has_clock(*, time_unit: str, frame_interval: float) -> tuple[bool, bool]:
     return time_unit == "frames", frame_interval > 0
-
-
-def _needs_times(config) -> bool:
-    return config.model.time_embedding and config.data.on_equal_times == "stop"

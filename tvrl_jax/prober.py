@@ -117,9 +117,9 @@ def _cohorts(pretraining: ConfigDict, config: ConfigDict) -> tuple[ConfigDict, C
 def _open(restored: Restored, pretraining: ConfigDict, data, config: ConfigDict) -> _Opened:
     """What is wrong with the cohort is said here, before anything is written."""
     store = opening.open_cohort(data)
-    if pretraining.model.time_embedding and data.on_equal_times == "stop":
-        store.require_times()
     encoder = pretrained.encoder(restored, pretraining)
+    if pretrained.needs_times(encoder, data):
+        store.require_times()
     study = PLANS.get(config.kind, suite.plan)(encoder, store, config, print)
     # A supervised one starts from fresh parameters.
     if pretrained.is_averaged(restored) and config.kind != "supervised":

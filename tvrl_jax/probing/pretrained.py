@@ -21,6 +21,11 @@ def encoder(restored: Restored, pretraining: ConfigDict) -> Encoder:
     return Encoder(network, params, tree["extra"], pretraining)
 
 
+def needs_times(encoder: Encoder, data: ConfigDict) -> bool:
+    """Whether frames that all carry one time are to be refused; data: the section of who probes."""
+    return encoder.config.model.time_embedding and data.on_equal_times == "stop"
+
+
 def is_averaged(restored: Restored) -> bool:
     return bool(restored.tree["ema"])
 
