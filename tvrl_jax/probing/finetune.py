@@ -124,7 +124,11 @@ def _train(job: Job, network: Network, rates: list[float], choice: dict, begun: 
     draw = job.problem.draws[job.m]
     key, rng = jax.random.key(draw.start), np.random.default_rng(draw.start)
     rate, decay = choice["learning_rate"], choice["weight_decay"]
-    title = f"{draw.task.column} {draw.fraction:g} seed {draw.seed}.{draw.restart} lr {rate:g}"
+    again = f" restart {draw.restart}" if draw.restart else ""
+    title = (
+        f"{draw.task.column}, {100 * draw.fraction:g} % of the labels, seed {draw.seed}{again}, "
+        f"lr {rate:g}"
+    )
     best = {"loss": math.inf}
     every = len(job.rows_SB) // job.evaluations
     for number in _steps(job):
