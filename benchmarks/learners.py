@@ -8,6 +8,9 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from tvrl_jax import optim, sharding, step
 from tvrl_jax.learner import find_objective, make_network
+from tvrl_jax.objectives import OBJECTIVES
+
+METHODS = tuple(name for name in OBJECTIVES if name != "supervised")  # labels need a cohort
 
 
 def learner_of(config: ConfigDict) -> step.Learner:

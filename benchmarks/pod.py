@@ -26,7 +26,6 @@ from ml_collections import ConfigDict
 from benchmarks import learners, program
 from tvrl_jax import sharding, step
 from tvrl_jax import state as states
-from tvrl_jax.objectives import OBJECTIVES
 
 # What libtpu would ask the machine of a pod, and that it may be loaded by several processes.
 ABSENT = {
@@ -35,7 +34,6 @@ ABSENT = {
     "TPU_ACCELERATOR_TYPE": "v5litepod-8",
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
-METHODS = tuple(name for name in OBJECTIVES if name != "supervised")  # labels need a cohort
 
 
 HEAD = (
@@ -131,7 +129,7 @@ def row(method: str, one: Compiled) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--topology", default="v5e:4x4", help="slice of chips")
-    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--methods", default=",".join(learners.METHODS))
     parser.add_argument("--arch", default="small")
     parser.add_argument("--heads", type=int, default=6, help="of the temporal attention")
     parser.add_argument("--size", type=int, default=128, help="side of the frames, pixels")

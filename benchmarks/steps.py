@@ -23,7 +23,6 @@ from tvrl_jax import state as states
 from tvrl_jax.compare import presets
 from tvrl_jax.objectives import OBJECTIVES
 
-METHODS = tuple(name for name in OBJECTIVES if name != "supervised")  # labels need a cohort
 HEAD = ("method", "compiling, s", "temp, GB", "step, ms", "(fastest to slowest)", "clips/s")
 
 
@@ -99,7 +98,7 @@ def line(method: str, clips: int, found: Measured) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--methods", nargs="+", choices=learners.METHODS, default=learners.METHODS)
     parser.add_argument("--arch", default="small")
     parser.add_argument("--size", type=int, default=128, help="side of the frames, pixels")
     parser.add_argument("--frames", type=int, default=8, help="of a clip")
