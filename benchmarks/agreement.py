@@ -21,7 +21,6 @@ from jax.sharding import Mesh
 from benchmarks import learners
 from tvrl_jax import sharding, step
 from tvrl_jax import state as states
-from tvrl_jax.compare import presets
 
 FORMS = {  # name -> (precision of matrix products, model.dtype)
     "float32": ("float32", "float32"),
@@ -31,18 +30,7 @@ FORMS = {  # name -> (precision of matrix products, model.dtype)
 
 
 def learner_of(method: str, dtype: str, args: argparse.Namespace) -> step.Learner:
-    config = presets().method(method, "own")
-    config.update_from_flattened_dict(
-        {
-            "clips.frames": args.frames,
-            "data.image_size": args.size,
-            "model.arch": args.arch,
-            "model.image_size": args.size,
-            "model.temporal_heads": 3,
-            "model.dtype": dtype,
-            "train.batch_size": args.batch_size,
-        }
-    )
+    config = learners.settings(method, args, {"model.dtype": dtype})
     # Leaves the gradient in the optimiser's state, and moves nothing that matters here.
     return learners.learner_of(config)._replace(tx=optax.trace(decay=0.0))
 
@@ -71,10 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--methods", nargs="+", choices=learners.METHODS, default=learners.METHODS)
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=tuple(FORMS))
-    parser.add_argument("--arch", default="micro")
-    parser.add_argument("--size", type=int, default=64, help="side of the frames, pixels")
-    parser.add_argument("--frames", type=int, default=8, help="of a clip")
-    parser.add_argument("--batch_size", type=int, default=32, help="series a step")
+    learners.add_size(parser, arch="micro", size=64, heads=3, batch_size=32)
     parser.add_argument("--limit", type=float, default=1e-3, help="of a float32 gradient")
     args = parser.parse_args()
     device, cpu = jax.devices()[0], jax.devices("cpu")[0]

@@ -1,5 +1,9 @@
 """A training step without a cohort: the learner of a configuration, and the shapes of its batch."""
 
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,10 +11,37 @@ from jax.sharding import AxisType, Mesh
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from tvrl_jax import optim, sharding, step
+from tvrl_jax.compare import presets
 from tvrl_jax.learner import find_objective, make_network
 from tvrl_jax.objectives import OBJECTIVES
 
 METHODS = tuple(name for name in OBJECTIVES if name != "supervised")  # labels need a cohort
+
+
+def add_size(
+    parser: argparse.ArgumentParser, *, arch: str, size: int, heads: int, batch_size: int
+) -> None:
+    """The flags that `settings` reads."""
+    parser.add_argument("--arch", default=arch)
+    parser.add_argument("--heads", type=int, default=heads, help="of the temporal attention")
+    parser.add_argument("--size", type=int, default=size, help="side of the frames, pixels")
+    parser.add_argument("--frames", type=int, default=8, help="of a clip")
+    parser.add_argument("--batch_size", type=int, default=batch_size, help="series a step")
+
+
+def settings(method: str, args: argparse.Namespace, changes: Mapping[str, Any]) -> ConfigDict:
+    """A method's own configuration at the size that the flags say, with dotted keys changed."""
+    config = presets().method(method, "own")
+    size = {
+        "clips.frames": args.frames,
+        "data.image_size": args.size,
+        "model.arch": args.arch,
+        "model.image_size": args.size,
+        "model.temporal_heads": args.heads,
+        "train.batch_size": args.batch_size,
+    }
+    config.update_from_flattened_dict({**size, **changes})
+    return config
 
 
 def learner_of(config: ConfigDict) -> step.Learner:

@@ -17,7 +17,6 @@ import jax
 from ml_collections import ConfigDict
 
 from benchmarks import learners
-from configs import tvrl
 from tvrl_jax import sharding, step
 from tvrl_jax import state as states
 
@@ -44,22 +43,13 @@ def forms(args: argparse.Namespace) -> list[Form]:
 
 
 def settings(args: argparse.Namespace, form: Form) -> ConfigDict:
-    config = tvrl.get_config()
-    config.update_from_flattened_dict(
-        {
-            "clips.frames": args.frames,
-            "data.image_size": args.size,
-            "model.arch": args.arch,
-            "model.image_size": args.size,
-            "model.temporal_heads": args.heads,
-            "model.remat": form.remat,
-            "model.dtype": form.dtype,
-            "train.batch_size": args.batch_size,
-            "train.micro_batches": form.pieces,
-            "train.batchnorm": form.batchnorm,
-        }
-    )
-    return config
+    changes = {
+        "model.remat": form.remat,
+        "model.dtype": form.dtype,
+        "train.micro_batches": form.pieces,
+        "train.batchnorm": form.batchnorm,
+    }
+    return learners.settings("tvrl", args, changes)
 
 
 class Program:
@@ -87,12 +77,8 @@ class Program:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--arch", default="tiny")
-    parser.add_argument("--size", type=int, default=96, help="side of the frames, pixels")
-    parser.add_argument("--frames", type=int, default=8, help="of a clip")
-    parser.add_argument("--batch_size", type=int, default=32, help="series a step")
+    learners.add_size(parser, arch="tiny", size=96, heads=3, batch_size=32)
     parser.add_argument("--rounds", type=int, default=3, help="of a step each; 0 = memory alone")
-    parser.add_argument("--heads", type=int, default=3, help="model.temporal_heads")
     parser.add_argument("--pieces", type=int, nargs="+", default=[2, 4, 8], help="micro-batches")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--bfloat16", action="store_true", help="also in bfloat16 (slow on a CPU)")

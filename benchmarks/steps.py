@@ -20,7 +20,6 @@ import jax
 from benchmarks import learners
 from tvrl_jax import sharding, step
 from tvrl_jax import state as states
-from tvrl_jax.compare import presets
 from tvrl_jax.objectives import OBJECTIVES
 
 HEAD = ("method", "compiling, s", "temp, GB", "step, ms", "(fastest to slowest)", "clips/s")
@@ -33,27 +32,10 @@ class Measured(NamedTuple):
     seconds: list[float]  # of a step, one for each round
 
 
-def settings(method: str, args: argparse.Namespace):
-    config = presets().method(method, "own")
-    config.update_from_flattened_dict(
-        {
-            "clips.frames": args.frames,
-            "data.image_size": args.size,
-            "model.arch": args.arch,
-            "model.image_size": args.size,
-            "model.dtype": args.dtype,
-            "model.remat": args.remat,
-            "train.batch_size": args.batch_size,
-            "train.micro_batches": args.micro_batches,
-        }
-    )
-    if args.heads:
-        config.model.temporal_heads = args.heads
-    return config
-
-
 def measure(method: str, args: argparse.Namespace) -> Measured:
-    learner = learners.learner_of(settings(method, args))
+    how = ("model.dtype", "model.remat", "train.micro_batches")
+    changes = {key: getattr(args, key.rpartition(".")[2]) for key in how}
+    learner = learners.learner_of(learners.settings(method, args, changes))
     mesh = sharding.make_mesh()
     with jax.set_mesh(mesh):
         state = states.create_sharded(
@@ -99,14 +81,10 @@ def line(method: str, clips: int, found: Measured) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--methods", nargs="+", choices=learners.METHODS, default=learners.METHODS)
-    parser.add_argument("--arch", default="small")
-    parser.add_argument("--size", type=int, default=128, help="side of the frames, pixels")
-    parser.add_argument("--frames", type=int, default=8, help="of a clip")
-    parser.add_argument("--batch_size", type=int, default=128, help="series a step")
+    learners.add_size(parser, arch="small", size=128, heads=6, batch_size=128)
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--remat", default="none", help="model.remat")
     parser.add_argument("--micro_batches", type=int, default=1, help="train.micro_batches")
-    parser.add_argument("--heads", type=int, default=0, help="model.temporal_heads; 0 = as preset")
     parser.add_argument("--steps", type=int, default=5, help="of a round")
     parser.add_argument("--rounds", type=int, default=7)
     args = parser.parse_args()
