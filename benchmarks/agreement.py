@@ -70,11 +70,11 @@ def main() -> None:
     for method in args.methods:
         learner = learner_of(method, "float32", args)
         batch = learners.batch_of(learner.config)
-        wanted = stepped(learner, batch, learners.mesh_of(cpu), "float32")
+        wanted = stepped(learner, batch, sharding.make_mesh([cpu]), "float32")
         for form in args.forms:
             precision, dtype = FORMS[form]
             learner = learner_of(method, dtype, args)
-            found = stepped(learner, batch, learners.mesh_of(device), precision)
+            found = stepped(learner, batch, sharding.make_mesh([device]), precision)
             off = [distance(*pair) for pair in zip(found, wanted, strict=True)]
             print(f"| {method} | {form} | {' | '.join(f'{one:.1e}' for one in off)} |", flush=True)
             gradients += [off[1]] * (form == "float32")

@@ -7,10 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from tvrl_jax import optim, sharding, step
+from tvrl_jax import optim, step
 from tvrl_jax.compare import presets
 from tvrl_jax.learner import find_objective, make_network
 from tvrl_jax.objectives import OBJECTIVES
@@ -75,16 +74,8 @@ def batch_of(config: ConfigDict, seed: int = 0) -> dict[str, np.ndarray]:
     """A batch of those shapes: random frames, all of them there, at even times."""
     shapes = batch_shapes(config)
     made = {name: np.ones(shape.shape, shape.dtype) for name, shape in shapes.items()}
-    clip, time = shapes["clip_BVTHWC"], shapes["time_BVT"]
-    rng = np.random.default_rng(seed)
-    made["clip_BVTHWC"] = rng.integers(0, 256, clip.shape, np.uint8)
-    made["time_BVT"] = np.broadcast_to(
-        np.arange(time.shape[-1], dtype=time.dtype), time.shape
-    ).copy()
+    clip = shapes["clip_BVTHWC"].shape
+    made["clip_BVTHWC"] = np.random.default_rng(seed).integers(0, 256, clip, np.uint8)
+    made["time_BVT"] *= np.arange(config.clips.frames, dtype=np.float32)
     rows = np.arange(config.train.batch_size, dtype=np.int32)
     return made | {"series_B": rows, "subject_B": rows}
-
-
-def mesh_of(device: jax.Device) -> Mesh:
-    """One device alone, as `sharding.make_mesh` has all of them."""
-    return Mesh(np.array([device]), (sharding.AXIS,), axis_types=(AxisType.Auto,))

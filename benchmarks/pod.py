@@ -19,8 +19,7 @@ import time
 from typing import NamedTuple
 
 import jax
-import numpy as np
-from jax.sharding import AxisType, Mesh
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from benchmarks import learners, program
@@ -63,8 +62,7 @@ def mesh_of(topology: str) -> Mesh:
     for name, value in ABSENT.items():
         os.environ.setdefault(name, value)
     found = topologies.get_topology_desc(platform="tpu", topology_name=topology)
-    devices = sorted(found.devices, key=lambda device: (device.process_index, device.id))
-    return Mesh(np.array(devices), (sharding.AXIS,), axis_types=(AxisType.Auto,))
+    return sharding.make_mesh(found.devices)
 
 
 def compiled(config: ConfigDict, mesh: Mesh) -> Compiled:

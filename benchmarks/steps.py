@@ -60,7 +60,7 @@ def measure(method: str, args: argparse.Namespace) -> Measured:
 
 def operations(learner) -> float:
     """Floating-point operations of a step, by the program for a CPU, which alone counts them."""
-    with jax.set_mesh(learners.mesh_of(jax.devices("cpu")[0])):
+    with jax.set_mesh(sharding.make_mesh(jax.devices("cpu")[:1])):
         fresh = functools.partial(states.create, learner.network, learner.tx, seed=0, ema=0.0)
         arguments = jax.eval_shape(fresh), learners.batch_shapes(learner.config)
         lowered = jax.jit(functools.partial(step.train_step, learner)).lower(*arguments)

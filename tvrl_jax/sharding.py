@@ -1,7 +1,7 @@
 """How arrays lie on devices: meshes, shardings, and which rows a process has."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -14,13 +14,15 @@ AXIS = "data"
 MIN_SHARDED_SIZE = 2**14  # smaller leaves stay whole: spreading them costs more than it saves
 
 
-def make_mesh() -> Mesh:
-    """One axis over every device of every process, the devices of a process side by side.
+def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """One axis over every device of every process, the devices of a process side by side; or over
+    these devices alone.
 
     So process i's rows are the i-th block of a batch, as they would be on one device;
     `jax.make_mesh` may arrange the devices of a TPU otherwise.
     """
-    devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    found = jax.devices() if devices is None else devices
+    devices = sorted(found, key=lambda device: (device.process_index, device.id))
     # Auto axes: on Explicit ones z @ z.T of two sharded operands is refused.
     return Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Auto,))
 

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from tvrl_jax.comparison import collect
 from tvrl_jax.comparison.plan import TRAIN, Plan
-from tvrl_jax.comparison.summary import Results, Setting, heading, methods_of, tasks_of
+from tvrl_jax.comparison.summary import Results, Setting, marked, methods_of, tasks_of
 from tvrl_jax.report import compare
 from tvrl_jax.report.curves import SMOOTH_FROM, running_mean
 from tvrl_jax.report.metricslog import FILE, read_metrics
@@ -161,8 +161,7 @@ def training(plan: Plan) -> bytes | None:
 
 def _title(results: Results, task: str, metric: str) -> str:
     """On two lines: beside three others a panel is narrower than the name of a column."""
-    last = f"({metric_text(metric)})"
-    return f"{heading(results, task, metric).removesuffix(last).rstrip()}\n{last}"
+    return f"{marked(results, task)}\n({metric_text(metric)})"
 
 
 def _panels(count: int, height: float, columns: int = COLUMNS) -> tuple[Figure, list[Axes]]:

@@ -52,13 +52,16 @@ def run(plan: Plan, board: Board, *, resume: bool = False, jobs: int = 1) -> lis
         else:
             waiting.append(cell)
 
-    def end(cell: Cell, made: Record) -> None:
-        record.write(cell, made)
-        if made.code:
-            failed.append(cell)
-        board.ended(cell, made)
-
     with Interruption() as interruption:
+
+        def end(cell: Cell, made: Record) -> None:
+            record.write(cell, made)
+            if interruption:
+                return  # stopped by us, it has not failed
+            if made.code:
+                failed.append(cell)
+            board.ended(cell, made)
+
         while running or (waiting and not interruption):
             while len(running) < jobs and not interruption:
                 cell = _next(plan, waiting, running)
@@ -112,10 +115,10 @@ def _begin(cell: Cell, board: Board, resume: bool, *, alone: bool) -> Running:
 
 
 def _ended(running: list[Running]) -> list[Running]:
-    """Those whose processes have ended, at once if there is one and else after POLL_S."""
+    """Those whose processes have ended, at once if there is one and else within POLL_S."""
     if running and all(one.process.poll() is None for one in running):
         with contextlib.suppress(subprocess.TimeoutExpired):
-            running[0].process.wait(POLL_S / len(running))
+            running[0].process.wait(POLL_S)
     return [one for one in running if one.process.poll() is not None]
 
 

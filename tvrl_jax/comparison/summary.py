@@ -78,9 +78,13 @@ def methods_of(plan: Plan, results: Results, at: Setting) -> list[str]:
 
 
 def heading(results: Results, task: str, metric: str) -> str:
-    """A task and its metric, marked where there are few test patients, in all or of a class."""
-    mark = wording.SMALL if task in compare.small(results.rows) else ""
-    return f"{task}{mark} ({metric_text(metric)})"
+    """A task and its metric."""
+    return f"{marked(results, task)} ({metric_text(metric)})"
+
+
+def marked(results: Results, task: str) -> str:
+    """A task, marked where there are few test patients, in all or of a class."""
+    return task + (wording.SMALL if task in compare.small(results.rows) else "")
 
 
 def scores(plan: Plan, results: Results, at: Setting) -> Grid:
