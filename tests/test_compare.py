@@ -471,10 +471,20 @@ def _prediction(task: Task, seed: int, rng: np.random.Generator) -> Prediction:
 
 @pytest.fixture(scope="module")
 def collected(known, tmp_path_factory):
+    return measured((0, 1), tmp_path_factory.mktemp("collected"), known)
+
+
+@pytest.fixture(scope="module")
+def thrice(known, tmp_path_factory):
+    return measured((0, 1, 2), tmp_path_factory.mktemp("thrice"), known)
+
+
+def measured(seeds: tuple[int, ...], folder: Path, known) -> tuple[Plan, list[dict]]:
+    """A finished comparison of three methods, and its rows."""
     config = presets.get_config("phantom_cardiac")
-    config.methods, config.seeds = ("cvrl", "ltn", "tvrl"), (0, 1)
+    config.methods, config.seeds = ("cvrl", "ltn", "tvrl"), seeds
     config.bootstrap.samples = 300
-    planned = small_plan(config, tmp_path_factory.mktemp("collected"), known)
+    planned = small_plan(config, folder, known)
     rng = np.random.default_rng(0)
     for cell in planned.cells:
         cell.folder.mkdir(parents=True)
@@ -535,6 +545,54 @@ def test_differences_are_those_of_the_means_on_the_same_patients(collected):
     pairs = {r["method"] for r in made if " - " in r["method"]}
     assert {"tvrl - cvrl", "ltn - cvrl", "tvrl - constant", "cvrl - untrained (tvrl)"} <= pairs
     assert not any(name.endswith("- tvrl") for name in pairs)
+
+
+def test_p_of_the_methods_contains_the_spread_over_pretrainings(thrice):
+    """A third error, with one degree of freedom less than there are seeds."""
+    planned, made = thrice
+    at, of = summary.Setting("linear", 1.0), ("tvrl - ltn", "cad")
+    results = summary.gather(made)
+    means = {c.name: c for c in collect.columns(planned) if c.probe == "linear"}
+    own, other = (
+        next(s for s in means[name].mean if s.metric == "auroc") for name in ("tvrl", "ltn")
+    )
+    gap_R = own.sample_R - other.sample_R
+    low, high = np.percentile(gap_R[np.isfinite(gap_R)], intervals.MIDDLE)
+    errors, freedoms = [(high - low) ** 2 / 4], [own.per_class - 1]
+    for name in ("draws", "pretrainings"):
+        gap_S = np.subtract(*(list(getattr(s, name).values()) for s in (own, other)))
+        errors.append(np.var(gap_S, ddof=1) / len(gap_S))
+        freedoms.append(len(gap_S) - 1)
+    assert len(gap_S) == 3 and errors[-1] > 0
+    freedom = sum(errors) ** 2 / sum(e**2 / f for e, f in zip(errors, freedoms, strict=True))
+    value = results.find(*of, at, "auroc")["value"]
+    wanted = 2 * student.sf(abs(value) / sum(errors) ** 0.5, freedom)
+    assert results.find(*of, at, "auroc_p_methods")["value"] == pytest.approx(wanted)
+    pairs = {r["method"] for r in made if r["metric"].endswith("_p_methods")}
+    assert pairs == {"tvrl - cvrl", "tvrl - ltn", "ltn - cvrl", "cvrl - ltn"}  # no baseline
+    claims = summary.claims(planned, results, at)
+    row = next(r for r in claims.rows if r[:3] == ["cad", "TVRL", "LTN"])
+    assert row[claims.head.index("p of the methods")] == summary._probability(wanted)
+    assert "third error" in claims.note
+    assert {len(row) for row in claims.rows} == {len(claims.head)}
+
+
+def test_two_pretrainings_tell_no_p_of_the_methods(thrice, collected):
+    planned, made = collected
+    assert not [r for r in made if r["metric"].endswith("_p_methods")]
+    claims = summary.claims(planned, summary.gather(made), summary.Setting("linear", 1.0))
+    assert claims.head[-2:] == ["corrected p", "verdict"] and "third" not in claims.note
+    assert {len(row) for row in claims.rows} == {len(claims.head)}
+    planned, _ = thrice  # and where one of three has failed, two are left
+    columns = [
+        c._replace(seeds=(0, 1, 5)) if c.name == "ltn" else c for c in collect.columns(planned)
+    ]
+    pairs = {
+        r["method"]
+        for r in collect.difference_rows(planned, columns)
+        if r["metric"].endswith("_p_methods")
+    }
+    assert pairs == {"tvrl - cvrl"}
 
 
 def test_a_pair_without_a_seed_in_common_is_named(collected):

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binomtest, norm
 from scipy.stats import t as student
 
-from benchmarks import coverage, level
+from benchmarks import coverage, level, pretrainings
 from tvrl_jax.probing import intervals, problem, rows, sampling, stats, tasks
 
 RUNS, RESAMPLES = 400, 300
@@ -50,6 +50,13 @@ def test_few_patients_are_called_different_no_more_often_than_it_says(patients):
     """Two outputs that know nothing; percentiles called a quarter of those of 3 patients so."""
     called = level.called(stats.mae, level.values(patients), patients, patients, runs=RUNS)
     assert called / 100 < 0.05 + FOUR_SIGMA
+
+
+def test_methods_that_are_alike_differ_no_more_often_than_p_of_the_methods_says():
+    """R2 that moves by 0.05 from pretraining to pretraining, three seeds of each."""
+    differs, alike, over = pretrainings.called(300, 3, runs=RUNS // 2)
+    assert over < 0.05 + 4 * math.sqrt(0.95 * 0.05 / (RUNS // 2))
+    assert over < alike < differs and differs > 0.2  # p of two encoders is no p of the methods
 
 
 def test_of_a_perfect_ranking_the_lower_end_is_that_of_as_many_successes():

@@ -25,7 +25,8 @@ EXPORT = "export"  # the kind that writes features as files, and no row
 ALL = "all"  # the seed of a row whose interval already is one over seeds
 
 MAIN = ("r2", "auroc", "c_index")  # the metric of a task by which methods are compared
-P = "_p"  # after the metric's name: the probability of a difference
+P = "_p"  # after the metric's name: the probability of a difference, of these encoders
+P_METHODS = "_p_methods"  # the same, with the spread over pretrainings
 SPREAD = ("_sd_draw", "_sd_optimisation")  # ends of a metric's name: a deviation among its fits
 PER_CLASS = "patients_per_class"  # metric of a row that counts the test patients of a class
 PATIENTS_OF = "patients_of_"  # before a metric: counts those of the smallest group that it needs

@@ -68,15 +68,21 @@ def names(plan: Plan) -> list[str]:
 def _column(name: str, probe: str, found: Sequence[tuple[int, list[Score]]]) -> Column:
     """Over pretraining seeds: the expected score of one pretraining, not of an ensemble."""
     seeds, per_seed = zip(*found, strict=True)
-    alike = _alike(per_seed)
-    values = [[score.interval.value for score in group] for group in alike]
+    mean = _averaged(seeds, per_seed)
+    values = [list(score.pretrainings.values()) for score in mean]
     spread = [float(np.std(v, ddof=1)) if len(v) > 1 else np.nan for v in values]
-    return Column(name, probe, seeds, per_seed, [rows.mean(group) for group in alike], spread)
+    return Column(name, probe, seeds, per_seed, mean, spread)
 
 
-def _alike(per_seed: Sequence[list[Score]]) -> list[tuple[Score, ...]]:
-    """The same score of every pretraining seed, over all probe seeds."""
-    return list(zip(*([s for s in scores if s.seed == ALL] for scores in per_seed), strict=True))
+def _averaged(seeds: Sequence[int], per_seed: Sequence[list[Score]]) -> list[Score]:
+    """The same score of every pretraining seed, over all probe seeds, as one."""
+    alike = zip(*([s for s in scores if s.seed == ALL] for scores in per_seed), strict=True)
+    made = []
+    for group in alike:
+        values = (score.interval.value for score in group)
+        pretrainings = dict(zip(seeds, values, strict=True))
+        made.append(rows.mean(group)._replace(pretrainings=pretrainings))
+    return made
 
 
 def result_rows(plan: Plan, found: Sequence[Column]) -> list[dict]:
@@ -133,8 +139,9 @@ def seed_rows(plan: Plan, found: Sequence[Column]) -> list[dict]:
 
 def _of(column: Column, seeds: Sequence[int]) -> list[Score]:
     """The mean over those pretraining seeds that are among `seeds`; empty without any."""
-    kept = [s for seed, s in zip(column.seeds, column.per_seed, strict=True) if seed in seeds]
-    return [rows.mean(group) for group in _alike(kept)]
+    pairs = zip(column.seeds, column.per_seed, strict=True)
+    kept = {seed: scores for seed, scores in pairs if seed in seeds}
+    return _averaged(list(kept), list(kept.values()))
 
 
 def corrected(plan: Plan, differences: Sequence[dict]) -> list[dict]:

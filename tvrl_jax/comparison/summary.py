@@ -8,16 +8,22 @@ from typing import NamedTuple
 from tvrl_jax.comparison import collect, record
 from tvrl_jax.comparison.plan import TRAIN, Plan, differing
 from tvrl_jax.errors import UserError
+from tvrl_jax.probing.rows import ENOUGH
 from tvrl_jax.report import alarms, compare, wording
 from tvrl_jax.report.alarms import BEYOND_CHANCE
 from tvrl_jax.report.metricslog import FILE, read_metrics
 from tvrl_jax.report.naming import method_text, metric_text
 from tvrl_jax.report.progress import duration
-from tvrl_jax.results import ALL, MAIN, MINUS, P
+from tvrl_jax.results import ALL, MAIN, MINUS, P_METHODS, P
 from tvrl_jax.scalars import is_number
 
 AHEAD, BEHIND, OPEN = "ahead", "behind", "not shown to differ"
 TOO_FEW, SPLIT = "too few patients", "seeds disagree"
+OF_METHODS = "p of the methods"
+METHODS_NOTE = (
+    f"{OF_METHODS[0].upper()}{OF_METHODS[1:]}: with the spread over pretraining seeds as a third "
+    "error, not corrected."
+)
 
 
 class Grid(NamedTuple):
@@ -163,7 +169,8 @@ def claims(plan: Plan, results: Results, at: Setting) -> Grid:
 
     A task with too few test patients has neither p, and does not count in the correction. With
     several pretraining seeds each of them must lie on the side that the mean is on: p knows of the
-    test patients and the draws of labels, and of no other encoder.
+    test patients and the draws of labels, and of no other encoder. "p of the methods", which takes
+    ENOUGH of them, does.
     """
     body, few = [], compare.small(results.rows)
     for task, metric in tasks_of(results, at.probe):
@@ -173,6 +180,7 @@ def claims(plan: Plan, results: Results, at: Setting) -> Grid:
                     results.find(a + MINUS + b, task, at, metric + end)
                     for end in ("", P, collect.HOLM)
                 ]
+                over = results.find(a + MINUS + b, task, at, metric + P_METHODS)
                 named = [
                     task + wording.SMALL * (task in few),
                     method_text(a),
@@ -180,9 +188,9 @@ def claims(plan: Plan, results: Results, at: Setting) -> Grid:
                 ]
                 if all(found):
                     own = results.per_seed.get((a + MINUS + b, task, *at, metric), [])
-                    body.append([*named, *_claim(*found, own)])
+                    body.append([*named, *_claim(*found, over, own)])
                 elif found[0]:
-                    body.append([*named, _gap(found[0]), *[wording.MISSING] * 2, TOO_FEW])
+                    body.append([*named, _gap(found[0]), *[wording.MISSING] * 3, TOO_FEW])
     tested = sum(row[-1] != TOO_FEW for row in body)
     parts = [f"{wording.SMALL_NOTE}."] if tested < len(body) else []
     if tested:
@@ -193,7 +201,11 @@ def claims(plan: Plan, results: Results, at: Setting) -> Grid:
             f"Corrected: Holm, over {which} {tested} differences. "
             f"Verdict at a corrected p below {BEYOND_CHANCE}{_if_alike(plan)}."
         )
-    head = ["task", "method", "minus", "difference", "p", "corrected p", "verdict"]
+    head = ["task", "method", "minus", "difference", "p", "corrected p", OF_METHODS, "verdict"]
+    if len(plan.config.seeds) >= ENOUGH:
+        parts += [METHODS_NOTE] if tested else []
+    else:  # no spread to speak of
+        head, *body = [[*row[:-2], row[-1]] for row in (head, *body)]
     return Grid(head, body, " ".join(parts))
 
 
@@ -202,8 +214,12 @@ def _if_alike(plan: Plan) -> str:
     return several if len(plan.config.seeds) > 1 else ", for these encoders: one pretraining each"
 
 
-def _claim(gap: Mapping, p: Mapping, holm: Mapping, per_seed: Sequence[float]) -> list[str]:
-    texts = [_probability(row["value"]) for row in (p, holm)]
+def _claim(
+    gap: Mapping, p: Mapping, holm: Mapping, methods: Mapping | None, per_seed: Sequence[float]
+) -> list[str]:
+    """methods: the row of P_METHODS, None where both have too few pretrainings in common."""
+    texts = [wording.MISSING if row is None else _probability(row["value"])
+             for row in (p, holm, methods)]  # fmt: skip
     return [_gap(gap), *texts, _word(gap, holm["value"], per_seed)]
 
 

@@ -1,6 +1,7 @@
 """From predictions to the rows of results.csv."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from tvrl_jax.probing import delong, intervals, stats, survival_metrics, variance
 from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.tasks import Task, groups, labelled
-from tvrl_jax.results import ALL, FEW, PATIENTS_OF, PER_CLASS
+from tvrl_jax.results import ALL, FEW, P_METHODS, PATIENTS_OF, PER_CLASS, P
 
 # Why a metric is not defined in a resample. Of three classes two are not enough: each is one that
 # the others are held against.
@@ -17,6 +18,10 @@ LACKED = {
     "classification": "lacked a class",
     "survival": "held no two patients whom a metric could compare",
 }
+
+# pretrainings of a method: of two the spread is known so badly that methods that are alike differ
+# in 13 % of the comparisons, of three in 6 % (`python -m benchmarks.pretrainings`; 5 % is right)
+ENOUGH = 3
 
 
 class Score(NamedTuple):
@@ -34,6 +39,8 @@ class Score(NamedTuple):
     components: delong.Components | None  # of an AUROC of two classes, one series per patient
     fits_SR: np.ndarray  # the metric of each fit behind this score: draws x restarts
     draws: dict[int, float]  # seed of a draw of labels -> the mean metric of its fits
+    # seed of a pretraining -> the mean metric of its fits; empty of one encoder
+    pretrainings: Mapping[int, float] = MappingProxyType({})
 
 
 def evaluate(
@@ -208,7 +215,9 @@ def differences(
     probability of a difference this large if there were none, from the resampled patients; and
     auroc_p_delong, that of DeLong's test, where every patient has one test series: the test takes
     cases for independent, which two series of one patient are not. All of them contain the spread
-    over the draws of labels, as `mean` does.
+    over the draws of labels, as `mean` does. Where both sides have ENOUGH pretrainings in common,
+    METRIC_p_methods, too, whose error contains the spread over these: the others are of these
+    encoders, and know of no other pretraining.
 
     No difference of so `few` test patients has a p.
     """
@@ -218,14 +227,20 @@ def differences(
         other = by_key[_key(score)]
         value = score.interval.value - other.interval.value
         draws, (low, high) = _draws_apart(score.draws, other.draws), intervals.bounds(score.metric)
-        about = dict(smallest=smallest(score, other), draws=draws, limits=(low - high, high - low))
-        gap = intervals.difference(value, score.sample_R, other.sample_R, **about)
+        pair = value, score.sample_R, other.sample_R
+        about = dict(smallest=smallest(score, other), draws=draws)
+        gap = intervals.difference(*pair, **about, limits=(low - high, high - low))
         if score.patients < 2:
             gap = gap._replace(low=np.nan, high=np.nan)
         made.append(_row(score, method, cohort, probe, score.metric, gap))
         if few(score) or few(other):
             continue
-        found = {f"{score.metric}_p": gap.p}
+        found = {score.metric + P: gap.p}
+        shared = [seed for seed in score.pretrainings if seed in other.pretrainings]
+        if len(shared) >= ENOUGH:
+            apart_S = np.array([score.pretrainings[k] - other.pretrainings[k] for k in shared])
+            about["draws"] = [*draws, apart_S]
+            found[score.metric + P_METHODS] = intervals.difference(*pair, **about).p
         if score.components and other.components:
             test = delong.difference(score.components, other.components, draws)
             found[f"{score.metric}_p_delong"] = test.p
