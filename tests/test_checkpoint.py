@@ -5,10 +5,11 @@ import shutil
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from tvrl_jax.checkpoint import Checkpoints, restore_for_reading
-from tvrl_jax.errors import UserError
+from tvrl_jax.errors import UserError, verdict
 from tvrl_jax.peers import Alone
 
 
@@ -70,6 +71,68 @@ def test_flipped_bit_is_noticed_and_the_previous_one_used(tmp_path):
     _equal(restored.tree, _tree(1))
     assert (tmp_path / "damaged" / "checkpoints-2").is_dir()
     assert restore_for_reading(tmp_path, ("params",), "newest").step == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "words"),
+    [
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory, 9 bytes"), RuntimeError, "memory"),
+        (MemoryError("Unable to allocate"), MemoryError, "memory"),
+        (PermissionError(13, "Permission denied"), UserError, "Permission denied"),
+        (ValueError("NOT_FOUND: [OS error 116: ESTALE Stale file handle]"), UserError, "Stale"),
+        (OSError(24, "Too many open files"), UserError, "Too many open files"),
+    ],
+)
+def test_what_is_no_fault_of_a_checkpoint_leaves_it_alone(
+    tmp_path, monkeypatch, error, raised, words
+):
+    _save(tmp_path, {1: 3.0, 2: 2.0})
+
+    def restore(*args, **options):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ocp.StandardCheckpointHandler, "restore", restore)
+        with (
+            Checkpoints(tmp_path / "checkpoints", keep=2, best="loss") as checkpoints,
+            pytest.raises(raised) as caught,
+        ):
+            checkpoints.restore_newest(_abstract())
+        patched.setattr(ocp.PyTreeCheckpointHandler, "restore", restore)
+        with pytest.raises(raised) as beside:
+            restore_for_reading(tmp_path, ("params",), "newest")
+    for found in (caught.value, beside.value):
+        code, sentence = verdict(found)
+        assert code == 2 and words in sentence and "damaged" not in sentence
+    assert not (tmp_path / "damaged").exists()
+    with Checkpoints(tmp_path / "checkpoints", keep=2, best="loss") as checkpoints:
+        assert checkpoints.restore_newest(_abstract()).step == 2
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_does_not_begin_anew_unasked(tmp_path):
+    _save(tmp_path, {1: 3.0, 2: 2.0})
+    _flip_bit(tmp_path / "checkpoints" / "1")
+    (tmp_path / "checkpoints" / "2" / "metrics" / "metrics").write_text("{")  # noticed earlier
+    with (
+        Checkpoints(tmp_path / "checkpoints", keep=2, best="loss") as checkpoints,
+        pytest.raises(UserError, match="no checkpoint is whole; 2 were set aside in .*damaged"),
+    ):
+        checkpoints.restore_newest(_abstract())
+    assert len(list((tmp_path / "damaged").iterdir())) == 2
+    with Checkpoints(tmp_path / "checkpoints", keep=2, best="loss") as checkpoints:
+        assert checkpoints.restore_newest(_abstract()) is None  # who starts it again, means it
+
+
+def test_a_damaged_checkpoint_that_cannot_be_set_aside_is_named(tmp_path):
+    _save(tmp_path, {1: 3.0, 2: 2.0})
+    _flip_bit(tmp_path / "checkpoints" / "2")
+    (tmp_path / "damaged").write_text("a file where the folder would be")
+    with (
+        Checkpoints(tmp_path / "checkpoints", keep=2, best="loss") as checkpoints,
+        pytest.raises(UserError, match="checkpoints/2 is damaged and cannot be set aside"),
+    ):
+        checkpoints.restore_newest(_abstract())
+    assert (tmp_path / "checkpoints" / "2").is_dir()
 
 
 def test_processes_that_see_other_checkpoints_do_not_go_on(tmp_path):

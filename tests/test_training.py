@@ -86,6 +86,29 @@ def test_interrupted_equals_uninterrupted(config, tmp_path, monkeypatch):
     assert _rows(tmp_path / "whole") == _rows(tmp_path / "parts")
 
 
+def test_who_resumes_holds_one_state_at_a_time(config, tmp_path, monkeypatch):
+    """A device that holds a state for training need not have room for a second one."""
+    _interrupt_at(monkeypatch, 4, signal.SIGTERM)
+    with pytest.raises(SystemExit):
+        trainer.train(config, tmp_path)
+    monkeypatch.undo()
+    fresh, held, create = [], [], trainer.states.create_sharded
+    restore = trainer.Checkpoints.restore_newest
+
+    def created(*args, **options):
+        fresh.append(create(*args, **options))
+        return fresh[0]
+
+    def restored(checkpoints, abstract):
+        held.extend(leaf.is_deleted() for leaf in jax.tree.leaves(fresh[0]))
+        return restore(checkpoints, abstract)
+
+    monkeypatch.setattr(trainer.states, "create_sharded", created)
+    monkeypatch.setattr(trainer.Checkpoints, "restore_newest", restored)
+    trainer.train(config, tmp_path)
+    assert held and all(held)
+
+
 def test_a_finished_run_is_left_alone(config, tmp_path):
     trainer.train(config, tmp_path)
     before = (tmp_path / "metrics.jsonl").read_bytes()

@@ -32,16 +32,37 @@ def _cut(text: str) -> str:
 
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Says nothing about a file: whose it is, how many are open, whether its server answers.
+NO_ACCESS = (
+    *(errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE),
+    *(errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOTCONN),
+)
+NO_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")  # XLA's words, the second on CPU
 
 
 def no_room(error: BaseException) -> str:
     """What the system says when an error is one of a full disk, a quota or a limit; else ""."""
+    return _said(error, NO_ROOM)
+
+
+def no_access(error: BaseException) -> str:
+    """What the system says when it does not let a good file be read now; else ""."""
+    return _said(error, NO_ACCESS)
+
+
+def _said(error: BaseException, codes: Iterable[int]) -> str:
     # TensorStore and Orbax wrap what the system said into errors of their own.
-    for code in NO_ROOM:
+    for code in codes:
         if getattr(error, "errno", None) == code or os.strerror(code) in str(error):
             return os.strerror(code)
     cause = error.__cause__ or error.__context__
-    return no_room(cause) if cause else ""
+    return _said(cause, codes) if cause else ""
+
+
+def no_memory(error: BaseException) -> bool:
+    """Whether the machine or a device had too little memory, and its disk enough room."""
+    short = isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
+    return short and not no_room(error)  # which XLA words as an exhausted resource, too
 
 
 @contextmanager
@@ -83,11 +104,10 @@ def verdict(error: BaseException) -> tuple[int, str]:
         return 2, str(error)
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, "interrupted; the same command starts it again."
-    if no_room(error):  # which XLA words as an exhausted resource, too
+    if no_room(error):
         place = getattr(error, "filename", None) or shorten(first_line(error))
         return 2, f"there is no room on the disk ({place}): make room and start again."
-    out = ("RESOURCE_EXHAUSTED", "Out of memory")  # XLA's words, the second on CPU
-    if isinstance(error, MemoryError) or any(word in str(error) for word in out):
+    if no_memory(error):
         return 2, (
             f"there is not enough memory ({shorten(first_line(error))}); pretraining needs less "
             "with more train.micro_batches or a smaller batch_size, image_size or clips.frames, a "

@@ -152,8 +152,12 @@ def _leave_early(interruption: Interruption, start: int) -> None:
 
 
 def _resume(checkpoints: Checkpoints, fresh: states.State):
-    """The newest good checkpoint's state, its step and what had been counted."""
-    restored = checkpoints.restore_newest(states.abstract(fresh)._asdict())
+    """The newest good checkpoint's state, its step and what had been counted; the `fresh` state is
+    gone then: a device that holds one state for training need not hold two."""
+    wanted = states.abstract(fresh)._asdict()
+    if checkpoints.steps():
+        jax.tree.map(lambda array: array.delete(), fresh)
+    restored = checkpoints.restore_newest(wanted)
     if restored is None:
         return fresh, 0, Tally([], [])
     LOG.info("continuing from the checkpoint of step %d", restored.step)

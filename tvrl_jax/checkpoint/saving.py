@@ -38,6 +38,7 @@ class Checkpoints:
         self.folder, self._on_full, self._peers = Path(folder).absolute(), on_full, peers
         self._saving: int | None = None  # the step that is on its way to the disk
         self._lost: set[int] = set()  # steps that could not be saved
+        self._damaged: list[int] = []  # steps that were set aside
         options = ocp.CheckpointManagerOptions(
             create=True,
             cleanup_tmp_directories=True,
@@ -142,10 +143,11 @@ class Checkpoints:
     def restore_newest(self, abstract) -> whole.Restored | None:
         """The newest checkpoint that is whole. A damaged one is named and set aside.
 
-        `abstract` gives shapes, dtypes and shardings; None if there is no good checkpoint.
+        `abstract` gives shapes, dtypes and shardings; None if there is no checkpoint.
 
-        Raises UserError for a checkpoint of other shapes, and leaves it alone; and where processes
-        do not see the same checkpoints.
+        Raises UserError where all of them were damaged: to begin anew is for whoever started the
+        run to decide. For one of other shapes, or that cannot be read now, which is left alone; and
+        where processes do not see the same checkpoints.
         """
         self._peers.agree(self.steps(), self._compare)
         for step in reversed(self.steps()):
@@ -158,6 +160,11 @@ class Checkpoints:
                 "%s/%d is damaged: %s. It was set aside as %s; an older one is tried.",
                 self.folder, step, fault, aside,
             )  # fmt: skip
+        if self._damaged:
+            raise UserError(
+                f"{self.folder}: no checkpoint is whole; {len(self._damaged)} were set aside in "
+                f"{self.folder.parent / 'damaged'}. The same command begins at step 0."
+            )
         return None
 
     def _compare(self, steps: list[list[int]]) -> None:
@@ -212,10 +219,17 @@ class Checkpoints:
     def _set_aside(self, step: int) -> Path:
         aside = self.folder.parent / "damaged" / f"{self.folder.name}-{step}"
         if self._peers.index == 0:
-            aside.parent.mkdir(exist_ok=True)
-            shutil.rmtree(aside, ignore_errors=True)
-            (self.folder / str(step)).rename(aside)
+            try:
+                aside.parent.mkdir(exist_ok=True)
+                shutil.rmtree(aside, ignore_errors=True)
+                (self.folder / str(step)).rename(aside)
+            except OSError as error:
+                raise UserError(
+                    f"{self.folder}/{step} is damaged and cannot be set aside as {aside} "
+                    f"({error.strerror})."
+                ) from error
         self._peers.agree(None)
+        self._damaged.append(step)
         return aside
 
     def _set_aside_unrated(self) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tvrl_jax import artefacts
 from tvrl_jax.checkpoint import digest
-from tvrl_jax.errors import UserError
+from tvrl_jax.errors import UserError, no_access, no_memory
 
 SEAL = "sealed"  # in what is saved beside the state: the checksum of the rest of it
 PARTS = ("state", "meta")  # folders of a checkpoint
@@ -78,7 +78,7 @@ def verify(tree, meta: dict, agree: Callable) -> None:
 def metrics(place: Path) -> dict:
     """What a checkpoint was rated with; empty where that is gone.
 
-    Raises Corrupt if it cannot be read or is not what was sealed.
+    Raises Corrupt if it cannot be read or is not what was sealed; UserError if it may not be read.
     """
     file = place / "metrics" / "metrics"
     if not file.exists():
@@ -86,6 +86,8 @@ def metrics(place: Path) -> dict:
     try:
         found = json.loads(artefacts.read_text(file))
     except (UserError, ValueError, RecursionError) as error:
+        if no_access(error):
+            raise
         raise Corrupt("its metrics cannot be read") from error
     # Reading the checkpoint will tell.
     with suppress(UserError, ValueError, AttributeError, RecursionError):
@@ -109,7 +111,11 @@ def steps(folder: Path) -> list[int]:
 
 
 def attempt(read: Callable[[], Any], folder: Path):
-    """What `read` makes of the checkpoint in `folder`. Raises Corrupt when it fails."""
+    """What `read` makes of the checkpoint in `folder`. Raises Corrupt when it fails.
+
+    What is no fault of the checkpoint stays what it is (too little memory), or is a UserError (it
+    may not be read, or its file server is away).
+    """
     absent = [part for part in PARTS if not (folder / part).is_dir()]
     if absent:
         raise Corrupt(f"it lacks {' and '.join(absent)}")
@@ -122,6 +128,12 @@ def attempt(read: Callable[[], Any], folder: Path):
     except Corrupt:
         raise
     except Exception as error:  # Orbax and TensorStore raise many kinds for a damaged file
+        if no_memory(error):
+            raise
+        if reason := no_access(error):
+            raise UserError(
+                f"{folder} cannot be read now ({reason}); it was left alone."
+            ) from error
         first = re.sub(r"<.*?>|\s+", " ", str(error).strip().split("\n")[0])[:120].strip(" :.")
         raise Corrupt(f"its files cannot be read: {type(error).__name__} {first}") from error
 
