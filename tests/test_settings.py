@@ -280,3 +280,33 @@ def test_processes_that_were_given_different_settings_are_refused():
     given[2].optim.lr *= 2
     with pytest.raises(UserError, match=r"process 2 was started .* \(config\.optim\.lr"):
         settings.agree(given[0], Together())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "alike"),
+    [
+        ("log.every", 7, False),  # decide what the processes compute together
+        ("log.diagnose_every", 7, False),
+        ("train.on_nan", "skip", False),
+        ("train.max_skips", 1, False),
+        ("train.on_full", "continue", False),
+        ("train.keep", 9, False),
+        ("data.on_bad", "skip", False),
+        ("data.root", "/elsewhere", True),
+        ("data.workers", 3, True),
+        ("log.compilation_cache", "/elsewhere", True),
+    ],
+)
+def test_processes_differ_in_what_belongs_to_a_machine_alone(key, value, alike):
+    given = [tvrl.get_config(), tvrl.get_config()]
+    given[1].update_from_flattened_dict({key: value})
+
+    class Together(Alone):
+        def agree(self, value, combine):
+            return combine([settings.to_json(config) for config in given])
+
+    if alike:
+        settings.agree(given[0], Together())
+    else:
+        with pytest.raises(UserError, match=f"process 1 .*config.{key} = "):
+            settings.agree(given[0], Together())

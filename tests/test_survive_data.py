@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import survival
 import tiny
@@ -45,6 +46,10 @@ def _begun(folder: Path, store) -> Path:
     return folder
 
 
+def _held(folder: Path, store, **how):
+    return roster.hold(folder, store, roster.read(folder), **how)
+
+
 def _ids(store):
     return [info.id for info in store.series]
 
@@ -72,18 +77,18 @@ def _store_without_packing(store):
 def test_a_run_keeps_the_list_that_it_began_with(root, tmp_path):
     whole = _store(root)
     folder = _begun(tmp_path / "run", whole)
-    assert _ids(roster.hold(folder, whole, may_shrink=False)) == _ids(whole)
+    assert _ids(_held(folder, whole, may_shrink=False)) == _ids(whole)
     content = (root / "s01.npy").read_bytes()
     (root / "s01.npy").unlink()
     less = _store(root)
     with pytest.raises(UserError, match=r's01/s01.npy" that the run .* is no longer there'):
-        roster.hold(folder, less, may_shrink=False)
-    held = roster.hold(folder, less, may_shrink=True)
+        _held(folder, less, may_shrink=False)
+    held = _held(folder, less, may_shrink=True)
     assert _ids(held) == [name for name in _ids(whole) if name != "s01/s01.npy"]
     roster.write(folder, held)
     # It is back, but the run goes on without it, and still tells why.
     (root / "s01.npy").write_bytes(content)
-    again = roster.hold(folder, _store(root), may_shrink=False)
+    again = _held(folder, _store(root), may_shrink=False)
     roster.write(folder, again)
     assert _ids(again) == _ids(held) and len(_store(root).series) == len(whole.series)
     np.testing.assert_array_equal(again.frames(1, [2]), whole.frames(2, [2]))
@@ -102,9 +107,9 @@ def test_rows_that_are_added_wait_for_another_run(root, tmp_path):
         table.write("new,new.npy,train,1,1,0\n")
     more = _store(root)
     assert len(more.series) == len(whole.series) + 1
-    assert _ids(roster.hold(folder, more, may_shrink=False)) == _ids(whole)
+    assert _ids(_held(folder, more, may_shrink=False)) == _ids(whole)
     shutil.rmtree(folder / "checkpoints")  # a run that is not begun has no list
-    assert _ids(roster.hold(folder, more, may_shrink=False)) == _ids(more)
+    assert _ids(_held(folder, more, may_shrink=False)) == _ids(more)
 
 
 @pytest.mark.parametrize(
@@ -121,8 +126,8 @@ def test_a_patient_of_another_split_than_before_stops_the_run(root, tmp_path, pa
         if row + old in table:
             (root / "cohort.csv").write_text(table.replace(row + old, row + new))
     with pytest.raises(UserError, match=f'patient "{patient}" .*{words}'):
-        roster.hold(folder, _store(root), may_shrink=True)
-    held = roster.hold(folder, _store(root), may_shrink=True, may_move=True)
+        _held(folder, _store(root), may_shrink=True)
+    held = _held(folder, _store(root), may_shrink=True, may_move=True)
     roster.write(folder, held)
     assert {"s00", "s01"} <= roster.learnt(folder).patients and len(held.series) == 24
 
@@ -131,24 +136,24 @@ def test_a_series_of_another_length_is_another_series(root, tmp_path):
     folder = _begun(tmp_path / "run", _store(root))
     np.save(root / "s04.npy", np.load(root / "s04.npy")[:7])
     with pytest.raises(UserError, match="s04.npy.* has another number of frames"):
-        roster.hold(folder, _store(root), may_shrink=False)
+        _held(folder, _store(root), may_shrink=False)
 
 
 def test_images_that_were_exchanged_are_told(root, tmp_path, caplog, monkeypatch):
     folder = _begun(tmp_path / "run", _store(root))
-    roster.hold(folder, _store(root), may_shrink=False)
+    _held(folder, _store(root), may_shrink=False)
     assert not caplog.records
     np.save(root / "s04.npy", np.load(root / "s04.npy")[::-1].copy())
-    held = roster.hold(folder, _store(root), may_shrink=False)
+    held = _held(folder, _store(root), may_shrink=False)
     assert 'images or times of 1 series, such as "s04/s04.npy", are not those' in caplog.text
     caplog.clear()
     # The same images, decoded by another rule, have other hashes: then nothing can be told.
     with monkeypatch.context() as later:
         later.setattr(bundle, "VERSION", bundle.VERSION + 1)
-        roster.hold(folder, _store(root), may_shrink=False)
+        _held(folder, _store(root), may_shrink=False)
         assert not caplog.records and not roster.learnt(folder).frames
     roster.write(folder, held)
-    roster.hold(folder, _store(root), may_shrink=False)
+    _held(folder, _store(root), may_shrink=False)
     assert not caplog.records
 
 
@@ -165,7 +170,7 @@ def test_a_list_that_was_damaged_is_named(root, tmp_path, content):
     folder = _begun(tmp_path / "run", store)
     (folder / roster.FILE).write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(UserError, match="is not the list of series that a run wrote"):
-        roster.hold(folder, store, may_shrink=True)
+        _held(folder, store, may_shrink=True)
 
 
 class _Beside(Alone):
@@ -182,9 +187,45 @@ class _Beside(Alone):
 def test_processes_that_see_other_series_do_not_begin(root, tmp_path):
     whole, alike = _store(root), _Beside()
     less = whole.only(range(1, len(whole.series)))
-    assert roster.hold(tmp_path / "run", less, may_shrink=True, peers=alike) is less
+    assert _held(tmp_path / "run", less, may_shrink=True, peers=alike) is less
     with pytest.raises(UserError, match="processes of this run do not see the same series"):
-        roster.hold(tmp_path / "run", whole, may_shrink=True, peers=_Beside(alike.said))
+        _held(tmp_path / "run", whole, may_shrink=True, peers=_Beside(alike.said))
+
+
+@pytest.mark.parametrize("other", ["labels", "classes", "patients", "times", "images"])
+def test_processes_that_read_another_table_or_other_images_do_not_begin(root, tmp_path, other):
+    _store(root)
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(root, elsewhere, ignore=shutil.ignore_patterns("store"))
+    table = pd.read_csv(elsewhere / "cohort.csv", dtype=str)
+    if other == "labels":
+        table.loc[0, "radius"] = "9.5"
+    elif other == "classes":  # the same codes, of other names
+        table["large"] = table["large"].map({"0": "no", "1": "yes"})
+    elif other == "patients":
+        table.loc[table.subject == "s05", "subject"] = "s01"
+    elif other == "images":
+        np.save(elsewhere / "s05.npy", 255 - np.load(elsewhere / "s05.npy"))
+    table.to_csv(elsewhere / "cohort.csv", index=False)
+    alike = _Beside()
+    _held(tmp_path / "run", _store(root), may_shrink=False, peers=alike)
+    theirs = _store(elsewhere)
+    if other == "times":
+        series = [info._replace(time_T=2 * info.time_T) for info in theirs.series]
+        theirs.series = series
+    with pytest.raises(UserError, match="reads another table or other images"):
+        _held(tmp_path / "run", theirs, may_shrink=False, peers=_Beside(alike.said))
+
+
+def test_a_run_that_came_meanwhile_is_noticed(root, tmp_path):
+    """Between the reading of the list and the lock of the folder."""
+    store, folder = _store(root), tmp_path / "run"
+    began = roster.read(folder)
+    roster.refuse_other(folder, began)
+    _begun(folder, store)
+    with pytest.raises(UserError, match="another run has been at work there"):
+        roster.refuse_other(folder, began)
+    roster.refuse_other(folder, roster.read(folder))
 
 
 def _damage_while_it_runs(server, root, folder, damage, **changes):

@@ -36,7 +36,7 @@ def replay(path: Path) -> list[str]:
     """
     import jax
 
-    from tvrl_jax import run_folder, step
+    from tvrl_jax import labels, run_folder, step
     from tvrl_jax.learner import find_objective, make_learner
 
     kept = _read(path)
@@ -44,7 +44,7 @@ def replay(path: Path) -> list[str]:
     config = run_folder.read(folder)
     objective = find_objective(config)
     store = _store(config) if "head" in objective.parts else None
-    learner = make_learner(config, objective, store)
+    learner = labels.hold(folder, make_learner(config, objective, store), store)
     state, note = _state(folder, learner, kept.number)
     views = jax.jit(lambda batch: step.draw_views(learner, batch, state.step))(kept.batch)
     new, logged, _ = jax.jit(lambda s, b: step.train_step(learner, s, b))(state, kept.batch)

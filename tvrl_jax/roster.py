@@ -36,6 +36,7 @@ class Learnt(NamedTuple):
 def hold(
     folder: Path,
     store: Store,
+    began: dict | None,
     *,
     may_shrink: bool,
     may_move: bool = False,
@@ -43,11 +44,12 @@ def hold(
 ) -> Store:
     """The part of the cohort that the run in `folder` began with. Writes nothing.
 
+    began: what `read` told of the run.
+
     Raises UserError where a series of it is missing, or has another number of frames, unless the
     run `may_shrink`; where a patient went into the training split or out of it, unless one
     `may_move`; and where processes do not see the same series.
     """
-    began = read(folder)
     if began:
         store = _restrict(folder, store, dict(map(tuple, began["series"])), may_shrink)
         if not may_move:
@@ -57,9 +59,18 @@ def hold(
     if not peers.agree(_digest(store), lambda found: len(set(found)) == 1):
         raise UserError(
             f"{store.where}: the processes of this run do not see the same series: some host "
-            "cannot read a file that others can, or reads another table."
+            "cannot read a file that others can, or reads another table or other images."
         )
     return store
+
+
+def refuse_other(folder: Path, began: dict | None) -> None:
+    """Raises UserError where the list is not the one that was read when this run was started."""
+    if read(folder) != began:
+        raise UserError(
+            f"{folder}: another run has been at work there since this one was started; the same "
+            "command goes on from what it left."
+        )
 
 
 def _restrict(folder: Path, store: Store, frames_of: dict[str, int], may_shrink: bool) -> Store:
@@ -179,6 +190,8 @@ def read(folder: Path) -> dict | None:
         return content
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise UserError(f"{folder / FILE} cannot be read ({error.strerror}).") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(
             f"{folder / FILE} is not the list of series that a run wrote; remove it to go on with "
@@ -194,5 +207,9 @@ def _check(rows: list[list], kinds: tuple[type, ...]) -> None:
 
 
 def _digest(store: Store) -> str:
-    names = [[info.id, info.split, info.frames] for info in store.series]
-    return hashlib.sha256(json.dumps(names).encode()).hexdigest()
+    """Of all that a process reads: series, patients, splits, images, times and labels."""
+    content = _content(store)
+    names = [[i.id, i.subject, i.split, i.frames, content[i.id]] for i in store.series]
+    digest = hashlib.sha256(json.dumps([names, store.class_names()]).encode())
+    digest.update(store.targets().tobytes())
+    return digest.hexdigest()

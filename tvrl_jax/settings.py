@@ -101,6 +101,10 @@ MAY_CHANGE = (
     "profile.",
 )
 
+# What the processes of one run may be given differently: where a machine has its things, and how
+# many hands it reads with. What is logged and checked they do together, all at the same steps.
+OF_A_MACHINE = ("data.root", "data.store", "data.threads", "data.workers", "log.compilation_cache")
+
 
 def leaves(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted key and value of every entry."""
@@ -221,7 +225,7 @@ def agree(config: ConfigDict, peers: Alone) -> None:
         first = from_json(found[0])
         for index, text in enumerate(found):
             # What is equal as text is equal, although a NaN is not equal to itself.
-            changed = text != found[0] and differences(first, from_json(text))
+            changed = text != found[0] and _apart(first, from_json(text), OF_A_MACHINE)
             if changed:
                 raise UserError(
                     f"process {index} was started with another configuration than process 0 "
@@ -271,6 +275,11 @@ def section_of(config: ConfigDict, key: str) -> ConfigDict | None:
 def differences(old: ConfigDict, new: ConfigDict, apart: tuple[str, ...] = ()) -> list[str]:
     """`key = old, not new` for all that makes it another run. `apart`: how keys begin that do not,
     besides MAY_CHANGE."""
+    return _apart(old, new, (*MAY_CHANGE, *apart))
+
+
+def _apart(old: ConfigDict, new: ConfigDict, free: tuple[str, ...]) -> list[str]:
+    """`key = old, not new`, but of keys that begin so as to be free."""
     before, after = dict(leaves(old)), dict(leaves(new))
     # What only one of them has comes last: it may be new to this version.
     keys = sorted(
@@ -279,5 +288,5 @@ def differences(old: ConfigDict, new: ConfigDict, apart: tuple[str, ...] = ()) -
     return [
         f"{key} = {before.get(key, 'absent')}, not {after.get(key, 'absent')}"
         for key in keys
-        if before.get(key) != after.get(key) and not key.startswith((*MAY_CHANGE, *apart))
+        if before.get(key) != after.get(key) and not key.startswith(free)
     ]

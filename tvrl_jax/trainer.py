@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from tvrl_jax import agreement, roster, run_folder, settings, sharding, step, tally
+from tvrl_jax import agreement, labels, roster, run_folder, settings, sharding, step, tally
 from tvrl_jax import state as states
 from tvrl_jax.checkpoint import Checkpoints
 from tvrl_jax.data import opening
@@ -77,17 +77,23 @@ def _warn_average(config: ConfigDict) -> None:
 def _train(
     config: ConfigDict, objective: Objective, folder: Path, resume: bool, peers: Alone
 ) -> None:
+    began = roster.read(folder)
     store = peers.first(lambda: opening.open_cohort(config.data))
     may_shrink = resume or config.data.on_bad == "skip"
-    store = roster.hold(folder, store, may_shrink=may_shrink, may_move=resume, peers=peers)
+    store = roster.hold(folder, store, began, may_shrink=may_shrink, may_move=resume, peers=peers)
     agreement.check_cohort(config, objective, store)
-    learner = make_learner(config, objective, store)
+    learner = labels.hold(folder, make_learner(config, objective, store), store)
     with Interruption(config.train.grace, peers) as interruption:
-        _run(learner, store, folder, resume, interruption)
+        _run(learner, store, began, folder, resume, interruption)
 
 
 def _run(
-    learner: step.Learner, store: Store, folder: Path, resume: bool, interruption: Interruption
+    learner: step.Learner,
+    store: Store,
+    began: dict | None,
+    folder: Path,
+    resume: bool,
+    interruption: Interruption,
 ) -> None:
     """Writes nothing before the state is made and what the folder holds is known to fit it."""
     config, is_main = learner.config, sharding.is_main_process()
@@ -116,8 +122,10 @@ def _run(
             peers=peers,
         ) as checkpoints,
     ):
-        if is_main and not resume:  # another run may have come and gone while this one was packing
-            run_folder.refuse_other(folder, config, resume=False)
+        if is_main:  # another run may have come and gone while this one was packing
+            if not resume:
+                run_folder.refuse_other(folder, config, resume=False)
+            roster.refuse_other(folder, began)
         state, start, counts = _resume(checkpoints, state)
         if start > config.train.steps:
             raise UserError(
@@ -127,6 +135,7 @@ def _run(
         if is_main:
             run_folder.prepare(folder, config)
             roster.write(folder, store)
+            labels.write(folder, learner, store)
         if start >= config.train.steps:
             LOG.info("%s: all %d steps are done already.", folder, start)
             return

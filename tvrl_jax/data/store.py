@@ -123,7 +123,11 @@ class Store:
 
     def class_counts(self) -> tuple[int, ...]:
         """For each of data.targets 0 if it is a regression, else the number of its classes."""
-        return tuple(len(labels(t, self.text, self.where)[1]) for t in self.known_targets)
+        return tuple(map(len, self.class_names().values()))
+
+    def class_names(self) -> dict[str, tuple[str, ...]]:
+        """Column of each of data.targets -> the names of its classes, () of a regression."""
+        return {t.column: labels(t, self.text, self.where)[1] for t in self.known_targets}
 
     def outcomes(self) -> np.ndarray | None:
         """Float32 [series, 2] (event, duration), NaN where missing; None when not mapped."""
