@@ -246,6 +246,22 @@ def test_a_bad_visit_leaves_the_others(tmp_path, monkeypatch):
     assert open_store(**data).series[0].frames == 2 and set(seen) <= {"v0.npy", "v1.npy", "v2.npy"}
 
 
+@pytest.mark.parametrize("damage", ["damaged", "absent"])
+@pytest.mark.parametrize(("unit", "interval"), [("s", 0.5), ("frames", 0.0)])
+def test_a_bad_frame_leaves_the_times_of_the_others(tmp_path, damage, unit, interval):
+    """Frames of one cine in a file each, at a stated interval: the one in the middle is missing."""
+    data = dated(tmp_path, [(SIZE, SIZE)] * 4)
+    table = tmp_path / "table.csv"
+    lines = [line.rpartition(",")[0] for line in table.read_text().splitlines()]
+    table.write_text("\n".join([lines[0] + ",cine", *(line + ",a" for line in lines[1:])]))
+    data.columns.time, data.columns.series, data.time_unit = "", "cine", unit
+    data.frame_interval, data.on_bad = interval, "skip"
+    whole = open_store(**data).series[0].time_T
+    bad = tmp_path / "v1.npy"
+    bad.unlink() if damage == "absent" else bad.write_bytes(b"")
+    np.testing.assert_array_equal(open_store(**data).series[0].time_T, np.delete(whole, 1))
+
+
 def dated(folder: Path, shapes):
     """One subject with a visit per shape, on days 0, 1, 2, ..."""
     data = make_cohort(folder, 1)

@@ -1,7 +1,7 @@
 """A table and a column mapping -> validated series, not yet decoded."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 import pandas as pd
@@ -98,11 +98,11 @@ def load_cohort(
     sources = read_sources(table, where, root, mapping, unit, time_unit)
     check_repeats(sources, subject_R, where)
     missing = find_missing(sources, where, mapping, on_bad)
-    absent = {skipped.row for skipped in missing}
     records = _join(
-        [source for source in sources if source.row not in absent],
+        sources,
         table.assign(subject=subject_R, split=split_R, series=series_R),
         joined=bool(mapping["time"] or mapping["series"]),
+        absent={skipped.row for skipped in missing},
     )
     if not records:
         raise UserError(f"{where}: none of its {len(table)} files exists; check data.root.")
@@ -229,8 +229,11 @@ def _check_outcomes(table: pd.DataFrame, where: str, mapping: Mapping[str, str])
         outcomes(event_R.rename(mapping["event"]), duration_R.rename(mapping["duration"]), where)
 
 
-def _join(sources: list[Source], table: pd.DataFrame, *, joined: bool) -> tuple[Record, ...]:
-    """Rows -> series, in the table's order; within a series by time, ties in the table's order."""
+def _join(
+    sources: list[Source], table: pd.DataFrame, *, joined: bool, absent: Set[int]
+) -> tuple[Record, ...]:
+    """Rows -> series, in the table's order; within a series by time, ties in the table's order.
+    `absent` rows are left out, and keep their places."""
     groups: dict[tuple, list[Source]] = {}
     named = zip(table.subject, table.series, table.split, strict=True)
     names = dict(zip(table.index, named, strict=True))
@@ -238,11 +241,13 @@ def _join(sources: list[Source], table: pd.DataFrame, *, joined: bool) -> tuple[
         subject, series, split = names[source.row]
         own = source.slice if joined else source.row
         groups.setdefault((subject, series, split, own), []).append(source)
+    there = ((key, _in_order(group, absent)) for key, group in groups.items())
     return tuple(
-        Record(subject, series, split, tuple(_sorted(group)))
-        for (subject, series, split, _), group in groups.items()
+        Record(subject, series, split, kept) for (subject, series, split, _), kept in there if kept
     )
 
 
-def _sorted(group: list[Source]) -> list[Source]:
-    return sorted(group, key=lambda source: 0.0 if source.time is None else source.time)
+def _in_order(group: list[Source], absent: Set[int]) -> tuple[Source, ...]:
+    order = sorted(group, key=lambda source: 0.0 if source.time is None else source.time)
+    numbered = (source._replace(position=k) for k, source in enumerate(order))
+    return tuple(source for source in numbered if source.row not in absent)

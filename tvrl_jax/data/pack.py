@@ -160,7 +160,8 @@ def _times(kept: list[Source], entry: Entry, clock: dict) -> np.ndarray:
     if (dated or len(kept) > 1) and entry.frames != len(kept):
         raise UserError(f"its series has {entry.frames} frames in {len(kept)} rows: {ONE_EACH}.")
     given = [source.time for source in kept] if dated else kept[0].times
-    return series_times(given, entry.time_s, entry.frames, **clock)
+    number = [source.position for source in kept] if entry.frames == len(kept) else None
+    return series_times(given, entry.time_s, entry.frames, **clock, number_T=number)
 
 
 def _store(

@@ -25,6 +25,7 @@ class Source(NamedTuple):
     time: float | None
     times: tuple[float, ...] | None
     slice: int | None  # None: all
+    position: int = 0  # among the rows of its series, those that cannot be read included
 
 
 class Skipped(NamedTuple):

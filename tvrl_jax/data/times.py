@@ -77,19 +77,23 @@ def series_times(
     *,
     time_unit: str,
     frame_interval: float,
+    number_T: Sequence[int] | None = None,
 ) -> np.ndarray:
     """Times float64 [T] in `time_unit`: of the table, else frame numbers (unit "frames"), else of
     the file (given here in seconds), else `frame_interval`; a single frame may have none (0).
 
+    number_T: the numbers of the frames, where some are missing; None: 0, 1, ...
+
     Raises UserError when there is no clock at all or when it disagrees with the frames."""
+    number_T = np.arange(frames) if number_T is None else np.asarray(number_T)
     if given_T is not None:
         time_T = np.asarray(given_T, np.float64)
     elif time_unit == "frames":
-        time_T = np.arange(frames) * (frame_interval or 1.0)
+        time_T = number_T * (frame_interval or 1.0)
     elif file_T is not None:
         time_T = convert(np.asarray(file_T), "s", time_unit)
     elif frame_interval > 0 or frames == 1:
-        time_T = np.arange(frames) * float(frame_interval)
+        time_T = number_T * float(frame_interval)
     else:
         raise UserError(
             f"the file holds {frames} frames and no times: map data.columns.times, or set "
