@@ -131,6 +131,8 @@ def test_untrained_is_measured_once_for_each_architecture(known, tmp_path):
         (lambda c: c.bootstrap.update(samples=10**12), ["config.bootstrap.samples", "1000000"]),
         (lambda c: c.bootstrap.update(seed=-1), ["config.bootstrap.seed = -1", "0 or more"]),
         (lambda c: c.update(probes=("liner",)), ["config.probes", "liner", "linear"]),
+        (lambda c: c.update(probes=("supervised",)), ["config.probes", "supervised"]),
+        (lambda c: c.update(probes=("linear", "cls")), ['"cls"', '"videomae" is joint']),
         (lambda c: c.update(baselines=("chance",)), ["config.baselines", "chance"]),
         (lambda c: c.only.update({"tvlr": {}}), ["config.only", "tvlr", "tvrl"]),
         (lambda c: c.only.update({"tvrl": {"optim": {"lrr": 1.0}}}), ["only.tvrl", "optim.lr"]),
@@ -690,6 +692,28 @@ def test_the_table_and_the_page_say_what_was_measured(collected, tmp_path):
     assert "running means where 40 or more rows were logged" in html  # here are three
     assert html.count("<img") == 2 and "http" not in html.replace("http-equiv", "")
     assert figures.label_efficiency(planned, results, "linear") is None  # one fraction: no curve
+
+
+def test_a_method_of_its_own_budget_is_judged_by_it(known, tmp_path):
+    """Its contrastive loss is that of guessing among the views of its own batch."""
+    config = presets.get_config("phantom_cardiac")
+    config.methods, config.seeds = ("cvrl", "tvrl"), (0,)
+    config.only.tvrl.train = {"batch_size": 8}
+    planned = small_plan(config, tmp_path, known)
+    found = dict(machine.pairs(planned, "command"))
+    assert found["budget"] == "CVRL: 2000 steps of 32 series; TVRL: 2000 steps of 8 series"
+    assert found["model"] == "micro, 32 pixels, the same for each method"
+    for cell in planned.cells:
+        cell.folder.mkdir(parents=True)
+        if cell.kind == TRAIN:
+            record.write(cell, Record(cell.arguments, 0, "", 60.0, 0.0))
+            rows = [
+                {"step": s, "loss": 2.0, "loss_contrastive": float(np.log(15))} for s in range(300)
+            ]
+            log = "".join(json.dumps(row) + "\n" for row in rows)
+            (cell.folder / "metrics.jsonl").write_text(log)
+    raised = summary.raised(planned)
+    assert len(raised) == 1 and raised[0].startswith("tvrl seed 0 pretrain: Nothing")
 
 
 def test_a_note_says_whether_the_draws_of_labels_are_in_the_intervals(collected):

@@ -24,7 +24,9 @@ from tvrl_jax.errors import UserError
 
 FLAGS = flags.FLAGS
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-NO_PROBE = ("base", "demo", "temporal", "export")  # the last two predict nothing to compare
+# No kinds, or kinds that tell no pretraining from another: the first two of these predict nothing
+# that could be compared, and the last learns from labels alone.
+NO_PROBE = ("base", "demo", "temporal", "export", "supervised")
 
 
 def define_flags() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from tvrl_jax.comparison import record
 from tvrl_jax.comparison.plan import Plan
 from tvrl_jax.report import facts
+from tvrl_jax.report.naming import method_text
 from tvrl_jax.report.progress import duration
 
 ASK = "import jax; d = jax.devices(); print(f'{len(d)} x {d[0].device_kind}')"
@@ -18,19 +19,27 @@ ASK = "import jax; d = jax.devices(); print(f'{len(d)} x {d[0].device_kind}')"
 
 def pairs(plan: Plan, command: str) -> list[tuple[str, str]]:
     """Name and value, a line each."""
-    shared, seeds = plan.config.shared, plan.config.seeds
+    seeds, trained = plan.config.seeds, plan.pretraining.items()
     done = [made for cell in plan.cells if (made := record.read(cell)) and not made.code]
-    budget = f"{shared.train.steps} steps of {shared.train.batch_size} series"
+    budget = {m: f"{c.train.steps} steps of {c.train.batch_size} series" for m, c in trained}
+    size = {m: f"{c.model.arch}, {c.model.image_size} pixels" for m, c in trained}
     return [
         ("command", command),
-        ("budget", f"{budget}, the same for each method"),
-        ("model", f"{shared.model.arch}, {shared.model.image_size} pixels"),
+        ("budget", _alike(budget)),
+        ("model", _alike(size)),
         ("seeds", f"pretraining {_list(seeds)}; probe {_list(range(plan.config.probe.seeds))}"),
         ("cells", f"{len(done)} of {len(plan.cells)} done"),
         ("time", f"{duration(sum(made.seconds for made in done))} in all cells"),
         ("written on", f"{processor()}, {os.cpu_count()} cores; {devices()}"),
         ("versions", facts.versions()),
     ]
+
+
+def _alike(of_method: dict[str, str]) -> str:
+    """What all methods have in common, or what each has."""
+    if len(set(of_method.values())) == 1:
+        return f"{next(iter(of_method.values()))}, the same for each method"
+    return "; ".join(f"{method_text(name)}: {text}" for name, text in of_method.items())
 
 
 def _list(seeds: Iterable[int]) -> str:

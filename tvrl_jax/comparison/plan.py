@@ -69,6 +69,7 @@ def make(config: ConfigDict, folder: Path, presets: Presets) -> Plan:
     for kind in config.probes:
         probes.config(probing(config, kind, presets))
         _check_asked(config, kind)
+        _check_encoders(trained, kind)
     _check_bootstrap(config, presets)
     cells = []
     for seed in config.seeds:
@@ -153,6 +154,16 @@ def _check_asked(config: ConfigDict, kind: str) -> None:
             raise UserError(
                 f'config.shared.data.columns.{column} is empty: probe "{kind}" predicts the time '
                 "to an event; name the columns event and duration."
+            )
+
+
+def _check_encoders(trained: dict[str, ConfigDict], kind: str) -> None:
+    """Raises UserError where a kind of probe cannot be of a method's encoder."""
+    for method, config in trained.items():
+        if kind == "cls" and "mae" in learner.find_objective(config).parts:
+            raise UserError(
+                f'config.probes has "cls", which needs a temporal encoder over frames, and that of '
+                f'"{method}" is joint; leave one of them out.'
             )
 
 

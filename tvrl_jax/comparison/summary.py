@@ -309,7 +309,8 @@ def raised(plan: Plan) -> list[str]:
             found.append(f"{cell.name}: {error}")
             continue
         if cell.kind == TRAIN and log.is_file():
-            checks = alarms.check_run(read_metrics(log), plan.config.shared.train.batch_size)
+            own = plan.pretraining[cell.method].train
+            checks = alarms.check_run(read_metrics(log), own.batch_size)
         found += [f"{cell.name}: {check.alarm}" for check in checks if check.alarm]
     return found
 
