@@ -21,6 +21,10 @@ NAMES = {
     "masking": masking.KINDS,
 }
 
+MINUTE = 60  # seconds: longer than the frames of a cine
+TURNS = 6  # periods of the slowest wave of the time embedding, nearly: 2 pi of max_period
+MANY = 10  # classes that no column of names needs to be asked about
+
 
 def check(config: ConfigDict, objective: Objective) -> None:
     """Raises UserError for settings that are sound one by one and make no sense together."""
@@ -56,8 +60,42 @@ def check_cohort(config: ConfigDict, objective: Objective, store: Store) -> None
             "note: train.batch_size = %d is more than the %d training series: a batch then holds "
             "a series several times.", config.train.batch_size, len(train),
         )  # fmt: skip
+    _say_times(config, objective, store)
+    _say_classes(store)
     if "head" in objective.parts:
         _check_targets(store)
+
+
+def _say_times(config: ConfigDict, objective: Objective, store: Store) -> None:
+    """Of dated images taken for frames of a cine, and of spans that the clock cannot tell."""
+    dated, unit = config.data.columns.time, config.data.time_unit
+    span = max((float(info.time_T[-1] - info.time_T[0]) for info in store.series), default=0.0)
+    if dated and unit == "s" and span > MINUTE:
+        LOG.warning(
+            'note: data.time_unit is "s", and a series of images dated by data.columns.time = "%s" '
+            'spans %.4g of them: visits count in "days", "months" or "years".', dated, span,
+        )  # fmt: skip
+    if dated and config.clips.stride > 1:
+        LOG.warning(
+            "note: clips.stride = %d takes one visit of %d, and no view shows the others; 1 takes "
+            "all.", config.clips.stride, config.clips.stride,
+        )  # fmt: skip
+    if learner.uses_times(config, objective) and span > TURNS * config.model.max_period:
+        LOG.warning(
+            "note: a series spans %.4g %s, and times more than %.4g apart look alike to the clock: "
+            "take a larger model.max_period (%g).",
+            span, unit, TURNS * config.model.max_period, config.model.max_period,
+        )  # fmt: skip
+
+
+def _say_classes(store: Store) -> None:
+    """Of numbers that are taken for names."""
+    for target, count in zip(store.known_targets, store.class_counts(), strict=True):
+        if count > max(MANY, len(store.series) / 2):
+            LOG.warning(
+                'note: column "%s" has %d classes in %d series; "%s:regression" learns numbers.',
+                target.column, count, len(store.series), target.column,
+            )  # fmt: skip
 
 
 def _check_rule(config: ConfigDict, objective: Objective) -> None:

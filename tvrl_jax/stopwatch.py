@@ -23,7 +23,12 @@ class Stopwatch:
         self._steps += 1
 
     def read(self, clips_per_step: int) -> dict[str, float]:
-        """Steps and clips per second and the share of time spent waiting for data; restarts."""
+        """Steps and clips per second and the share of time spent waiting for data; restarts.
+
+        Nothing where no step was made since the last reading, as of two that follow each other.
+        """
+        if not self._steps:
+            return {}
         seconds = max(time.perf_counter() - self._start, 1e-9)
         rates = {
             "steps_per_second": self._steps / seconds,
