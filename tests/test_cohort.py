@@ -424,6 +424,8 @@ def test_outcomes_are_checked(load):
     refused(load, "both", columns_event="day")
     text = "subject,path,dead,after\n1,a.npy,1,5\n2,b.npy,,\n"
     load(text, columns_event="dead", columns_duration="after")
+    refused(load, "columns.duration is not: map both", text=text, columns_event="dead")
+    refused(load, "columns.event is not: map both", text=text, columns_duration="after")
 
 
 def test_series_times():

@@ -346,7 +346,7 @@ def test_joint_encoder_is_probed_by_the_same_functions():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (dict(arch="smal"), '"small"'),
+        (dict(arch="smal"), "small"),
         (dict(parts=("projektion",)), '"projection"'),
         (dict(patch_size=8), "16"),
         (dict(image_size=40), "image_size"),

@@ -27,7 +27,7 @@ from tvrl_jax.data.targets import (
     parse_targets,
     plain,
 )
-from tvrl_jax.errors import UserError, nearest, shorten
+from tvrl_jax.errors import UserError, closest, shorten
 
 LOG = logging.getLogger("tvrl_jax")
 
@@ -204,13 +204,16 @@ def _splits(table, where, mapping, subject_R, fractions, seed) -> pd.Series:
 
 def named_splits(table, where: str, mapping: Mapping[str, str], subject_R) -> pd.Series:
     """The split of every row, from its column. UserError: it is none, or a patient is in two."""
-    split_R = column(table, where, mapping, "split").str.lower()
+    cell_R = column(table, where, mapping, "split")
+    split_R = cell_R.str.lower()
     first: dict[str, tuple[int, str]] = {}
     for row, subject, name in zip(table.index, subject_R, split_R, strict=True):
         if name not in splits.SPLITS:
+            near = closest(name, splits.SPLITS)
+            hint = f' Did you mean "{near}"?' if near else ""
             raise UserError(
-                f'{place(where, row, mapping, "split")}: "{shorten(name)}" is no split; '
-                f"use train, val or test.{nearest(name, splits.SPLITS)}"
+                f'{place(where, row, mapping, "split")}: "{shorten(cell_R[row])}" is no split; '
+                f"use train, val or test.{hint}"
             )
         other_row, other = first.setdefault(subject, (row, name))
         if other != name:
@@ -224,7 +227,10 @@ def named_splits(table, where: str, mapping: Mapping[str, str], subject_R) -> pd
 def _check_outcomes(table: pd.DataFrame, where: str, mapping: Mapping[str, str]) -> None:
     event_R, duration_R = (column(table, where, mapping, k) for k in ("event", "duration"))
     if (event_R is None) != (duration_R is None):
-        raise UserError("map both data.columns.event and data.columns.duration, or neither.")
+        absent, there = ("event", "duration")[:: 1 if event_R is None else -1]
+        raise UserError(
+            f"data.columns.{there} is mapped and data.columns.{absent} is not: map both or neither."
+        )
     if event_R is not None:
         outcomes(event_R.rename(mapping["event"]), duration_R.rename(mapping["duration"]), where)
 

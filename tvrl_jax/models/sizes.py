@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from tvrl_jax.errors import UserError, nearest
+from tvrl_jax.errors import UserError
 from tvrl_jax.models.remat import POLICIES
 
 _NAMED = {False: "none", True: "blocks"}  # as settings said that were saved before the names
@@ -77,7 +77,7 @@ def check(**values: Any) -> Settings:
 
 def _check_name(key: str, value: str, known) -> None:
     if value not in known:
-        raise UserError(f'{key} = "{value}" is not one that exists.{nearest(value, known)}')
+        raise UserError(f'{key} = "{value}" is unknown; take one of {", ".join(known)}.')
 
 
 def check_divides(key: str, part: int, other: str, whole: int) -> None:
