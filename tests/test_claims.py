@@ -65,6 +65,13 @@ def test_a_gzipped_volume_of_zeros_is_refused(tmp_path):
     refused(path, "claims 300.0 MiB", "stored unpacked")
 
 
+def test_what_lies_behind_the_pixels_of_a_gzipped_volume_is_bounded(tmp_path):
+    image = nibabel.Nifti1Image(np.zeros((4, 4, 1, 1), np.uint8), None).to_bytes()
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(gzip.compress(image + bytes(300 << 20), 1))
+    refused(path, "claims", "made to fill memory")
+
+
 @pytest.mark.parametrize("size", [0, -8, 200 << 20])
 def test_notes_of_a_nifti_are_passed_over_whatever_size_they_state(tmp_path, size):
     image = nibabel.Nifti1Image(np.arange(16, dtype=np.uint8).reshape(4, 4, 1, 1), None)

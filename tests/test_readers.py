@@ -240,6 +240,21 @@ def write_nifti(path, array, *, zooms=(), unit=None):
     nibabel.save(image, str(path))
 
 
+@pytest.mark.parametrize("stored", [0, 9])  # gzip's levels: 0 packs nothing, any flip is a pixel
+def test_a_flipped_bit_in_a_gzipped_nifti_is_noticed(tmp_path, stored):
+    path = tmp_path / "a.nii.gz"
+    image = nibabel.Nifti1Image(CINE.T[:, :, None], np.eye(4))
+    content = gzip.compress(image.to_bytes(), stored)
+    path.write_bytes(content + bytes(512))  # padding, as of a tape, is no damage
+    read(str(path))
+    for at in range(len(content) - 200, len(content)):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :])
+        refused(path)
+    for cut in range(1, 10):
+        path.write_bytes(content[:-cut])
+        refused(path)
+
+
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
 def test_nifti_slices_times_and_spacing(tmp_path, name):
     volume = RNG.integers(-3000, 3000, (8, 6, 3, 4), dtype=np.int16)
