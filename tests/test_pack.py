@@ -128,6 +128,42 @@ def test_changed_file_and_changed_settings_are_packed_again(data, monkeypatch):
         assert sorted(seen) == ["0.npy", "1.npy", "2.npy"]
 
 
+@pytest.mark.parametrize("when", ["before", "after"])  # then pixels are mapped yet
+def test_a_file_that_is_exchanged_while_it_is_read_is_not_stored_as_what_it_was(
+    data, monkeypatch, when
+):
+    path, table = Path(data.root) / "1.nii", Path(data.root) / "table.csv"
+    volumes = RNG.integers(0, 5000, (2, SIZE, SIZE, 1, 6), dtype=np.int16)
+    old, new = (nibabel.Nifti1Image(volume, np.eye(4)).to_bytes() for volume in volumes)
+    path.write_bytes(old)
+    table.write_text(table.read_text().replace("1.npy", "1.nii"))
+    original = readers.read
+
+    def read(name, **arguments):
+        if name.endswith(".nii") and when == "before":
+            path.write_bytes(new)
+        images = original(name, **arguments)
+        if name.endswith(".nii") and when == "after":
+            path.write_bytes(new)
+        return images
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bundle.readers, "read", read)
+        refused(data, "table.csv, row 3", "1.nii was changed while it was read")
+        path.write_bytes(old)
+        data.on_bad = "skip"
+        (skipped,) = open_store(**data).skipped
+        assert skipped.row == 3 and "was changed while it was read" in skipped.reason
+    stored = [open_store(**data).frames(1, np.arange(6))]
+    path.write_bytes(old)
+    stored.append(open_store(**data).frames(1, np.arange(6)))
+    for frame_THWC, volume in zip(stored, volumes[::-1], strict=True):
+        pixel_THW = np.moveaxis(volume[:, :, 0], -1, 0).transpose(0, 2, 1)
+        low, high = np.percentile(pixel_THW, data.percentiles)
+        expected = np.clip(np.rint((pixel_THW - low) * 255 / (high - low)), 0, 255)
+        assert abs(frame_THWC[..., 0] - expected).max() <= 1
+
+
 def test_a_moved_cohort_is_not_decoded_again(data, monkeypatch):
     open_store(**data)
     (Path(data.root) / "moved").mkdir()

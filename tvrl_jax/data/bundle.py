@@ -94,7 +94,10 @@ def fetch(bundle: Bundle, shelf: Shelf) -> tuple[Packed | None, dict[str, str]]:
     path = _path(good, digest, bundle, shelf)
     found = _look_up(path, shelf.ledger)
     if not found:
-        packed.write(path, _series([(s, images[s.path]) for s in good], shelf))
+        series = _series([(s, images[s.path]) for s in good], shelf)
+        for source in good:  # not before: some pixels are only mapped, and read just now
+            _attempt(_check_same, source, shelf._replace(skip=False), bad, digest[source.path])
+        packed.write(path, series)
         found = packed.read_header(path)
         ledger.remember(shelf.ledger, path, ledger.signature(path), found.crc, settled=0)
     return found, bad
@@ -119,6 +122,14 @@ def _digest(source: Source, shelf: Shelf) -> str:
         return ledger.content_hash(source.path, shelf.ledger)
     except OSError as error:
         raise UserError(f"{source.path} cannot be read ({error.strerror}).") from None
+
+
+def _check_same(source: Source, shelf: Shelf, digest: str) -> None:
+    """What was exchanged after it was hashed would be stored under the name of what it was."""
+    if _digest(source, shelf) != digest:
+        raise UserError(
+            f"{source.path} was changed while it was read; start again when it is written whole."
+        )
 
 
 def _is_stored(path: str) -> bool:
