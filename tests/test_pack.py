@@ -190,6 +190,36 @@ def test_damaged_store_file_is_noticed_and_packed_again(data, monkeypatch, damag
     np.testing.assert_array_equal(store.frames(0, np.arange(6)), before)
 
 
+@pytest.mark.parametrize("at", ["signature", "recall"])
+def test_a_store_that_is_removed_while_it_is_looked_at_is_packed_again(data, monkeypatch, at):
+    before = open_store(**data).frames(0, np.arange(6))
+    removed, original = [], getattr(ledger, at)
+
+    def remove(*arguments):
+        path = arguments[0] if at == "signature" else arguments[1]
+        if path.endswith(".frames") and path not in removed:
+            removed.append(path)
+            os.remove(path)
+        return original(*arguments) if at == "signature" else None
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, at, remove)
+        open_store(**data)
+    assert len(removed) == 3
+    np.testing.assert_array_equal(open_store(**data).frames(0, np.arange(6)), before)
+
+
+def test_a_store_that_is_removed_as_soon_as_it_is_written_is_one_sentence(data, monkeypatch):
+    original = packed.write
+
+    def write(path, series):
+        original(path, series)
+        os.remove(path)
+
+    monkeypatch.setattr(packed, "write", write)
+    refused(data, ".frames was removed as soon as it was written", "data.store")
+
+
 def test_interrupted_packing_goes_on_where_it_stopped(tmp_path, monkeypatch):
     data = make_cohort(tmp_path, subjects=12)
     program = (

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -97,9 +98,7 @@ def fetch(bundle: Bundle, shelf: Shelf) -> tuple[Packed | None, dict[str, str]]:
         series = _series([(s, images[s.path]) for s in good], shelf)
         for source in good:  # not before: some pixels are only mapped, and read just now
             _attempt(_check_same, source, shelf._replace(skip=False), bad, digest[source.path])
-        packed.write(path, series)
-        found = packed.read_header(path)
-        ledger.remember(shelf.ledger, path, ledger.signature(path), found.crc, settled=0)
+        found = _write(path, series, shelf.ledger)
     return found, bad
 
 
@@ -200,14 +199,29 @@ def _path(sources: Sequence[Source], digest: dict, bundle: Bundle, shelf: Shelf)
 def _look_up(path: str, book: ledger.Ledger) -> Packed | None:
     """A file of the store that is whole; its checksum is read again only after it was touched."""
     found = packed.read_header(path)
+    try:
+        return found if found and _is_whole(found, book) else None
+    except OSError:  # somebody removed it just now
+        return None
+
+
+def _is_whole(found: Packed, book: ledger.Ledger) -> bool:
+    seen = ledger.signature(found.path)
+    if ledger.recall(book, found.path, seen) == found.crc:
+        return True
+    whole = packed.is_whole(found)
+    if whole:
+        ledger.remember(book, found.path, seen, found.crc, settled=0)
+    return whole
+
+
+def _write(path: str, series: list[tuple[Entry, np.ndarray]], book: ledger.Ledger) -> Packed:
+    packed.write(path, series)
+    found = packed.read_header(path)
     if found is None:
-        return None
-    seen = ledger.signature(path)
-    if ledger.recall(book, path, seen) == found.crc:
-        return found
-    if not packed.is_whole(found):
-        return None
-    ledger.remember(book, path, seen, found.crc, settled=0)
+        raise UserError(f"{path} was removed as soon as it was written: leave data.store alone.")
+    with suppress(OSError):  # then it is looked at again
+        ledger.remember(book, path, ledger.signature(path), found.crc, settled=0)
     return found
 
 
