@@ -500,6 +500,19 @@ def test_a_file_changed_within_the_clocks_tick_is_never_trusted(tmp_path):
     assert ledger.content_hash(str(path), book) != first
 
 
+def test_a_file_that_is_exchanged_in_place_under_its_old_time_is_hashed_again(tmp_path):
+    path, book = tmp_path / "a", {}
+    path.write_text("one")
+    os.utime(path, (1, 1))
+    first = ledger.content_hash(str(path), book)
+    time.sleep(0.02)  # longer than the tick of a file system's clock
+    path.write_text("two")
+    os.utime(path, (1, 1))
+    assert ledger.content_hash(str(path), book) != first
+    os.link(path, tmp_path / "b")
+    assert ledger.content_hash(str(path), book) == ledger.content_hash(str(tmp_path / "b"), {})
+
+
 @pytest.mark.parametrize("text", ["", "[" * 100_000, "[]", '{"/a": 3}', '{"/a": [1]}'])
 def test_a_damaged_ledger_knows_nothing(tmp_path, text):
     (tmp_path / "book").write_text(text)

@@ -1,7 +1,9 @@
 """What is known of files from an earlier start, so that gigabytes are not hashed each time.
 
-A file counts as unchanged while its size, inode and modification time are the same. One that was
-modified moments before it was looked at is never remembered: it might change again unseen.
+A file counts as unchanged while its size, inode and times are the same: of its modification, which
+programs may set back, and of its last change of any kind, which they cannot. So a new mode or link
+costs a hash. A file that was modified moments before it was looked at is never remembered: it might
+change again unseen.
 """
 
 import hashlib
@@ -36,13 +38,17 @@ def save(path: str, ledger: Ledger) -> None:
 
 
 def signature(path: str) -> list:
-    """[[name, size, modification time, inode], ...] of a file, or of all files in a folder."""
+    """[[name, size, time of modification, of any change, inode], ...] of a file, or of all files in
+    a folder."""
     names = [path]
     if os.path.isdir(path):
         entries = sorted(os.scandir(path), key=lambda entry: entry.name)
         names = [entry.path for entry in entries if entry.is_file()]
     found = [(name, os.stat(name)) for name in names]
-    return [[name, stat.st_size, stat.st_mtime_ns, stat.st_ino] for name, stat in found]
+    return [
+        [name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+        for name, stat in found
+    ]
 
 
 def remember(
