@@ -3,6 +3,7 @@
 import glob
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -188,6 +189,21 @@ def test_damaged_store_file_is_noticed_and_packed_again(data, monkeypatch, damag
     store = open_store(**data)
     assert seen == ["0.npy"]
     np.testing.assert_array_equal(store.frames(0, np.arange(6)), before)
+
+
+def test_what_a_disk_turned_over_is_noticed_when_nothing_is_known(data, monkeypatch):
+    """No time tells of it: checksums are read again once the folder `known` is gone."""
+    before = open_store(**data).frames(0, np.arange(6))
+    path = Path(open_store(**data).places[0].path)
+    seen = {path: ledger.signature(str(path))}
+    original = ledger.signature
+    monkeypatch.setattr(ledger, "signature", lambda name: seen.get(Path(name)) or original(name))
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    assert (open_store(**data).frames(0, np.arange(6)) != before).any()
+    shutil.rmtree(Path(data.store) / "known")
+    np.testing.assert_array_equal(open_store(**data).frames(0, np.arange(6)), before)
 
 
 @pytest.mark.parametrize("at", ["signature", "recall"])
