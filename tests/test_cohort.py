@@ -1,5 +1,7 @@
 """The table: what it may look like, and that each mistake in it is one sentence."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -311,6 +313,43 @@ def test_files_must_exist_once_and_belong_to_one_patient(load):
     cohort = load("subject,path\n1,a.npy\n1,z.npy\n", on_bad="skip")
     assert len(cohort.records) == 1 and cohort.skipped[0].row == 3
     refused(load, "on_bad", on_bad="ignore")
+
+
+def test_a_link_is_the_file_that_it_leads_to(load, tmp_path):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "e.npy").touch()
+    os.symlink("p", tmp_path / "q")
+    os.symlink("a.npy", tmp_path / "z.npy")
+    pairs = [("a.npy", "z.npy"), ("z.npy", "a.npy"), ("p/e.npy", "q/e.npy"), ("p", "q")]
+    for first, second in (*pairs, ("a.npy", f"/{tmp_path}/a.npy")):
+        text = f"subject,path\n{{}},{first}\n{{}},{second}\n"
+        refused(load, "row 3", '"2" here and to "1" in row 2', text=text.format(1, 2))
+        refused(load, "row 3 repeats row 2", text=text.format(1, 1))
+    refused(load, f"z.npy (the same as {tmp_path}/a.npy) belongs", csv="?.npy")
+    cohort = load("subject,path,k\n1,a.npy,0\n1,z.npy,1\n1,q/e.npy,\n", columns_slice="k")
+    paths = [os.path.relpath(r.sources[0].path, tmp_path) for r in cohort.records]
+    assert paths == ["a.npy", "z.npy", "q/e.npy"]  # as the table says them
+
+
+def test_a_folder_is_not_used_beside_what_lies_in_it(load, tmp_path):
+    (tmp_path / "p" / "deep").mkdir(parents=True)
+    (tmp_path / "p2").mkdir()
+    for name in ("p/e.dcm", "p/deep/f.dcm", "p2/g.dcm"):
+        (tmp_path / name).touch()
+    os.symlink("p", tmp_path / "q")
+    for rows in (("p", "p/e.dcm"), ("p", "p/deep/f.dcm"), ("p", "q/e.dcm"), ("q", "p/deep")):
+        text = "subject,path\n1,{}\n1,p2\n2,{}\n"
+        refused(load, "row 4", "the folder of row 2", text=text.format(*rows))
+        refused(load, "row 2", "the folder of row 4", text=text.format(*rows[::-1]))
+    load("subject,path\n1,p\n2,p2/g.dcm\n")
+    refused(load, "lies in", 'as "**/*.dcm" does', csv="p/**/*")
+    assert [r.subject for r in load(csv="p*/").records] == ["p", "p2"]
+    assert len(load(csv="p*/**/*.dcm").records) == 3
+
+
+def test_a_path_that_can_be_none_does_not_exist(load):
+    for path in ("a\0b/c.npy", "x/" * 3000 + "c.npy"):
+        refused(load, "row 3", "does not exist", text=f"subject,path\n1,a.npy\n1,{path}\n")
 
 
 def test_subjects_must_be_given(load):

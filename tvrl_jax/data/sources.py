@@ -1,7 +1,8 @@
 """A row of the table -> its file, with the times and the slice that the row states."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 import pandas as pd
@@ -151,21 +152,68 @@ def find_missing(
     return tuple(missing)
 
 
-def check_repeats(sources: Iterable[Source], subjects: Iterable[str], where: str) -> None:
-    """No image twice: neither for two patients (a leak) nor for one (it would count double)."""
-    owner: dict[str, tuple[int, str]] = {}
+def check_repeats(sources: Sequence[Source], subjects: Iterable[str], where: str) -> None:
+    """No image twice: neither for two patients (a leak) nor for one (it would count double), nor in
+    a folder that is a row beside it. A link is the file or folder that it leads to."""
+    real_R = _real_paths(sources)
+    owner: dict[str, tuple[Source, str]] = {}
     seen: dict[str, dict[int | None, int]] = {}
-    for source, subject in zip(sources, subjects, strict=True):
-        row, other = owner.setdefault(source.path, (source.row, subject))
+    for source, subject, real in zip(sources, subjects, real_R, strict=True):
+        first, other = owner.setdefault(real, (source, subject))
+        linked = "" if first.path == source.path else f" (the same as {first.path})"
         if other != subject:
             raise UserError(
-                f'{where}, row {source.row}: {source.path} belongs to patient "{subject}" here '
-                f'and to "{other}" in row {row}; one of the two is wrong.'
+                f'{where}, row {source.row}: {source.path}{linked} belongs to patient "{subject}" '
+                f'here and to "{other}" in row {first.row}; one of the two is wrong.'
             )
-        slices = seen.setdefault(source.path, {})
+        slices = seen.setdefault(real, {})
         if slices and (source.slice is None or source.slice in slices or None in slices):
             row = slices.get(source.slice, min(slices.values()))
             raise UserError(
-                f"{where}, row {source.row} repeats row {row} ({source.path}); remove one of them."
+                f"{where}, row {source.row} repeats row {row} with {source.path}{linked}; "
+                "remove one of them."
             )
         slices[source.slice] = source.row
+    _check_folders(sources, real_R, where)
+
+
+def _real_paths(sources: Iterable[Source]) -> list[str]:
+    """The files' paths without links. Each file and each folder is looked at once: a table may have
+    100,000 rows, and a look at a distant disk take a millisecond."""
+    known = {"/": "/", "//": "/"}  # a root may be written as two
+    return [_real_path(source.path, known) for source in sources]
+
+
+def _real_path(path: str, known: dict[str, str]) -> str:
+    """Of an absolute path. `known`, of its folders and others, grows."""
+    ahead = [path, *takewhile(lambda folder: folder not in known, _above(path))]
+    real = known[os.path.dirname(ahead[-1])]
+    for step in reversed(ahead):
+        real = os.path.join(real, os.path.basename(step))
+        if os.path.islink(real):
+            real = os.path.realpath(real)
+        known[step] = real
+    return real
+
+
+def _check_folders(sources: Sequence[Source], real_R: Sequence[str], where: str) -> None:
+    rows = {real: source.row for source, real in zip(sources, real_R, strict=True)}
+    clear: set[str] = set()  # folders that are no rows, nor is any above them
+    for source, real in zip(sources, real_R, strict=True):
+        for folder in _above(real):
+            if folder in clear:
+                break
+            if folder in rows:
+                raise UserError(
+                    f"{where}, row {source.row}: {source.path} lies in {folder}, the folder of row "
+                    f"{rows[folder]}, and would be used twice; name the folders alone, as the "
+                    'pattern "*/" does, or the files alone, as "**/*.dcm" does.'
+                )
+            clear.add(folder)
+
+
+def _above(path: str) -> Iterator[str]:
+    """The folders that a path is in, the nearest first."""
+    while (folder := os.path.dirname(path)) != path:
+        yield folder
+        path = folder
