@@ -283,16 +283,65 @@ def test_dates_among_which_some_are_numbers_are_dates_yet(load, unit, numbers, f
         load(text, **mapped)
 
 
+@pytest.mark.parametrize(
+    ("form", "dates"),
+    [
+        ("DDMMYYYY", ("31012020", "01022020")),
+        ("DDMMYYYY", ("5022020", "31012020.0")),  # a zero is lost, and an empty cell gave dots
+        ("MMDDYYYY", ("01312020", "02012180")),
+        ("MMDDYYYY", ("1312020", "12312020")),
+        ("YYYYMM", ("202001", "202012.0")),
+    ],
+)
+def test_dates_whose_year_is_last_or_whose_day_is_missing_are_no_numbers(load, form, dates):
+    text = "subject,path,t\n1,a.npy,0\n1,b.npy,{}\n1,c.npy,{}\n".format(*dates)
+    mapped = dict(columns_time="t", time_unit="years")
+    for unit in ("days", "months", "years"):
+        words = f'row 3, column "t": "{dates[0]}" looks like a calendar date ({form})'
+        refused(load, words, "give days", text=text, column_unit=unit, **mapped)
+    load(text, column_unit="s", **mapped)  # 2 days, or a year: they may be what they say
+
+
+@pytest.mark.parametrize(
+    ("unit", "numbers"),
+    [
+        (
+            "days",
+            "-60000 0 43890 60000 737060.5 2458865 2458865.5 2399999",
+        ),  # of Julius Caesar, too
+        ("days", "31132020 00012020 32012020 31011799 31013000 202000 202013 101202"),
+        ("months", "0 12.5 2000 24240"),
+        ("years", "0 1950 2020.25"),
+        ("s", "1580428800 31012020 86400 202001"),
+    ],
+)
+def test_numbers_of_days_months_and_years_are_no_dates(load, unit, numbers):
+    given = numbers.split()
+    lines = [f"s,a.npy,{k},{number}" for k, number in enumerate(given)]
+    text = "\n".join(["subject,path,k,t", *lines])
+    mapped = dict(columns_slice="k", column_unit=unit, time_unit=unit)
+    records = load(text, columns_time="t", **mapped).records
+    assert [r.sources[0].time for r in records] == [float(number) for number in given]
+
+
 def test_a_date_with_dashes_is_told_what_is_right(load):
     text = "subject,path,day\n1,a.npy,2020-01-31\n"
     refused(load, "row 2", '"2020-01-31"', "days since the", text=text, columns_time="day")
 
 
 def test_what_the_sentence_says_turns_dates_into_days():
-    for cells in (["20200131", "20200202"], [20200131, 20200202], ["2180-01-31", "2180-02-02"]):
-        t = pd.Series(cells)
-        days = (pd.to_datetime(t.astype(str)) - pd.to_datetime(t.astype(str)).min()).dt.days
-        assert days.tolist() == [0, 2]
+    columns = {
+        "YYYYMMDD": (["20200131", "20200202"], [20200131, 20200202], ["2180-01-31", "2180-02-02"]),
+        "DDMMYYYY": (["31012020", "02022020"], [31012020, 2022020]),
+        "MMDDYYYY": (["01312020", "02022020"], [1312020, 2022020]),
+        "YYYYMM": (["202001", "202003"], [202001, 202003]),
+    }
+    for form in times.FORMS:
+        for cells in columns[form.name]:
+            t = pd.Series(cells)
+            date = eval(f"pd.to_datetime({form.pandas})", {"pd": pd, "t": t})
+            days = (date - date.min()).dt.days
+            assert days.tolist() == [0, 60 if form.name == "YYYYMM" else 2]
 
 
 def test_slices_must_be_counts(load):

@@ -13,7 +13,7 @@ from tvrl_jax.errors import UserError, shorten
 
 DAYS = (
     'days (data.column_unit="days") since the patient\'s first image, with pandas '
-    "(pd.to_datetime(t.astype(str)) - first).dt.days"
+    "(pd.to_datetime({}) - first).dt.days"
 )
 
 
@@ -87,11 +87,13 @@ def _check_dates(
     if text_R is None:
         return
     given_R = text_R[~text_R.isin(tables.MISSING)]
-    if times.are_dates(given_R, unit):
-        first = given_R[given_R.map(times.is_date)]
+    form = times.find_form(given_R, unit)
+    if form:
+        first = given_R[given_R.map(form.has)]
         found = f'{place(where, first.index[0], mapping, noun)}: "{shorten(first.iloc[0])}"'
         raise UserError(
-            f"{found} looks like a calendar date (YYYYMMDD), and no number of {unit}; give {DAYS}."
+            f"{found} looks like a calendar date ({form.name}), and no number of {unit}; give "
+            f"{DAYS.format(form.pandas)}."
         )
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,11 +18,34 @@ SECONDS = {
 }
 UNITS = (*SECONDS, "frames")
 CALENDAR = ("days", "months", "years")
-# YYYYMMDD, HHMM or HHMMSS behind it; with a dot as pandas writes it where a cell of the column is
-# empty, and DICOM the fraction of a second. Shifted dates may lie centuries ahead.
-DATE = re.compile(
-    r"(1[89]|2\d)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"
-    r"(([01]\d|2[0-3])[0-5]\d([0-5]\d(\.\d*)?)?)?(\.0*)?"
+# Shifted dates may lie centuries ahead.
+YEAR, MONTH, DAY = r"(1[89]|2\d)\d\d", r"(0[1-9]|1[0-2])", r"(0[1-9]|[12]\d|3[01])"
+CLOCK = r"([01]\d|2[0-3])[0-5]\d([0-5]\d(\.\d*)?)?"  # HHMM or HHMMSS, and DICOM's fraction
+
+
+class Form(NamedTuple):
+    """A way to write a calendar date in digits alone."""
+
+    name: str
+    pattern: re.Pattern
+    pandas: str  # what pd.to_datetime takes for a column t of it
+
+    def has(self, text: str) -> bool:
+        """Whether a time of this cell is written so."""
+        return any(map(self.pattern.fullmatch, _words(text)))
+
+
+def _form(name: str, pattern: str, pandas: str) -> Form:
+    """With a dot as pandas writes it where a cell of the column is empty."""
+    return Form(name, re.compile(rf"{pattern}(\.0*)?"), pandas)
+
+
+# Of those that begin with a day or a month, a program that takes them for numbers drops the zero.
+FORMS = (
+    _form("YYYYMMDD", f"{YEAR}{MONTH}{DAY}({CLOCK})?", "t.astype(str)"),
+    _form("DDMMYYYY", f"({DAY}|[1-9]){MONTH}{YEAR}", 't.astype(str).str.zfill(8), format="%d%m%Y"'),
+    _form("MMDDYYYY", f"({MONTH}|[1-9]){DAY}{YEAR}", 't.astype(str).str.zfill(8), format="%m%d%Y"'),
+    _form("YYYYMM", f"{YEAR}{MONTH}", 't.astype(str), format="%Y%m"'),
 )
 
 
@@ -54,20 +78,19 @@ def _words(text: str) -> list[str]:
     return text.translate(str.maketrans("[](),;", "      ")).split()
 
 
-def is_date(text: str) -> bool:
-    """Whether a time of this cell is written like a calendar date."""
-    return any(map(DATE.fullmatch, _words(text)))
+def find_form(texts: Iterable[str], unit: str) -> Form | None:
+    """How calendar dates are written in these cells, or None where they are what they are said to
+    be, numbers in `unit`: of two dates that are a day apart, the numbers may be 70 apart.
 
-
-def are_dates(texts: Iterable[str], unit: str) -> bool:
-    """Whether the times of these cells, said to count in `unit`, are calendar dates: of two that
-    are a day apart, the numbers may be 70 apart.
-
-    In days and more, one is enough: the number would be 49,000 years. In less, a number may be
-    what it says; there at least two, and half of all, look like dates."""
+    In days and more, one date is enough: the number would be 500 years or more. In less, a number
+    may be what it says; only dates that begin with the year and end with the day are told there,
+    where they are at least two, and half of all."""
     words = [word for text in texts for word in _words(text)]
-    dates = sum(bool(DATE.fullmatch(word)) for word in words)
-    return dates >= 1 if unit in CALENDAR else dates >= max(2, len(words) / 2)
+    forms = FORMS if unit in CALENDAR else FORMS[:1]
+    count = {form: sum(map(bool, map(form.pattern.fullmatch, words))) for form in forms}
+    form = max(forms, key=count.get)
+    least = 1 if unit in CALENDAR else max(2, len(words) / 2)
+    return form if count[form] >= least else None
 
 
 def series_times(
