@@ -7,6 +7,7 @@ import pickle
 import struct
 import zipfile
 import zlib
+from contextlib import suppress
 
 import nibabel
 import numpy as np
@@ -414,6 +415,33 @@ def test_previews_within_a_camera_s_jpeg_are_no_frames(tmp_path, side):
     photo.save(tmp_path / "alone.jpg")
     (image,), (alone,) = (read(str(tmp_path / name)) for name in ("a.jpg", "alone.jpg"))
     np.testing.assert_array_equal(image.frame_THWC, alone.frame_THWC)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data", "ignore:Possibly corrupt EXIF data")
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("a.tif", {"compression": "raw"}),
+        ("a.tif", {"compression": "tiff_lzw"}),
+        ("a.tif", {"compression": "raw", "big_tiff": True}),
+        ("a.gif", {"optimize": False}),
+    ],
+)
+def test_a_file_that_is_cut_between_two_pages_is_not_one_of_fewer(tmp_path, name, how):
+    frames = RNG.integers(0, 256, (4, 9, 7), dtype=np.uint8)
+    path = tmp_path / name
+    for count in (1, 4):
+        first, *rest = (Picture.fromarray(frame) for frame in frames[:count])
+        first.save(path, save_all=True, append_images=rest, **how)
+        content = path.read_bytes()
+        assert len(read(str(path))[0].frame_THWC) == count
+        path.write_bytes(content + b"\0;more")  # some writers leave something there
+        assert len(read(str(path))[0].frame_THWC) == count
+        for cut in range(8, len(content)):
+            path.write_bytes(content[:cut])
+            with suppress(UserError):
+                assert len(read(str(path))[0].frame_THWC) == count  # without padding, at most
+                assert cut > len(content) - 16 and name == "a.tif"
 
 
 def test_pages_of_different_size_are_refused(tmp_path):

@@ -6,6 +6,7 @@ import os
 import struct
 import zlib
 from contextlib import suppress
+from typing import IO
 
 import numpy as np
 from PIL import ExifTags, ImageSequence
@@ -52,7 +53,8 @@ def read(path: str) -> list[Image]:
     frames, durations, claimed, halved = [], [], 0, False
     # Of a path, Pillow would map TIFF into memory by the size that it has when it is turned.
     with reading(path, *BROKEN), open(path, "rb") as file:
-        for page in ImageSequence.Iterator(Picture.open(file, formats=FORMATS)):
+        picture = Picture.open(file, formats=FORMATS)
+        for page in ImageSequence.Iterator(picture):
             claimed += page.width * page.height * BYTES.get(page.mode, 3)
             check_packed(path, claimed, os.path.getsize(path))
             halved = halved or _is_halved(page)
@@ -60,6 +62,7 @@ def read(path: str) -> list[Image]:
             durations.append(float(page.info.get("duration", 0) or 0))
             if page.format == "MPO":  # a camera's JPEG: what follows are previews and depth maps
                 break
+        _check_end(path, picture, file, len(frames))
     for k, frame_HWC in enumerate(frames):
         if frame_HWC.shape != frames[0].shape:
             raise UserError(
@@ -72,6 +75,22 @@ def read(path: str) -> list[Image]:
         time_T = np.cumsum([0.0, *durations[:-1]]) / 1000
     frame_THWC = frames[0][None] if len(frames) == 1 else np.stack(frames)
     return [make_image(path, frame_THWC, time_T, note="; ".join(notes))]
+
+
+def _check_end(path: str, picture: Picture.Image, file: IO[bytes], pages: int) -> None:
+    """Pillow takes a file that is cut between two pages for one of fewer pages. Asked after it
+    looked for another page and found none."""
+    last = True
+    if picture.format == "TIFF":  # 0, or where the next one is, which may be cut off
+        last = picture.tag_v2.next == 0
+    elif picture.format == "GIF":
+        file.seek(-1, os.SEEK_CUR)
+        last = file.read(1) == b";"
+    if not last:
+        raise UserError(
+            f"{path} ends with page {pages - 1} and does not say that it is the last: the file is "
+            "damaged or cut short."
+        )
 
 
 def _is_halved(page: Picture.Image) -> bool:
