@@ -94,6 +94,14 @@ def test_an_interval_is_longer_on_the_side_where_there_is_room(metric, value, lo
     assert toward_low == (metric != "mae")
 
 
+@pytest.mark.parametrize("metric", ["brier_365", "ibs", "auroc"])
+def test_two_patients_tell_nothing_and_no_end_leaves_what_can_be(metric):
+    """A Brier score of 35 was an end of an interval."""
+    sample_R = np.random.default_rng(0).uniform(0.01, 0.15, size=500)
+    made = intervals.interval(metric, 0.06, sample_R, smallest=2)
+    assert 0 <= made.low < 0.06 < made.high <= 1
+
+
 def test_the_two_sides_of_a_ranking_mirror_each_other():
     sample_R = np.random.default_rng(0).normal(0.98, 0.02, size=500)
     made = intervals.interval("auroc", 0.98, sample_R, smallest=3)
@@ -203,8 +211,9 @@ def test_a_probe_counts_the_patients_of_the_smaller_class_and_all_of_a_regressio
 def test_what_ranks_and_what_errs_have_their_scales():
     for name in ("auroc", "average_precision", "c_index", "c_index_ipcw", "auc_2", "auc_0.5"):
         assert intervals.scale(name) is intervals.LOGIT
-    for name in ("mae", "brier_2", "ibs"):
-        assert intervals.scale(name) is intervals.LOGARITHM
+    for name in ("brier_2", "ibs"):
+        assert intervals.scale(name) is intervals.LOGIT
+    assert intervals.scale("mae") is intervals.LOGARITHM
     assert intervals.scale("r2") is intervals.OF_THE_REST
     assert intervals.scale("cls_change") is intervals.ITSELF
 

@@ -10,7 +10,8 @@ have been drawn, with S - 1: then the squares add, with the degrees of freedom o
 Satterthwaite (1946).
 
 An interval is symmetric on the metric's own scale: the logit of what ranks (Pepe 2003, The
-Statistical Evaluation of Medical Tests, section 5.2.5), the logarithm of an error, and of 1 - R2.
+Statistical Evaluation of Medical Tests, section 5.2.5) and of a Brier score, the logarithm of MAE
+and of 1 - R2.
 Differences stay as they are.
 
 `python -m benchmarks.coverage` measures how often an interval holds the truth, and
@@ -28,7 +29,7 @@ LEVEL = 0.95
 MIDDLE = (15.865525393145708, 84.13447460685429)  # percentiles: a standard deviation from the mean
 NOTHING = 1e-24  # a square of an error: what rounding leaves of none
 RANKING = ("auroc", "average_precision", "c_index", "c_index_ipcw")
-ERRORS = ("mae", "ibs")
+ERRORS = ("ibs",)  # of probabilities, and so at most 1; with Brier scores
 
 
 class Interval(NamedTuple):
@@ -88,9 +89,9 @@ ITSELF = Scale(lambda x: x, lambda y: y, lambda x: 1.0, math.isfinite)
 
 
 def scale(metric: str) -> Scale:
-    if is_of_a_ranking(metric):
+    if is_of_a_ranking(metric) or metric in ERRORS or metric.startswith("brier_"):
         return LOGIT
-    if metric in ERRORS or metric.startswith("brier_"):
+    if metric == "mae":
         return LOGARITHM
     return OF_THE_REST if metric == "r2" else ITSELF
 
