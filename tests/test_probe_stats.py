@@ -8,7 +8,7 @@ from scipy.stats import t as student
 from sklearn import metrics as sk
 
 from tvrl_jax.errors import UserError
-from tvrl_jax.probing import intervals, problem, rows, sampling, stats, tasks
+from tvrl_jax.probing import delong, heads, intervals, problem, ranks, rows, sampling, stats, tasks
 
 
 def _binary(rng, count=80, levels=0):
@@ -50,6 +50,38 @@ def test_a_constant_score_is_at_chance():
     output_NK = np.tile([0.7, 0.3], (4, 1))
     assert stats.auroc(label_N, output_NK, stats.once(4))[0] == 0.5
     assert stats.average_precision(label_N, output_NK, stats.once(4))[0] == 0.25
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("shift", [-300, -40, 0, 40, 300])
+def test_a_head_that_is_sure_of_a_class_ranks_as_its_logits_do(classes, shift):
+    """From a difference of 37 on every probability is exactly 1: another scanner's test set."""
+    rng = np.random.default_rng(0)
+    label_N = (rng.random(80) < 0.3).astype(float)
+    logit_NK = np.full((80, classes), -350.0)
+    logit_NK[:, 0], logit_NK[:, 1] = 0, shift + 4 * label_N + 3 * rng.normal(size=80)
+    output_NK = heads.decode("classification", logit_NK, 0, 1)
+    for metric, twin in (
+        (stats.auroc, sk.roc_auc_score),
+        (stats.average_precision, sk.average_precision_score),
+    ):
+        found = metric(label_N, output_NK, stats.once(80))[0]
+        twins = [twin(label_N == 1, logit_NK[:, 1])]
+        twins += [twin(label_N == 0, -logit_NK[:, 1])] if classes == 3 else []
+        assert found == pytest.approx(np.mean(twins), abs=1e-12)
+    if classes == 2:
+        task = tasks.Task("AF", "classification", ("no", "yes"), label_N.astype(np.float32))
+        made = rows._components(task, label_N, output_NK)
+        assert delong.auroc(made) == stats.auroc(label_N, output_NK, stats.once(80))[0]
+
+
+def test_equal_probabilities_tie_however_the_rest_is_split():
+    output_NK = np.array([[0.6, 0.2, 0.2], [0.6, 0.1, 0.3], [0.6, 0.3, 0.1], [0.5, 0.5, 0]])
+    assert ranks.of_class(output_NK, 0).tolist() == [1, 1, 1, 0]
+    one_hot_NK = np.eye(3)[[0, 1, 2, 0, 0]]
+    assert ranks.of_class(one_hot_NK, 0).tolist() == [1, 0, 0, 1, 1]
+    for constant in ([0.3, 0.7], [1e-20, 1.0], [0.0, 1.0]):
+        assert not ranks.of_class(np.tile(constant, (5, 1)), 1).any()
 
 
 def test_regression_metrics_equal_sklearn():

@@ -502,6 +502,18 @@ def test_the_roc_curve_encloses_the_rank_statistic():
     assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
 
 
+def test_the_roc_figure_of_a_sure_head_has_its_curve(monkeypatch):
+    """Of probabilities that are all exactly 1 in float64; what the other class has tells."""
+    curves_drawn, curve = [], plots.roc_curve
+    monkeypatch.setattr(
+        plots, "roc_curve", lambda *of: curves_drawn.append(curve(*of)) or curves_drawn[-1]
+    )
+    rest = np.exp(-np.arange(40.0, 48.0))
+    true = (np.arange(8) > 3).astype(float)
+    assert plots.roc(true, np.stack([rest, 1 - rest], 1), "AF")
+    assert np.trapezoid(*curves_drawn[0][::-1]) == 1
+
+
 @pytest.mark.parametrize("name", [r"$\foo$", "cost [$] - price [$]"])
 def test_dollars_in_a_name_are_drawn_and_no_formula(name, monkeypatch):
     drawn = []

@@ -10,7 +10,7 @@ from sklearn import metrics as sk
 
 from tvrl_jax.data.split import SPLITS
 from tvrl_jax.errors import UserError
-from tvrl_jax.probing import stats, survival, survival_metrics, tasks
+from tvrl_jax.probing import cox, hazard, stats, survival, survival_metrics, tasks
 
 HORIZONS = (1.0, 2.5)
 
@@ -89,7 +89,7 @@ def _naive(name, train, label, output, clock):
     column = 1 + HORIZONS.index(float(horizon))
     if kind == "brier":
         return brier(float(horizon), column)
-    score = [-row[column] for row in output]
+    score = [(-row[column], row[0]) for row in output]  # equal curves: the risk
     case = lambda a: a[0] and a[1] <= float(horizon)  # noqa: E731
     free = lambda a, b: b[1] > float(horizon)  # noqa: E731
     return _naive_rank(label, score, case, free, lambda a: 1 / observed(a[1], True))
@@ -167,13 +167,43 @@ def test_without_censoring_they_are_the_metrics_of_a_binary_label():
     for r, weight_N in enumerate(weight_RN):
         for k, horizon in enumerate(HORIZONS):
             free_N, own_N = label_N2[:, 1] > horizon, output_NK[:, 1 + k]
+            rank_N = own_N - 1e-6 * output_NK[:, 0]  # of equal curves the risk decides
             auc, brier = (
                 named[f"{name}_{horizon:g}"](label_N2, output_NK, weight_RN)[r]
                 for name in ("auc", "brier")
             )
-            assert auc == pytest.approx(sk.roc_auc_score(free_N, own_N, sample_weight=weight_N))
+            assert auc == pytest.approx(sk.roc_auc_score(free_N, rank_N, sample_weight=weight_N))
             squared = sk.brier_score_loss(free_N, own_N, sample_weight=weight_N)
             assert brier == pytest.approx(squared)
+
+
+@pytest.mark.parametrize("shift", [-60, -37, 0, 8])
+def test_curves_that_are_exactly_0_or_1_rank_as_their_risk_does(shift):
+    """S(1) of a Cox model is 1 from a log hazard of -37 on and 0 above 7; its risk never ties."""
+    rng = np.random.default_rng(7)
+    risk_N = rng.normal(size=120)
+    label_N2 = _outcomes(rng, 120, decimals=6)
+    label_N2[:, 1] *= np.exp(-risk_N)
+    clock, one = _clock(label_N2, horizons=(1.0,)), stats.once(120)
+    auc = survival_metrics.metrics(clock)["auc_1"]
+    baseline = cox.baseline(label_N2, risk_N)
+    middle, far = (cox.predict(baseline, risk_N + s, survival.times(clock)) for s in (0, shift))
+    assert auc(label_N2, far, one)[0] == auc(label_N2, middle, one)[0] > 0.6
+
+
+def test_hazards_of_almost_nothing_do_not_tie():
+    """Proportional, so that ranks at the horizon are those of the risk."""
+    rng = np.random.default_rng(8)
+    label_N2, logit_N = _outcomes(rng, 120, decimals=6), rng.normal(size=120)
+    logit_N -= label_N2[:, 1]
+    clock, one = _clock(label_N2, horizons=(1.0,)), stats.once(120)
+    named, edge_B = survival_metrics.metrics(clock), np.array([0.5, 1.0])
+    for name in ("auc_1", "c_index"):
+        near, far = (
+            named[name](label_N2, hazard.predict(edge_B, output_NB, clock), one)[0]
+            for output_NB in (logit_N[:, None] + np.array([[s, s]]) for s in (-3, -60))
+        )
+        assert far == near > 0.7
 
 
 def test_weights_undo_the_censoring_that_harrells_index_depends_on():

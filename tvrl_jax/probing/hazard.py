@@ -124,6 +124,7 @@ def predict(edge_B, output_NB, clock: survival.Clock) -> np.ndarray:
     log_survival_NB = np.cumsum(step_NB, axis=1)
     end_B = np.append(_starts(edge_B)[0], edge_B[real])
     time_K = survival.times(clock)
-    curve_NK = np.exp([np.interp(time_K, end_B, np.append(0.0, row)) for row in log_survival_NB])
-    risk_N = 1 - curve_NK[:, len(clock.horizon_H) :].mean(1)
-    return np.concatenate([risk_N[:, None], curve_NK], axis=1)
+    log_NK = np.array([np.interp(time_K, end_B, np.append(0.0, row)) for row in log_survival_NB])
+    # Not 1 - mean S(t), which is exactly 0 where a series is sure to be free of the event.
+    risk_N = -np.expm1(log_NK[:, len(clock.horizon_H) :]).mean(1)
+    return np.concatenate([risk_N[:, None], np.exp(log_NK)], axis=1)

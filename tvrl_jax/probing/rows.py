@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tvrl_jax.probing import delong, intervals, stats, survival_metrics, variance
+from tvrl_jax.probing import delong, intervals, ranks, stats, survival_metrics, variance
 from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.tasks import Task, groups, labelled
 from tvrl_jax.results import ALL, FEW, P_METHODS, PATIENTS_OF, PER_CLASS, P
@@ -145,7 +145,7 @@ def _components(task: Task, label_N, output_NK) -> delong.Components | None:
     """None with more than two classes, or where the test set lacks one of the two."""
     if len(task.classes) != 2 or len(np.unique(label_N)) < 2:
         return None
-    return delong.components(label_N == 1, output_NK[:, 1])
+    return delong.components(label_N == 1, ranks.of_class(output_NK, 1))
 
 
 def mean(scores: Sequence[Score], axis: int = 0) -> Score:

@@ -7,7 +7,7 @@ same matrix are compared on the same patients.
 
 import numpy as np
 
-from tvrl_jax.probing import survival_metrics
+from tvrl_jax.probing import ranks, survival_metrics
 from tvrl_jax.probing.survival import Clock
 
 BLOCK = 64  # resamples that are sorted out at once: their sums stay in the processor's cache
@@ -69,7 +69,9 @@ def _one_vs_rest(area, label_N, output_NK, weight_RN):
     """The second of two classes, or the mean over the classes that the test set contains."""
     classes = output_NK.shape[1]
     picked = [1] if classes == 2 else [k for k in range(classes) if np.any(label_N == k)]
-    found = [_in_blocks(area, label_N == k, output_NK[:, k], weight_RN) for k in picked]
+    found = [
+        _in_blocks(area, label_N == k, ranks.of_class(output_NK, k), weight_RN) for k in picked
+    ]
     return np.mean(found, axis=0)
 
 

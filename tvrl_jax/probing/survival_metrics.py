@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 
-from tvrl_jax.probing import survival
+from tvrl_jax.probing import ranks, survival
 from tvrl_jax.probing.survival import Clock
 
 BLOCK = 256  # events whose pairs are held at once
@@ -67,7 +67,9 @@ def c_index_ipcw(label_N2, output_NK, weight_RN, *, clock: Clock):
 
 def auc(label_N2, output_NK, weight_RN, *, clock: Clock, horizon: float, column: int):
     """Cumulative / dynamic AUROC: events up to the horizon against series seen without one for
-    longer, events weighted 1 / P(C >= T) (Uno et al. 2007). The score is -S(horizon)."""
+    longer, events weighted 1 / P(C >= T) (Uno et al. 2007). The lower S(horizon), the higher the
+    rank. Where a model is sure, S is exactly 0 or 1: equal S(horizon) are ranked by the risk, of
+    which that of a Cox model is a function."""
     event_N, time_N = label_N2[:, 0] == 1, label_N2[:, 1]
     case_N = event_N & (time_N <= horizon)
     gain_N = _inverse(time_N, case_N, clock)
@@ -76,7 +78,8 @@ def auc(label_N2, output_NK, weight_RN, *, clock: Clock, horizon: float, column:
     def others(rows):
         return np.broadcast_to(free_N, (len(rows), len(free_N)))
 
-    return _ordered(-output_NK[:, column], case_N, gain_N, others, weight_RN)
+    rank_N = ranks.by(-output_NK[:, column], output_NK[:, 0])
+    return _ordered(rank_N, case_N, gain_N, others, weight_RN)
 
 
 def brier(label_N2, output_NK, weight_RN, *, clock: Clock, time: float, column: int):

@@ -7,6 +7,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tvrl_jax.probing import ranks
 from tvrl_jax.report.compare import Line
 from tvrl_jax.report.naming import method_text
 from tvrl_jax.report.style import BLUE, COLOURS, GREY, MARKERS, STYLE, png
@@ -88,7 +89,7 @@ def roc(
     axis = figure.subplots()
     axis.plot((0, 1), (0, 1), color=GREY, lw=1)
     for code, colour in zip(codes, COLOURS * len(codes), strict=False):
-        rates = roc_curve(true == code, probability[:, code])
+        rates = roc_curve(true == code, ranks.of_class(probability, code))
         axis.plot(*rates, color=colour, label=f"{names[code]} ({(true == code).sum()})")
     axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", title=title)
     axis.set(xlabel="1 - specificity", ylabel="sensitivity")
