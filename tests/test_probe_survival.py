@@ -383,7 +383,7 @@ def test_where_no_horizon_is_usable_no_number_is_named(test, words):
 @pytest.mark.parametrize("first", [0.0, 1e-12, 0.5, 3.4, 3.9995, 3.9999999])
 @pytest.mark.parametrize("asked", [1e-13, 1.0, 3.9996, 100.0])
 def test_the_horizon_that_is_named_is_usable(first, asked):
-    outcome_N2 = np.array([[1, first], [0, 4.0], [1, 3.99999995], [0, 4.0]])
+    outcome_N2 = survival.stored([[1, first], [0, 4.0], [1, 3.9999998], [0, 4.0]])
     made = functools.partial(survival.make_clock, outcome_N2, tau=0.0, grid=3)
     names = dict(column="dead", unit="years")
     first, end = (float(time) for time in np.sort(outcome_N2[:, 1])[[0, -1]])
@@ -391,8 +391,8 @@ def test_the_horizon_that_is_named_is_usable(first, asked):
         made(horizons=(asked,), **names)
     except UserError as error:
         named = float(str(error).removesuffix(".").split()[-1])
-        assert first <= named < end, error
-        assert made(horizons=(named,), **names).horizon_H == [named]
+        assert first <= survival.stored(named) < end, error
+        assert made(horizons=(named,), **names).horizon_H == [np.float32(named)]
 
 
 def test_a_horizon_that_few_patients_reach_is_flagged():
@@ -433,7 +433,7 @@ def test_a_tau_before_the_first_event_would_leave_no_pair_to_compare():
         column="dead",
         unit="years",
     )
-    assert made(tau=1.2).tau == 1.2 and made(tau=0).tau == 1.5
+    assert made(tau=1.2).tau == np.float32(1.2) and made(tau=0).tau == 1.5
     with pytest.raises(UserError, match='tau = 1, .*"dead".* comes at 1 years.* greater, or 0'):
         made(tau=1.0)
 

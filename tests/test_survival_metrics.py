@@ -248,6 +248,27 @@ def test_a_horizon_that_cannot_be_judged_is_refused_with_one_that_can(changes, w
     _clock(test_N2, **{key: named if key == "tau" else (named,) for key in changes})
 
 
+@pytest.mark.parametrize("horizon", [1.1, 1.2, 1.3, 1.4, 1.6, 1.7])
+def test_an_event_at_the_horizon_comes_by_then_in_whatever_way_it_rounds(horizon):
+    """Outcomes are float32: 1.1 rounds up and 1.3 down."""
+    time_N = np.repeat([0.5, horizon, horizon + 1], [10, 20, 10])
+    label_N2 = np.stack([np.repeat([1, 0], [30, 10]), time_N], axis=1).astype(np.float32)
+    clock = _clock(label_N2, horizons=(horizon,))
+    by_N, free_N = survival_metrics.needs(label_N2, clock)[f"brier_{horizon}"].values()
+    assert (by_N.sum(), free_N.sum()) == (30, 10)
+    named, half_NK = survival_metrics.metrics(clock), np.full((40, 6), 0.9)
+    found = named[f"brier_{horizon}"](label_N2, half_NK, stats.once(40))
+    assert found[0] == pytest.approx((30 * 0.9**2 + 10 * 0.1**2) / 40)
+    curve = cox.baseline(label_N2, np.zeros(40))
+    survived = cox.predict(curve, np.zeros(1), survival.times(clock))[0, 1]
+    assert survived == pytest.approx(0.25, abs=0.01)  # 0.75 without those at the horizon
+    old = clock._replace(horizon_H=np.array([horizon]), tau=horizon)
+    assert survival.same(survival.from_arrays(survival.to_arrays(old)), clock)
+    words = f"survival.horizons holds {horizon}, .* reach to {horizon} years"
+    with pytest.raises(UserError, match=words):
+        _clock(label_N2[:30], horizons=(horizon,))
+
+
 def test_a_horizon_that_nobody_was_seen_beyond_is_refused():
     """Nobody was under observation for longer than 4: no weight stands for those who are free."""
     test_N2 = np.array([[1, 0.5], [0, 4.0], [0, 4.0]])

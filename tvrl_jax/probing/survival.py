@@ -2,6 +2,8 @@
 
 An outcome is (event, duration): 1 and the time of the event, or 0 and the time until which none
 was seen. Where an event and the end of an observation fall on one time, the event comes first.
+Outcomes are float32, and so are the times at which they are looked at: else an event at 1.1 would
+come after the horizon 1.1, and one at 1.3 before it, by rounding alone.
 """
 
 from typing import NamedTuple
@@ -10,9 +12,12 @@ import numpy as np
 
 from tvrl_jax.errors import UserError
 
+ROUNDING = 1e-4  # of a step of three digits, of which there are 1,000 at most: float32's, and more
+
 
 class Clock(NamedTuple):
-    """Evaluation times in data.time_unit, and the censoring of the test split."""
+    """Evaluation times in data.time_unit, all of them float32 numbers, and the censoring of the
+    test split."""
 
     horizon_H: np.ndarray  # ascending
     grid_G: np.ndarray  # evenly spaced up to the last horizon; 0 is left out
@@ -37,9 +42,10 @@ def make_clock(test_N2, *, horizons, tau: float, grid: int, column: str, unit: s
     from which nobody is left (naming the largest usable one), and for one before its first event;
     for such a tau, too: no pair would be left to compare. Where no horizon is usable, it says so.
     """
-    horizon_H = np.sort(np.asarray(horizons, np.float64))
-    tau = tau or float(horizon_H[-1])
-    test_T, where = test_N2[:, 1], f'column "{column}"'
+    horizon_H = np.sort(stored(horizons))
+    tau = float(stored(tau)) or float(horizon_H[-1])
+    test_N2, where = stored(test_N2), f'column "{column}"'
+    test_T = test_N2[:, 1]
     end = test_T.max()
     first = test_T[test_N2[:, 0] == 1].min()
     if first >= end:
@@ -66,27 +72,32 @@ def make_clock(test_N2, *, horizons, tau: float, grid: int, column: str, unit: s
             f"survival.tau = {tau:g}, but the first event of {where} in the test split comes at "
             f"{first:g} {unit}: tau must be greater, or 0 for the last horizon."
         )
-    grid_G = horizon_H[-1] * np.arange(1, grid + 1) / grid
+    grid_G = stored(horizon_H[-1] * np.arange(1, grid + 1) / grid)
     return Clock(horizon_H, grid_G, tau, *censoring(test_N2))
+
+
+def stored(time) -> np.ndarray:
+    """Times as the outcomes hold them, float32, in float64."""
+    return np.asarray(time, np.float32).astype(np.float64)
 
 
 def _usable(round_number: float, first: float, end: float) -> str:
     """Of the horizons from `first` to below `end`: the round number, or `first` to all its digits
     where no round one lies among them."""
     text = f"{round_number:g}"
-    return text if first <= float(text) < end else repr(float(first))
+    return text if first <= stored(float(text)) < end else str(np.float32(first))
 
 
 def _below(time: float) -> float:
     """The largest number of three significant digits below `time`."""
     step = _step(time)
-    return (np.ceil(time / step - 1e-6) - 1) * step
+    return (np.ceil(time / step - ROUNDING) - 1) * step
 
 
 def _from(time: float) -> float:
     """The smallest number of three significant digits that is not below `time`."""
     step = _step(time)
-    return max(np.ceil(time / step - 1e-6) * step, time)
+    return max(np.ceil(time / step - ROUNDING) * step, time)
 
 
 def _step(time: float) -> float:
@@ -130,8 +141,11 @@ def to_arrays(clock: Clock) -> dict[str, np.ndarray]:
 
 
 def from_arrays(arrays: dict[str, np.ndarray]) -> Clock | None:
-    """None of none."""
-    return Clock(**arrays)._replace(tau=float(arrays["tau"])) if arrays else None
+    """None of none. The times of a file from before they were float32 are rounded to it."""
+    if not arrays:
+        return None
+    rounded = {name: stored(arrays[name]) for name in ("horizon_H", "grid_G", "tau")}
+    return Clock(**arrays | rounded)._replace(tau=float(rounded["tau"]))
 
 
 def same(a: Clock | None, b: Clock | None) -> bool:
