@@ -280,6 +280,24 @@ def test_a_cell_is_of_one_probe_and_never_a_mean_over_several():
     assert verdict.main_comparison(rows) == [("tvrl", "linear", 1.0)]
 
 
+def test_each_probe_with_tasks_of_its_own_is_held_against_the_untrained_encoder(tmp_path):
+    rows = [_row(probe=p, fraction=f) for p in ("linear", "knn") for f in (0.1, 1.0)]
+    rows += [_row("untrained", value=0.1)]
+    event = dict(task="event", metric="c_index", probe="cox")
+    rows += [_row(**event, value=0.5, half=0.02), _row("untrained", **event, value=0.8, half=0.02)]
+    rows += [_row(task="odd", probe="hazard")]
+    asked = [("tvrl", "linear", 1.0), ("tvrl", "cox", 1.0), ("tvrl", "hazard", 1.0)]
+    assert verdict.main_comparison(rows) == asked
+    tables.write_results(tmp_path / "results.csv", rows)
+    checks = html.all_checks(html.gather(tmp_path, tmp_path))
+    raised = [check.alarm for check in checks if check.alarm]
+    assert len(raised) == 1 and "better at event" in raised[0] and "cox probe" in raised[0]
+    text = facts.checked(checks)
+    for probe, answer in (("linear", "in 1 of 1"), ("cox", "in 0 of 1")):
+        assert f"{answer} tasks, {probe} probe, 100 % of the labels" in text
+    assert "against the untrained encoder (hazard probe, 100 % of the labels)" in text
+
+
 def test_a_task_of_another_probe_makes_no_line():
     rows = [_row(probe="linear"), _row(probe="knn", task="AF", metric="auroc")]
     rows += [_row("constant", probe="knn", task="AF", metric="auroc")]

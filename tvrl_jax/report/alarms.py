@@ -115,26 +115,27 @@ def helped(results: Sequence[Mapping], method: str, fraction: float, probe: str)
     nothing was learned about, one would else be called worse in every fifth report. Numbers of too
     few test patients cannot tell, and are left out.
     """
-    name, pair = "against the untrained encoder", (method, "untrained")
+    name, where = "against the untrained encoder", wording.heading(probe, fraction)
+    pair = (method, "untrained")
     lines = [line for line in compare(results, pair, fraction, probe=probe) if all(line.cells)]
     lines = [line for line in lines if line.metric in MAIN]
     if method == "untrained" or not lines:
-        return Check(name, "", "")
+        return Check(f"{name} ({where})", "", "")
     lines = [line for line in lines if not line.is_open]
     if not lines:
-        return Check(f"{name} (too few test patients)", "", "")
+        return Check(f"{name} ({where}: too few test patients)", "", "")
     sure = _beyond_chance(results, lines, MINUS.join(pair), probe, fraction)
     better = [line for line in sure if line.cells[0].value > line.cells[1].value]
     worse = [line for line in sure if line.cells[0].value < line.cells[1].value]
     finding = f"better beyond chance, corrected, in {len(better)} of {len(lines)} tasks"
-    finding += f", {wording.heading(probe, fraction)}"
+    finding += f", {where}"
     alarm = ""
     if not better:
         alarm = f"Pretraining has not helped: against the untrained encoder it is {finding}."
     if worse:
         names = ", ".join(f"{line.task} ({metric_text(line.metric)})" for line in worse)
         alarm += f"{' ' if alarm else ''}The untrained encoder is better at {names} "
-        alarm += f"({wording.heading(probe, fraction)})."
+        alarm += f"({where})."
     return Check(name, alarm, finding)
 
 

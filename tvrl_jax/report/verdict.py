@@ -1,5 +1,6 @@
 """The report's first answer: which method predicts what, and how surely."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from tvrl_jax.report import compare, plots, wording
@@ -35,15 +36,28 @@ def section(results: Sequence[Mapping]) -> Section:
 
 
 def main_comparison(results: Sequence[Mapping]) -> list[tuple[str, str, float]]:
-    """(method, probe, fraction) of each pretrained method where the most labels are used."""
+    """(method, probe, fraction) of each pretrained method where the most labels are used.
+
+    Of its first probe, and of each later one that has tasks of its own, as Cox regression has
+    beside a linear probe. Several probes of the same tasks would ask one question several times.
+    """
     no_checkpoint = (*BASELINES, *compare.LENT)
     learners = [name for name in compare.methods_of(results) if name not in no_checkpoint]
-    settings = compare.settings_of(results)
-    found = {
-        name: next((at for at in settings if name in compare.columns_of(results, *at)), None)
-        for name in learners
-    }
-    return [(name, *at) for name, at in found.items() if at]
+    found = []
+    for name in learners:
+        asked = set()
+        for at in compare.settings_of(results):
+            tasks = _tasks(results, name, *at)
+            if tasks - asked:
+                found.append((name, *at))
+            asked |= tasks
+    return found
+
+
+def _tasks(results: Sequence[Mapping], method: str, probe: str, fraction: float) -> set[str]:
+    own = [row for row in results if (row["method"], row["probe"]) == (method, probe)]
+    own = [row for row in own if math.isclose(float(row["fraction"]), fraction)]
+    return {row["task"] for row in own if compare.is_score(row)}
 
 
 def table(lines: Sequence[compare.Line], methods: Sequence[str]) -> Table:
