@@ -81,6 +81,22 @@ def test_features_of_few_series_have_not_collapsed_for_being_few():
     assert "collapsed" in alarms.spread(*findings.spread(np.outer(range(10), np.ones(8)))).alarm
 
 
+def test_embeddings_of_few_series_have_not_collapsed_for_being_few():
+    """The rank of two rows is below 2 always; their cosine tells all the same."""
+    log = [{"step": s, "effective_rank": 1.97, "inter_cosine": 0.1} for s in (1, 2, 3)]
+    for batch_size, raised in ((2, False), (9, False), (10, True), (None, True)):
+        check = alarms.collapse(log, batch_size)
+        assert bool(check.alarm) == raised and ("rank" in check.finding) == raised
+        assert check in alarms.check_run(log, batch_size)
+    alike = [row | {"inter_cosine": 0.99} for row in log]
+    assert "collapsed" in alarms.collapse(alike, 2).alarm
+    unknown = _retrieval(rank=float("nan"))
+    assert alarms.embedding(unknown).finding == "cosine between subjects 0.10"
+    assert not alarms.embedding(unknown).alarm
+    unknown.inter_cosine = 0.99
+    assert alarms.embedding(unknown).alarm
+
+
 def test_the_bound_on_retrieval_is_binomial():
     """With 3 x chance exceeded, what remains is whether so many hits happen by chance."""
     chance, series = 1 / 63, 40
@@ -279,7 +295,8 @@ def test_the_probe_of_time_ends_with_what_was_checked(pretrained, tmp_path, caps
     printed = capsys.readouterr().out
     for name in ("blank images, test series", "latent target with exchanged images"):
         assert f"{name} (" in printed
-    assert "collapse of the test embeddings (effective rank" in printed
+    # six test series: too few for a rank
+    assert "collapse of the test embeddings (cosine between subjects" in printed
     checks = html.all_checks(html.gather(tmp_path, tmp_path))
     assert [c.name for c in alarms.load(tmp_path)][1:] == [
         c.name for c in alarms.encoder_checks(_found())

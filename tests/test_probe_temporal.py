@@ -499,16 +499,18 @@ def clock(time_BT):
 
 
 def test_a_network_of_times_alone_is_retrieved_without_images():
-    store, sizes = make_pictures(17), dict(size=9, seed=0)
-    timed = pretext.retrieval(store, range(17), make_trained(csimclr_te, blind, clock), **sizes)
+    store, sizes = make_pictures(21), dict(size=11, seed=0)
+    timed = pretext.retrieval(store, range(21), make_trained(csimclr_te, blind, clock), **sizes)
     assert timed.blank_top1 > 0.9 and timed.top1 == timed.blank_top1
-    assert timed.series == 16 and timed.chance == 1 / 15  # two equal batches
+    assert timed.series == 20 and timed.chance == 1 / 19  # two equal batches
     assert "timestamps alone" in alarms.blank(timed).alarm
-    sees = pretext.retrieval(store, range(17), make_trained(csimclr_te, seeing, no_clock), **sizes)
+    sees = pretext.retrieval(store, range(21), make_trained(csimclr_te, seeing, no_clock), **sizes)
     assert sees.top1 == 1 and sees.blank_top1 == pytest.approx(sees.chance)
     assert sees.rank > timed.rank and sees.inter_cosine < 0.9
     assert not alarms.blank(sees).alarm and not alarms.embedding(sees).alarm
     assert pretext.retrieval(store, [0], make_trained(csimclr_te, seeing, clock), **sizes) is None
+    few = pretext.retrieval(store, [0, 1], make_trained(csimclr_te, seeing, no_clock), **sizes)
+    assert np.isnan(few.rank) and few.inter_cosine < 0.9 and not alarms.embedding(few).alarm
 
 
 def test_the_target_moves_with_the_images_that_it_depends_on():

@@ -15,7 +15,7 @@ from tvrl_jax.probing.stats import holm
 from tvrl_jax.report import wording
 from tvrl_jax.report.compare import Line, compare
 from tvrl_jax.report.naming import metric_text
-from tvrl_jax.results import ALL, MAIN, MINUS, P
+from tvrl_jax.results import ALL, FEW, MAIN, MINUS, P
 from tvrl_jax.scalars import is_number
 
 BEYOND_CHANCE = 0.05  # a corrected p below it
@@ -44,7 +44,7 @@ def check_run(rows: Sequence[Mapping], batch_size: int | None) -> list[Check]:
     return [
         finite(rows),
         clock(rows),
-        collapse(rows),
+        collapse(rows, batch_size),
         unlearnt(rows, batch_size),
     ]
 
@@ -86,8 +86,11 @@ def clock(rows: Sequence[Mapping]) -> Check:
     return Check("blank images", alarm if bad else "", finding)
 
 
-def collapse(rows: Sequence[Mapping]) -> Check:
+def collapse(rows: Sequence[Mapping], batch_size: int | None = None) -> Check:
+    """The rank of fewer than FEW series is low however they look: it is not judged then."""
     rank, cosine = recent(rows, "effective_rank"), recent(rows, "inter_cosine")
+    if batch_size and batch_size < FEW:
+        rank = None
     seen = [f"effective rank {rank:.1f}"] if rank is not None else []
     seen += [f"cosine between subjects {cosine:.2f}"] if cosine is not None else []
     finding = ", ".join(seen)
@@ -256,7 +259,8 @@ def embedding(found) -> Check:
     name = "collapse of the test embeddings"
     if found is None:
         return Check(name, "", "")
-    rows = [{"effective_rank": found.rank, "inter_cosine": found.inter_cosine}]
+    rank = None if math.isnan(found.rank) else found.rank
+    rows = [{"effective_rank": rank, "inter_cosine": found.inter_cosine}]
     return collapse(rows)._replace(name=name)
 
 

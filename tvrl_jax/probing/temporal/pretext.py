@@ -13,6 +13,7 @@ from tvrl_jax.data.batch import Plan, read_batch
 from tvrl_jax.data.clips import draw_clip
 from tvrl_jax.losses import cosine
 from tvrl_jax.objectives import latent, views
+from tvrl_jax.results import FEW
 from tvrl_jax.state import State, stream
 
 
@@ -30,7 +31,9 @@ class Retrieval(NamedTuple):
     blank_top1: float  # without: what the timestamps alone give
     chance: float
     series: int  # compared in all
-    rank: float  # effective rank of the embeddings that are compared, mean over batches
+    # effective rank of the embeddings that are compared, mean over batches; NaN of fewer than FEW
+    # in a batch, which is low however they look
+    rank: float
     inter_cosine: float  # of different patients
 
 
@@ -69,6 +72,7 @@ def retrieval(store, series, trained: Trained, *, size: int, seed: int) -> Retri
         top1, rank, inter = compare(trained.state, batch, number)
         found.append((top1, compare(trained.state, blank, number)[0], rank, inter))
     top1, blank_top1, rank, inter = (float(np.mean(column)) for column in zip(*found, strict=True))
+    rank = rank if rows >= FEW else np.nan
     return Retrieval(top1, blank_top1, 1 / (2 * rows - 1), rows * len(found), rank, inter)
 
 
