@@ -295,16 +295,19 @@ def test_a_split_without_patients_is_named_and_not_a_column(encoder, store, conf
         plan(encoder, store.only(kept), config, quiet)
 
 
-def test_a_class_that_is_only_tested_is_refused_by_its_row(encoder, store, config):
+@pytest.mark.parametrize("kind", ["knn", "temporal"])
+def test_a_class_that_is_only_tested_is_refused_by_its_row(encoder, store, config, kind):
+    config.kind, config.baselines = kind, ()
+    plan = temporal.plan if kind == "temporal" else study.plan
     abroad = store.only(range(len(store.series)))
     at = store.split("test")[3]
     abroad.text = store.text.copy()
     abroad.text.iloc[at, store.text.columns.get_loc("large")] = "none"
     row, words = store.series[at].row, 'no training patient is of class "none"; leave the cells'
     with pytest.raises(UserError, match=f'row {row}, column "large": {words}.*"0", "1"'):
-        study.plan(encoder, abroad, config, quiet)
+        plan(encoder, abroad, config, quiet)
     abroad.text.iloc[at, store.text.columns.get_loc("large")] = ""
-    study.plan(encoder, abroad, config, quiet)
+    plan(encoder, abroad, config, quiet)
 
 
 def test_a_cohort_in_another_unit_is_refused(encoder, store, config):

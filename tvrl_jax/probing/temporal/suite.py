@@ -62,6 +62,7 @@ def plan(encoder: Encoder, store, config, say) -> Study:
     tasks.check_splits(store)
     wanted = tasks.asked(config.data.targets, encoder.config.data.targets)
     asked = tasks.load(store, wanted) if wanted else ()
+    tasks.check_classes(store, asked)
     series = {split: np.asarray(store.split(split)) for split in tasks.SPLITS}
     settings = window_settings(encoder.config, config.features)
     tables = {
