@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -15,13 +16,14 @@ from tests import tiny
 from tvrl_jax import learner, prober, roster, settings
 from tvrl_jax.checkpoint import Checkpoints
 from tvrl_jax.data import external, opening
-from tvrl_jax.probing import leak
+from tvrl_jax.models import sizes
+from tvrl_jax.probing import frozen, leak
 from tvrl_jax.probing.temporal import findings
 from tvrl_jax.report import alarms, html
 
 
 def _found(**changed):
-    good = dict(rank=9.0, spread=0.2, retrieval=_retrieval(), target=_target())
+    good = dict(rank=9.0, spread=0.2, retrieval=_retrieval(), target=_target(), dtype="float32")
     good |= dict(embeds_time=True, blank=0.3, scaled=0.2, gain=0.4)
     return SimpleNamespace(**good | changed)
 
@@ -40,6 +42,7 @@ def _target(moved: float = 0.9, cosine: float = 0.4):
     [
         ({"rank": 1.2}, "collapsed"),
         ({"spread": 1e-5}, "collapsed"),
+        ({"spread": 8e-3, "dtype": "bfloat16"}, "collapsed"),
         ({"retrieval": _retrieval(rank=1.1)}, "collapsed"),
         ({"retrieval": _retrieval(inter_cosine=0.99)}, "collapsed"),
         ({"retrieval": _retrieval(blank_top1=0.2)}, "timestamps alone"),
@@ -59,6 +62,8 @@ def test_what_is_wrong_with_an_encoder_raises_its_own_alarm(changed, word):
     "changed",
     [
         {},
+        {"spread": 8e-3},
+        {"spread": 0.05, "dtype": "bfloat16"},
         {"retrieval": None, "target": None},  # a method that has neither
         {"retrieval": _retrieval(blank_top1=0.5, series=4, chance=1 / 7)},  # too few to be sure
         {"blank": 0.001, "scaled": 0.02},  # one of the two is noticed
@@ -79,6 +84,23 @@ def test_features_of_few_series_have_not_collapsed_for_being_few():
         assert not check.alarm and bool(check.finding) == (series > 1)
     assert "collapsed" in alarms.spread(*findings.spread(np.ones((3, 8)))).alarm
     assert "collapsed" in alarms.spread(*findings.spread(np.outer(range(10), np.ones(8)))).alarm
+
+
+@pytest.mark.parametrize("dtype", sizes.DTYPES)
+def test_features_that_differ_by_rounding_alone_have_collapsed(dtype):
+    """Clips whose frames are one feature, but for a 10,000th; and others that are not."""
+    config = tiny.shrink(base.get_config(), Path("/nowhere"))
+    config.method, config.model.dtype = "tvrl", dtype
+    network = learner.make_network(config, learner.find_objective(config), outputs=1)
+    params, _ = network.init(jax.random.key(0))
+    rng = np.random.default_rng(0)
+    one, own = rng.normal(size=(1, 4, network.width)), rng.normal(size=(32, 1, network.width))
+    times = np.tile(np.arange(4, dtype=np.float32), (32, 1))
+    for by, collapsed in ((1e-4, True), (1e-5, True), (0.1, False)):
+        feature = (one + by * own).astype(np.float32)
+        cls_ND, *_ = frozen.temporal_step(network)(params, feature, times, np.ones((32, 4), bool))
+        check = alarms.spread(*findings.spread(np.asarray(cls_ND)), dtype)
+        assert bool(check.alarm) == collapsed, (by, check.finding)
 
 
 def test_embeddings_of_few_series_have_not_collapsed_for_being_few():

@@ -147,7 +147,8 @@ def test_times_that_move_nothing_raise_an_alarm(embed, ignored):
     seen = sensitivity.see(sight, table, scale=2.0, seed=0)
     others_N = cosine.cosines(seen.intact_WD, table.series_W, sight.subject_N).other_patients
     found = sensitivity.measure(seen, others_N, sight.subject_N, **BOOTSTRAP)
-    judged = findings.gather(found, seen.intact_WD, True, None, None)
+    model = SimpleNamespace(dtype="float32")
+    judged = findings.gather(found, seen.intact_WD, model, True, None, None)
     assert ("time embedding is ignored" in alarms.time_used(judged).alarm) == ignored
 
 

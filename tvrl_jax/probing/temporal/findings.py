@@ -13,6 +13,7 @@ from tvrl_jax.results import FEW
 class Findings(NamedTuple):
     rank: float  # effective rank of the centred test features
     spread: float  # their deviation between series / their length
+    dtype: str  # of the encoder's computation, by whose rounding they differ in any case
     retrieval: Retrieval | None  # None = the method compares no views
     target: Target | None  # None = the method has no latent target
     embeds_time: bool
@@ -40,10 +41,10 @@ def spread(cls_ND: np.ndarray) -> tuple[float, float]:
     return float(metrics.effective_rank(centred_ND / away)), away / size
 
 
-def gather(found, cls_ND, embeds_time: bool, retrieval, target) -> Findings:
-    """`found`: the measures of the pretrained encoder."""
+def gather(found, cls_ND, model, embeds_time: bool, retrieval, target) -> Findings:
+    """`found`: the measures of the pretrained encoder; model: its section of the configuration."""
     tokens = measured.find(found, elapsed.TOKENS, "r2")
     untimed = measured.find(found, elapsed.UNTIMED, "r2")
     gain = None if tokens is None or untimed is None else tokens - untimed
     moves = [measured.find(found, what, "cls_change") for what in ("times blank", "times scaled")]
-    return Findings(*spread(cls_ND), retrieval, target, embeds_time, *moves, gain)
+    return Findings(*spread(cls_ND), model.dtype, retrieval, target, embeds_time, *moves, gain)

@@ -154,7 +154,7 @@ def _judge(found, sight: Sight, trained: Trained | None, study: Study) -> Findin
     target = pretext.target(*given, **sizes) if trained else None
     model = sight.encoder.config.model
     embeds = bool(model.time_embedding) and not is_joint(sight.encoder)
-    return findings.gather(found, sight.cls_ND, embeds, retrieval, target)
+    return findings.gather(found, sight.cls_ND, model, embeds, retrieval, target)
 
 
 def _frame_arrays(study: Study) -> dict[str, np.ndarray]:
