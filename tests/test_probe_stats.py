@@ -410,6 +410,29 @@ def test_a_patient_with_series_of_both_classes_counts_for_the_rarer():
     assert sampling.draw(both, np.arange(80), subject_N, fraction=0.1, seed=0).sum() == 8
 
 
+def test_a_class_that_only_patients_of_rarer_ones_have_is_in_every_draw():
+    """Of 20 patients 12 have it in one eye, and none in both."""
+    subject_N, index_N = np.repeat(np.arange(20), 2), np.arange(40)
+    value_N = np.repeat([1, 2], 20).astype(np.float32)
+    value_N[::2][np.arange(20) % 10 < 6] = 0
+    task = tasks.Task("grade", "classification", ("a", "b", "c"), value_N)
+    added = 0
+    for seed in range(50):
+        smaller_N = np.zeros(40, bool)
+        for fraction in (0.05, 0.1, 0.15, 0.2, 0.3, 1.0):
+            used_N = sampling.draw(task, index_N, subject_N, fraction=fraction, seed=seed)
+            assert set(value_N[used_N]) == {0, 1, 2} and (smaller_N <= used_N).all()
+            rng, share = np.random.default_rng(seed), int(10 * fraction + 0.5)
+            rng.permutation(0)  # nobody is of the first class alone
+            listed = [rng.permutation(own)[:share] for own in np.arange(20).reshape(2, 10)]
+            stratified_N = np.isin(subject_N, listed)
+            more = (used_N & ~stratified_N).sum() / 2
+            assert (stratified_N <= used_N).all()
+            assert more == (0 not in value_N[stratified_N])
+            added, smaller_N = added + more, used_N
+    assert added > 10
+
+
 def test_the_fractions_that_would_do_are_named_for_the_neediest_of_all_tasks():
     every_N = np.arange(28)
     common = tasks.Task("EF", "regression", (), every_N.astype(np.float32))

@@ -47,17 +47,28 @@ def draw(task: Task, series_N, subject_N, *, fraction: float, seed: int) -> np.n
     Classes are drawn one by one (stratified), and so are patients with and without an event; a
     patient with series of several classes (two eyes) counts for the rarest. A smaller fraction of
     one seed is contained in a larger one, because both are the beginning of one shuffled list.
+    A class that only patients of rarer ones have gets one of them besides, where none was drawn.
     UserError as from `check_fractions`.
     """
     check_fractions((task,), series_N, subject_N, (fraction,))
-    labelled_N = labelled(task.value_N[series_N])
+    value_N = task.value_N[series_N]
+    labelled_N = labelled(value_N)
     patient_P, stratum_P, names, _ = _stratify(task, series_N, subject_N)
     rng = np.random.default_rng(seed)
-    kept = []
-    for k in range(len(names)):
-        patients = rng.permutation(patient_P[stratum_P == k])
-        kept.append(patients[: _share(fraction, len(patients))])
-    return labelled_N & np.isin(subject_N, np.concatenate(kept))
+    shuffled = [rng.permutation(patient_P[stratum_P == k]) for k in range(len(names))]
+    kept = [patients[: _share(fraction, len(patients))] for patients in shuffled]
+    drawn_N = labelled_N & np.isin(subject_N, np.concatenate(kept))
+    absent = [own_N for own_N in groups(task, value_N).values() if not (own_N & drawn_N).any()]
+    added = [_next(shuffled, subject_N[own_N]) for own_N in absent]
+    return drawn_N | (labelled_N & np.isin(subject_N, added))
+
+
+def _next(shuffled, patients: np.ndarray):
+    """Who of the patients is drawn first as the fraction grows, so that a larger one has them."""
+    turns = [np.arange(1, len(own) + 1) - 0.5 for own in shuffled]
+    turn_P = np.concatenate([turn / max(len(turn), 1) for turn in turns])
+    own_P = np.concatenate(shuffled)
+    return own_P[np.argmin(np.where(np.isin(own_P, patients), turn_P, np.inf))]
 
 
 def _stratify(task: Task, series_N, subject_N):
@@ -109,7 +120,7 @@ def _rarest(task: Task, series_N, subject_N) -> tuple[Task, str, int]:
     """The task, its rarest stratum in words, and the patients that are drawn for it.
 
     "" is the rest, of which only a regression needs any. A class that only patients of rarer ones
-    have is drawn with them.
+    have is drawn with them, or else added (`draw`).
     """
     _, stratum_P, names, having_K = _stratify(task, series_N, subject_N)
     drawn = {name: int(np.sum(stratum_P == k)) for k, name in enumerate(names)}
