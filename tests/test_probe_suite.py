@@ -144,15 +144,18 @@ def test_every_prediction_is_kept(encoder, store, config, tmp_path):
     assert (drawn_NK == saved["output/untrained/large"][m[0]]).all() and drawn_NK.shape == (8, 2)
 
 
-def test_another_probe_of_the_same_patients_gets_a_column(encoder, store, config, tmp_path):
+@pytest.mark.parametrize(("folder", "told"), [("a", "a"), ("a - old", "a-old")])
+def test_another_probe_of_the_same_patients_gets_a_column(
+    encoder, store, config, tmp_path, folder, told
+):
     config.update_from_flattened_dict({"kind": "knn", "baselines": (), "fractions": (1.0,)})
-    probed.run(encoder, store, config, tmp_path / "a", quiet)
-    config.knn.feature, config.against = "token", (str(tmp_path / "a"),)
+    probed.run(encoder, store, config, tmp_path / folder, quiet)
+    config.knn.feature, config.against = "token", (str(tmp_path / folder),)
     results = probed.run(encoder, store, config, tmp_path / "b", quiet)
-    other = f"tvrl ({tmp_path / 'a'})"
+    other = f"tvrl ({tmp_path / told})"
     table = pd.DataFrame(results.rows)
     assert set(table.method) == {"tvrl", other, f"tvrl - {other}"}
-    a, b = (paired.load(tmp_path / name, "knn") for name in "ab")
+    a, b = (paired.load(tmp_path / name, "knn") for name in (folder, "b"))
     expected = paired.differences(b, a, **config.bootstrap)
     found = table[table.method == f"tvrl - {other}"]
     assert found.value.tolist() == pd.DataFrame(expected).value.tolist()

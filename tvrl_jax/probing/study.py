@@ -9,6 +9,7 @@ from tvrl_jax.probing import check, cls, paired, problem, sampling, tasks
 from tvrl_jax.probing.features import Encoder, window_settings
 from tvrl_jax.probing.problem import Prediction, Problem
 from tvrl_jax.probing.tasks import Task
+from tvrl_jax.results import MINUS
 
 
 class Study(NamedTuple):
@@ -65,4 +66,9 @@ def _others(store, test, draws, config) -> list[paired.Measured]:
     fits = [Prediction(draw, np.zeros(0), {}) for draw in draws]
     mine = paired.Measured("to be", "this probe", "", config.kind, *names, asked, fits)
     found = [paired.aligned(mine, paired.load(f, config.kind)) for f in config.against]
-    return [other._replace(name=f"{other.name} ({other.folder})") for other in found]
+    return [other._replace(name=_named(other)) for other in found]
+
+
+def _named(other: paired.Measured) -> str:
+    """MINUS tells the differences from the methods: a folder that holds it is told without."""
+    return f"{other.name} ({other.folder})".replace(MINUS, "-")
