@@ -181,6 +181,20 @@ def test_what_order_costs_is_lost_where_it_matters():
     assert not sensitivity.cost(seen, [], *fits, **BOOTSTRAP)
 
 
+def test_what_order_costs_one_patient_has_no_interval():
+    """However many series: every resample is this patient again."""
+    table = make_table()
+    sight = make_sight(first_frame, table)
+    split = {name: np.arange(SERIES) for name in ("train", "val", "test")}
+    cls = dict.fromkeys(split, over_time(sight, table)[0])
+    seen = sensitivity.see(sight, table, scale=2.0, seed=0)
+    task = Task("first", "regression", (), sight.frame_FD[table.frame_WT[:, 0], 0])
+    one_N = np.zeros(SERIES, int)
+    found = sensitivity.cost(seen, [task], split, one_N, cls, (1e-3, 1.0), **BOOTSTRAP)
+    assert any("_drop_" in m.metric for m in found) and {m.patients for m in found} == {1}
+    assert all(np.isnan(m.interval[1:3]).all() and np.isfinite(m.interval.value) for m in found)
+
+
 def test_a_ratio_is_that_of_sums_over_drawn_patients():
     rng = np.random.default_rng(0)
     top_N, bottom_N, subject_N = rng.random(12), rng.random(12), np.arange(12) // 3

@@ -87,5 +87,7 @@ def _drops(what: str, intact: Sequence[rows.Score], changed: Sequence[rows.Score
         value = before.interval.value - after.interval.value
         pair = before.sample_R, after.sample_R
         gap = intervals.difference(value, *pair, smallest=rows.smallest(before, after))
+        if before.patients < 2:  # each resample of one patient is this patient again
+            gap = gap._replace(low=np.nan, high=np.nan)
         metric = f"{before.metric}_drop_{what.replace(' ', '_')}"
         yield Measured(before.task.column, metric, gap, before.patients)
