@@ -394,7 +394,17 @@ def test_identity_is_chance_without_any_and_certain_with_all():
         assert top1 == pytest.approx(chance) == pytest.approx(1 / 3)
     frame_FD = np.eye(4)[np.repeat(np.arange(4), frames_N)]
     known = shortcuts.identity(frame_FD, frames_N, np.eye(2)[subject_N], subject_N, **BOOTSTRAP)
-    assert {m.interval.value for m in known if m.metric == "top1"} == {1.0}
+    top1 = [m.interval for m in known if m.metric == "top1"]
+    assert {one.value for one in top1} == {1.0}
+    for one in top1:  # two of two patients found: Clopper and Pearson's
+        assert (one.low, one.high) == pytest.approx((0.025 ** (1 / 2), 1))
+
+
+def test_the_interval_of_an_identity_stays_a_share():
+    hit_N = np.array([1.0] * 11 + [0])
+    for value_N in (hit_N, 1 - hit_N):
+        made = measured.mean("identity", "top1", value_N, np.arange(12), **BOOTSTRAP).interval
+        assert 0 < made.low < made.value < made.high < 1
 
 
 def _table_of(table, split):

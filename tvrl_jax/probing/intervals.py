@@ -28,7 +28,7 @@ from scipy.stats import t as student
 LEVEL = 0.95
 MIDDLE = (15.865525393145708, 84.13447460685429)  # percentiles: a standard deviation from the mean
 NOTHING = 1e-24  # a square of an error: what rounding leaves of none
-RANKING = ("auroc", "average_precision", "c_index", "c_index_ipcw")
+RANKING = ("auroc", "average_precision", "c_index", "c_index_ipcw", "top1")
 ERRORS = ("ibs",)  # of probabilities, and so at most 1; with Brier scores
 
 
