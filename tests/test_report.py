@@ -365,6 +365,15 @@ def test_a_column_must_beat_all_others_to_be_marked():
     assert _best(rows, ("tvrl", "untrained", "cvrl")) == [[False, False, False]]
 
 
+def test_an_average_precision_must_lead_that_of_the_constant_predictor_too():
+    of = dict(metric="average_precision")
+    rows = [_row(value=0.3, half=0.05, **of), _row("untrained", value=0.1, half=0.02, **of)]
+    methods = ("tvrl", "untrained", "constant")
+    for constant, marked in ((0.28, False), (0.2, True)):
+        least = _row("constant", value=constant, half=0, **of)
+        assert _best([*rows, least], methods) == [[marked, False, False]]
+
+
 def test_without_a_row_for_all_seeds_a_cell_is_their_mean():
     rows = [_row(value=0.4, seed=0), _row(value=0.6, seed=1)]
     cell = compare.compare(rows, ("tvrl",), 1.0)[0].cells[0]

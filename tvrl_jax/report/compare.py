@@ -83,8 +83,7 @@ def compare(
     The best cell of a line is marked when its lead over each other cell is beyond chance: a row
     of method "A - B" (their paired difference with its interval) decides; without one, the two
     intervals must not overlap. Nothing is marked where there are too few test patients, in all, of
-    a class or for a metric, and an average precision need not lead that of the constant predictor:
-    a random ranking does, too.
+    a class or for a metric.
     """
     rows = [row for row in rows if math.isclose(float(row["fraction"]), fraction)]
     shown = [row for row in rows if row["method"] in methods and probe in ("", row["probe"])]
