@@ -46,6 +46,7 @@ def _target(moved: float = 0.9, cosine: float = 0.4):
         ({"retrieval": _retrieval(rank=1.1)}, "collapsed"),
         ({"retrieval": _retrieval(inter_cosine=0.99)}, "collapsed"),
         ({"retrieval": _retrieval(blank_top1=0.2)}, "timestamps alone"),
+        ({"retrieval": _retrieval(blank_top1=0.2), "embeds_time": False}, "places of the frames"),
         ({"retrieval": _retrieval(blank_top1=float("nan"))}, "not finite"),
         ({"target": _target(moved=0.0)}, "does not depend on the image"),
         ({"target": _target(cosine=0.9999)}, "does not depend on the image"),
@@ -66,6 +67,7 @@ def test_what_is_wrong_with_an_encoder_raises_its_own_alarm(changed, word):
         {"spread": 0.05, "dtype": "bfloat16"},
         {"retrieval": None, "target": None},  # a method that has neither
         {"retrieval": _retrieval(blank_top1=0.5, series=4, chance=1 / 7)},  # too few to be sure
+        {"retrieval": _retrieval(blank_top1=1.0, series=6, chance=1 / 11)},
         {"blank": 0.001, "scaled": 0.02},  # one of the two is noticed
         {"blank": 0.001, "scaled": 0.001, "gain": 0.5},  # it is in the tokens
         {"blank": 0.0, "scaled": 0.0, "gain": 0.0, "embeds_time": False},  # there is none

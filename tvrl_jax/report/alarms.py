@@ -236,7 +236,7 @@ def encoder_checks(found) -> list[Check]:
     return [
         spread(found.rank, found.spread, found.dtype),
         embedding(found.retrieval),
-        blank(found.retrieval),
+        blank(found.retrieval, found.embeds_time),
         target(found.target),
         time_used(found),
     ]
@@ -268,10 +268,13 @@ def embedding(found) -> Check:
     return collapse(rows)._replace(name=name)
 
 
-def blank(found) -> Check:
+def blank(found, embeds_time: bool = True) -> Check:
     """Top-1 retrieval of test series without images: exact binomial bound (Clopper and Pearson
     1934) above chance, and well above it. Of the two views of a series only one is counted as a
-    trial, for their retrievals depend on each other."""
+    trial, for their retrievals depend on each other. Fewer than FEW series tell nothing.
+
+    embeds_time: else the encoder knows no more of time than how many frames there are, and where.
+    """
     name = "blank images, test series"
     if found is None:
         return Check(name, "", "")
@@ -284,10 +287,16 @@ def blank(found) -> Check:
         f"top-1 {found.blank_top1:.3f} with blank images and {found.top1:.3f} with their own, "
         f"chance {found.chance:.3f}, {found.series} series"
     )
+    if found.series < FEW:
+        return Check(name, "", f"{finding}, too few to judge")
     bad = low > found.chance and found.blank_top1 > WELL_ABOVE * found.chance
+    what, remedy = "the number and the places of the frames", "clips.drop"
+    if embeds_time:
+        what = "the timestamps"
+        remedy = f"augment.time_shift, time_scale, interval_scale, time_jitter or {remedy}"
     alarm = (
-        f"The contrastive task is solved from the timestamps alone: {finding}. Raise "
-        "augment.time_shift, time_scale, interval_scale, time_jitter or clips.drop; pretrain anew."
+        f"The contrastive task is solved from {what} alone: {finding}. Raise {remedy}; pretrain "
+        "anew."
     )
     return Check(name, alarm if bad else "", finding)
 
