@@ -6,7 +6,9 @@ One step of every method with the same parameters, the same batch and the same d
 float32, and on the first device with float32 products as exact as they come ("float32"), with
 those that JAX takes by itself ("default": TF32 on recent NVIDIA GPUs, bfloat16 passes on TPUs), and
 in bfloat16. Printed is how far loss, gradient (its whole length) and BatchNorm statistics lie from
-the CPU's, relative to these. Exit code 1 where the float32 gradient is further off than --limit.
+the CPU's, relative to these. "neighbours" is the CPU again with every parameter moved to its
+neighbouring number: closer than that float32 cannot tell. Exit code 1 where the float32 gradient is
+further off than --limit.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import functools
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
@@ -26,6 +29,7 @@ FORMS = {  # name -> (precision of matrix products, model.dtype)
     "float32": ("float32", "float32"),
     "default": ("default", "float32"),
     "bfloat16": ("default", "bfloat16"),
+    "neighbours": ("float32", "float32"),
 }
 
 
@@ -35,12 +39,21 @@ def learner_of(method: str, dtype: str, args: argparse.Namespace) -> step.Learne
     return learners.learner_of(config)._replace(tx=optax.trace(decay=0.0))
 
 
-def stepped(learner: step.Learner, batch: dict, mesh: Mesh, precision: str):
-    """loss, gradient and BatchNorm statistics of one step on the device of a mesh."""
+def neighbour(x: jax.Array) -> jax.Array:
+    """Every number moved to its neighbour, upwards and downwards in turn."""
+    up = (jnp.arange(x.size) % 2 == 0).reshape(x.shape)
+    return jnp.nextafter(x, jnp.where(up, jnp.inf, -jnp.inf).astype(x.dtype))
+
+
+def stepped(learner: step.Learner, batch: dict, mesh: Mesh, precision: str, change=None):
+    """loss, gradient and BatchNorm statistics of one step on the device of a mesh; `change` is made
+    to every parameter before it."""
     with jax.default_matmul_precision(precision), jax.set_mesh(mesh):
         state = states.create_sharded(
             learner.network, learner.tx, seed=0, ema=0.0, mesh=mesh, kind="data"
         )
+        if change:
+            state = state._replace(params=jax.tree.map(change, state.params))
         compiled = jax.jit(functools.partial(step.train_step, learner))
         state, scalars, _ = compiled(state, sharding.put(batch, mesh))
     return jax.device_get((scalars["loss"], state.opt_state.trace, state.extra))
@@ -74,7 +87,8 @@ def main() -> None:
         for form in args.forms:
             precision, dtype = FORMS[form]
             learner = learner_of(method, dtype, args)
-            found = stepped(learner, batch, sharding.make_mesh([device]), precision)
+            place, change = (cpu, neighbour) if form == "neighbours" else (device, None)
+            found = stepped(learner, batch, sharding.make_mesh([place]), precision, change)
             off = [distance(*pair) for pair in zip(found, wanted, strict=True)]
             print(f"| {method} | {form} | {' | '.join(f'{one:.1e}' for one in off)} |", flush=True)
             gradients += [off[1]] * (form == "float32")

@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pico
 import tiny
 from absl import flags
 
+from benchmarks.agreement import neighbour
 from configs import causal, csimclr, csimclr_te, cvrl, ltn, supervised, tvrl, videomae
 from tvrl_jax import distributed, sharding, step
 from tvrl_jax import state as states
@@ -94,12 +94,6 @@ def steps_of(method, root: Path, mesh, peers, change=None):
     batches.close()
 
 
-def nudged(x):
-    """Every number moved to its neighbour, upwards and downwards in turn."""
-    up = (jnp.arange(x.size) % 2 == 0).reshape(x.shape)
-    return jnp.nextafter(x, jnp.where(up, jnp.inf, -jnp.inf).astype(x.dtype))
-
-
 def _widened(tree):
     """float32 -> float64 where that is on."""
     wide = jax.dtypes.canonicalize_dtype("float64")
@@ -137,7 +131,7 @@ def main() -> None:
                 name: array
                 for method in METHODS
                 for name, array in steps_of(
-                    method, Path(folder), mesh, peers, nudged if given.nudged else None
+                    method, Path(folder), mesh, peers, neighbour if given.nudged else None
                 )
             }
         np.savez(f"{out}.{peers.index}.npz", **found)

@@ -10,6 +10,12 @@ from tvrl_jax.data.targets import Target, labels, parse_targets
 from tvrl_jax.errors import UserError, shorten
 from tvrl_jax.probing import survival
 
+# Not "choose another split": patients whom the encoder has seen would be tested.
+OTHERWISE = (
+    "leave it out of config.data.targets, or pretrain with another split (data.columns.split or "
+    "data.split_seed)"
+)
+
 
 class Task(NamedTuple):
     column: str
@@ -102,11 +108,11 @@ def _check(task: Task, split: str, value_N: np.ndarray) -> None:
     if len(present) >= 2:
         return
     if not len(present):
-        raise UserError(f'Column "{task.column}" is empty in the {split} split.')
+        raise UserError(f'Column "{task.column}" is empty in the {split} split; {OTHERWISE}.')
     what = task.classes[int(present[0])] if task.classes else f"{present[0]:g}"
     raise UserError(
-        f'Column "{task.column}" holds only "{what}" in the {split} split; '
-        "each split needs at least two different values."
+        f'Column "{task.column}" holds only "{what}" in the {split} split, and each split needs '
+        f"at least two different values; {OTHERWISE}."
     )
 
 
