@@ -1,6 +1,6 @@
 """Two steps of every objective, for whatever devices and processes there are: what came out.
 
-    python tests/one_of_many.py FOLDER OUT [--wide] [--nudged] [--coordinator= ...]
+    python tests/one_of_many.py FOLDER OUT [--wide] [--nudged] [--series=] [--coordinator= ...]
 
 Writes OUT.PROCESS_ID.npz: of each objective and step the loss, the metrics, the gradients, the
 statistics, and this process's rows as they were read and as they were augmented.
@@ -33,8 +33,12 @@ STEPS = 2
 sharding.MIN_SHARDED_SIZE = 2**8  # no array of pico has 2**14 numbers: all would stay whole
 
 
-def configure(method, root: Path):
-    """The method, pico; TVRL's and the causal rule's second term counts from the start."""
+def configure(method, root: Path, series: int):
+    """The method, pico; TVRL's and the causal rule's second term counts from the start.
+
+    series: so many a batch, of one step, and heads without BatchNorm, as TVRL's is published. Over
+    a few rows, and in heads, it amplifies what the last bits of features differ by.
+    """
     config = tiny.shrink(method.get_config(), root)
     config.update_from_flattened_dict(
         {
@@ -44,6 +48,8 @@ def configure(method, root: Path):
             "model.dropout": 0.1,
         }
     )
+    if series:
+        config.update_from_flattened_dict({"train.batch_size": series, "model.head_norm": False})
     if method not in NORMED:
         config.model.update(stem="patch", patch_size=8)
     if "start_fraction" in config.objective:
@@ -55,10 +61,10 @@ def configure(method, root: Path):
 DESCENT = optax.chain(optax.trace(0.0), optax.scale(-1e-3))
 
 
-def steps_of(method, root: Path, mesh, peers, change=None):
+def steps_of(method, root: Path, mesh, peers, change=None, series: int = 0):
     """(name, array) of all that is to be compared, as far as this process has it; `change` is made
     to every parameter before the first step."""
-    config = configure(method, root)
+    config = configure(method, root, series)
     store = peers.first(lambda: opening.open_cohort(config.data))
     learner = make_learner(config, find_objective(config), store)._replace(tx=DESCENT)
     state = states.create_sharded(
@@ -80,11 +86,11 @@ def steps_of(method, root: Path, mesh, peers, change=None):
     train = jax.jit(partial(step.train_step, learner), out_shardings=_shardings(state, mesh))
     draw = jax.jit(partial(step.draw_views, learner))
     gather = jax.jit(lambda tree: tree, out_shardings=sharding.replicated(mesh))
-    for number in range(STEPS):
+    for number in range(1 if series else STEPS):
         rows = next(batches)
         batch = sharding.put(_widened(rows), mesh)
         mine = {"rows": rows}
-        if method in DRAWN:
+        if method in DRAWN and not series:
             mine["drawn"] = jax.tree.map(_local, draw(batch, np.int32(number)))
         state, logged, _ = train(state, batch)
         whole = gather({"grads": state.opt_state[0].trace, "extra": state.extra, "logged": logged})
@@ -119,6 +125,7 @@ def main() -> None:
     flags.DEFINE_integer("process_id", None, "")
     flags.DEFINE_bool("wide", False, "In float64, in which many devices differ by no rounding.")
     flags.DEFINE_bool("nudged", False, "With parameters that differ in their last bit.")
+    flags.DEFINE_integer("series", 0, "So many a batch of one step, and heads without BatchNorm.")
     given = flags.FLAGS
     _, folder, out = given(sys.argv)
     jax.config.update("jax_enable_x64", given.wide)
@@ -127,12 +134,11 @@ def main() -> None:
         mesh = sharding.make_mesh()
         sharding.connect(mesh)
         with jax.set_mesh(mesh):
+            change = neighbour if given.nudged else None
             found = {
                 name: array
                 for method in METHODS
-                for name, array in steps_of(
-                    method, Path(folder), mesh, peers, neighbour if given.nudged else None
-                )
+                for name, array in steps_of(method, Path(folder), mesh, peers, change, given.series)
             }
         np.savez(f"{out}.{peers.index}.npz", **found)
 
