@@ -290,3 +290,15 @@ def test_a_small_test_set_earns_a_warning():
     scores = rows.evaluate(made, series["test"], series["test"], samples=50, seed=0)
     notes = rows.warnings(scores, series["test"], series["test"])
     assert any("test patients of class" in note for note in notes)
+
+
+def test_a_class_that_no_test_patient_has_is_said_to_be_left_out_of_the_mean():
+    label_N = np.float32([0] * 20 + [1] * 20)
+    task = tasks.Task("grade", "classification", ("a", "b", "none"), label_N)
+    output_NK = np.random.default_rng(0).random((40, 3))
+    made = problem.Prediction(sampling.Draw(task, 1.0, 0, np.zeros(0, bool)), output_NK, {})
+    every = np.arange(40)
+    notes = rows.warnings(rows.evaluate([made], every, every, samples=50, seed=0), every, every)
+    assert [note for note in notes if "none" in note] == [
+        'grade: no test patient is of class "none", which does not enter the mean over the classes.'
+    ]

@@ -420,7 +420,9 @@ def test_a_horizon_that_few_patients_reach_is_flagged():
     assert {"auc_1_p", "auc_2_p", "c_index_p", "ibs_p"} <= told
     assert not {"auc_4_p", "brier_4_p"} & told and {"auc_4", "brier_4"} <= told
     (line,) = [w for w in rows.warnings(scores, np.arange(60), patient_N) if "after 4" in w]
-    assert "test patients seen free of the event after 4" in line and "auc_4, brier_4 say" in line
+    assert (
+        "test patients seen free of the event after 4" in line and "auc_4 and brier_4 say" in line
+    )
 
 
 def test_a_tau_before_the_first_event_would_leave_no_pair_to_compare():

@@ -281,7 +281,7 @@ def warnings(scores: Sequence[Score], series_N, subject_N) -> list[str]:
     """Sentences about test sets that are too small, and resamples that had to be left out."""
     found = []
     for task in {score.task.column: score.task for score in scores}.values():
-        found += _about_few(task.column, _counts(task, task.value_N[series_N], subject_N))
+        found += _about_few(task, _counts(task, task.value_N[series_N], subject_N))
         lost = max(s.interval.degenerate for s in scores if s.task.column == task.column)
         if lost:
             found.append(
@@ -291,25 +291,31 @@ def warnings(scores: Sequence[Score], series_N, subject_N) -> list[str]:
     return found
 
 
-def _about_few(column: str, counts: Counts) -> list[str]:
-    found = []
+def _about_few(task: Task, counts: Counts) -> list[str]:
+    column, found = task.column, []
     if counts.labelled < FEW:
         found.append(_warning(column, counts.labelled, "", "", "the numbers"))
     for name, patients in counts.per_class.items():
-        if patients < FEW:
+        if task.kind == "survival" and patients < FEW:
+            found.append(_warning(column, patients, " with the event", "", "the numbers"))
+        elif not patients:
             found.append(
-                _warning(column, patients, f' of class "{name}"', " per class", "the numbers")
+                f'{column}: no test patient is of class "{name}", which does not enter the mean '
+                "over the classes."
             )
+        elif patients < FEW:
+            which = f' of class "{name}"'
+            found.append(_warning(column, patients, which, " per class", "the numbers"))
     groups = {name: n for of in counts.per_metric.values() for name, n in of.items()}
     for name, patients in groups.items():
         if patients < FEW:
             resting = [metric for metric, of in counts.per_metric.items() if name in of]
-            found.append(_warning(column, patients, f" {name}", "", ", ".join(resting)))
+            found.append(_warning(column, patients, f" {name}", "", " and ".join(resting)))
     return found
 
 
 def _warning(column: str, patients: int, which: str, per: str, what: str) -> str:
     return (
         f"{column}: only {patients} test patient{'s' * (patients != 1)}{which}; with fewer than "
-        f"{FEW}{per} {what} say little, and no difference has a p or a mark."
+        f"{FEW}{per}, {what} say little, and no difference has a p or a mark."
     )
