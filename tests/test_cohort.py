@@ -215,6 +215,8 @@ def test_second_table_of_subjects_is_joined(load, tmp_path):
 
 def test_missing_and_broken_tables(load, tmp_path):
     refused(load, "absent.csv", "does not exist", csv="absent.csv")
+    refused(load, 'Did you mean "table.csv"?', csv="tabel.csv")
+    refused(load, "There is no folder", "elsewhere.", csv="elsewhere/table.csv")
     refused(load, "data.csv", csv="")
     refused(load, "is empty", text="")
     refused(load, "is empty", text="\n\n")

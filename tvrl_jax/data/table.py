@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from tvrl_jax.errors import UserError, nearest, shorten
+from tvrl_jax.errors import UserError, closest, nearest, shorten
 
 # As written by people, pandas, R, SQL, Excel and C. "None" may be a class (no finding).
 MISSING = frozenset({"", "nan", "NaN", "NAN", "-nan", "-NaN", "NA", "<NA>", "N/A", "n/a", "null"})
@@ -35,7 +35,9 @@ def read_table(root: str, name: str) -> pd.DataFrame:
     path = find_file(root, name)
     if not os.path.isfile(path):
         wrong = "is no file" if os.path.exists(path) else "does not exist"
-        raise UserError(f"{path} {wrong}: set data.root and data.csv to the cohort's table.")
+        raise UserError(
+            f"{path} {wrong}: set data.root and data.csv to the cohort's table.{_instead(path)}"
+        )
     header, *records = _read_records(path)
     rows = {row: cells for row, cells in enumerate(records, start=2) if any(cells)}
     if not rows:
@@ -43,6 +45,15 @@ def read_table(root: str, name: str) -> pd.DataFrame:
     _check_shape(path, header, rows)
     table = pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype=str)
     return table.rename_axis(index=ROW)
+
+
+def _instead(path: str) -> str:
+    """What there is in place of a file that is not there."""
+    folder, name = os.path.split(path)
+    if not os.path.isdir(folder):
+        return f" There is no folder {folder}."
+    near = closest(name, (entry.name for entry in os.scandir(folder)))
+    return f' Did you mean "{near}"?' if near else ""
 
 
 def is_pattern(name: str) -> bool:
