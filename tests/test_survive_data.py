@@ -176,6 +176,8 @@ def test_a_list_that_was_damaged_is_named(root, tmp_path, content):
 class _Beside(Alone):
     """One of two processes. The other one says `other`, or what this one says."""
 
+    count = 2
+
     def __init__(self, other=None):
         self.other = other
 

@@ -13,7 +13,7 @@ from absl import logging as absl_logging
 from ml_collections import ConfigDict
 
 from tvrl_jax import configuration, manual, settings
-from tvrl_jax.errors import UserError, closest, first_line, nearest, shorten, verdict
+from tvrl_jax.errors import UserError, first_line, guess, nearest, shorten, verdict
 from tvrl_jax.signals import Remembered
 
 FLAGS = flags.FLAGS
@@ -159,13 +159,12 @@ def _unknown_key(error: Exception, loaded: ConfigDict) -> str:
     for key in _keys():
         if key in known or settings.section_of(loaded, key) is not None:
             continue
-        near = closest(key, known)
+        hint = guess(key, known)
         section = key.rpartition(".")[0]
-        if not near and settings.section_of(loaded, section) is not None:
+        if not hint and settings.section_of(loaded, section) is not None:
             keys = sorted(name for name in known if name.startswith(f"{section}."))
             return f"--config.{key}: there is no such key. Known: {', '.join(keys)}."
-        hint = f' Did you mean "{near}"?' if near else " See --help."
-        return f"--config.{shorten(key)}: there is no such key.{hint}"
+        return f"--config.{shorten(key)}: there is no such key.{hint or ' See --help.'}"
     return f"--config: {shorten(first_line(error))}."
 
 

@@ -82,20 +82,19 @@ def reading(path: str, *errors: type[Exception]) -> Iterator[None]:
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint like ` Did you mean "lr"?`, or the list of what is known when nothing is near."""
     known = sorted(known)
-    close = closest(name, known)
-    if close:
-        return f' Did you mean "{close}"?'
-    return f" Known: {', '.join(known)}." if known else ""
+    listed = f" Known: {', '.join(known)}." if known else ""
+    return guess(name, known) or listed
+
+
+def guess(name: str, known: Iterable[str]) -> str:
+    """A hint like ` Did you mean "lr"?`, or an empty string when nothing is near."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f' Did you mean "{close[0]}"?' if close else ""
 
 
 def shorten(text: str, length: int = 120) -> str:
     """What someone typed, cut where it would bury the sentence around it."""
     return text if len(text) <= length else f"{text[:length]}... ({len(text)} characters)"
-
-
-def closest(name: str, known: Iterable[str]) -> str:
-    """The one that is nearest to `name`, or an empty string."""
-    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.5)), "")
 
 
 def verdict(error: BaseException) -> tuple[int, str]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from tvrl_jax import agreement, learner, settings
-from tvrl_jax.errors import UserError, closest, nearest
+from tvrl_jax.errors import UserError, guess, nearest
 from tvrl_jax.probing import check as probes
 from tvrl_jax.results import BASELINES
 
@@ -177,9 +177,7 @@ def apply(config: ConfigDict, changes: dict[str, Any], where: str) -> None:
     known = dict(settings.leaves(config))
     for key, value in changes.items():
         if key not in known:
-            near = closest(key, known)
-            hint = f' Did you mean "{near}"?' if near else ""
-            raise UserError(f"{where}.{key}: there is no such key.{hint}")
+            raise UserError(f"{where}.{key}: there is no such key.{guess(key, known)}")
         try:
             config.update_from_flattened_dict({key: value})
         except (TypeError, ValueError) as error:

@@ -27,7 +27,7 @@ from tvrl_jax.data.targets import (
     parse_targets,
     plain,
 )
-from tvrl_jax.errors import UserError, closest, shorten
+from tvrl_jax.errors import UserError, guess, shorten
 
 LOG = logging.getLogger("tvrl_jax")
 
@@ -209,11 +209,9 @@ def named_splits(table, where: str, mapping: Mapping[str, str], subject_R) -> pd
     first: dict[str, tuple[int, str]] = {}
     for row, subject, name in zip(table.index, subject_R, split_R, strict=True):
         if name not in splits.SPLITS:
-            near = closest(name, splits.SPLITS)
-            hint = f' Did you mean "{near}"?' if near else ""
             raise UserError(
                 f'{place(where, row, mapping, "split")}: "{shorten(cell_R[row])}" is no split; '
-                f"use train, val or test.{hint}"
+                f"use train, val or test.{guess(name, splits.SPLITS)}"
             )
         other_row, other = first.setdefault(subject, (row, name))
         if other != name:

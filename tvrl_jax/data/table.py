@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from tvrl_jax.errors import UserError, closest, nearest, shorten
+from tvrl_jax.errors import UserError, guess, nearest, shorten
 
 # As written by people, pandas, R, SQL, Excel and C. "None" may be a class (no finding).
 MISSING = frozenset({"", "nan", "NaN", "NAN", "-nan", "-NaN", "NA", "<NA>", "N/A", "n/a", "null"})
@@ -52,8 +52,7 @@ def _instead(path: str) -> str:
     folder, name = os.path.split(path)
     if not os.path.isdir(folder):
         return f" There is no folder {folder}."
-    near = closest(name, (entry.name for entry in os.scandir(folder)))
-    return f' Did you mean "{near}"?' if near else ""
+    return guess(name, os.listdir(folder))
 
 
 def is_pattern(name: str) -> bool:

@@ -11,8 +11,7 @@ Satterthwaite (1946).
 
 An interval is symmetric on the metric's own scale: the logit of what ranks (Pepe 2003, The
 Statistical Evaluation of Medical Tests, section 5.2.5) and of a Brier score, the logarithm of MAE
-and of 1 - R2.
-Differences stay as they are.
+and of 1 - R2. Differences stay as they are.
 
 `python -m benchmarks.coverage` measures how often an interval holds the truth, and
 `python -m benchmarks.level` how often two alike are called different.
@@ -29,7 +28,6 @@ LEVEL = 0.95
 MIDDLE = (15.865525393145708, 84.13447460685429)  # percentiles: a standard deviation from the mean
 NOTHING = 1e-24  # a square of an error: what rounding leaves of none
 RANKING = ("auroc", "average_precision", "c_index", "c_index_ipcw", "top1")
-ERRORS = ("ibs",)  # of probabilities, and so at most 1; with Brier scores
 
 
 class Interval(NamedTuple):
@@ -89,7 +87,7 @@ ITSELF = Scale(lambda x: x, lambda y: y, lambda x: 1.0, math.isfinite)
 
 
 def scale(metric: str) -> Scale:
-    if is_of_a_ranking(metric) or metric in ERRORS or metric.startswith("brier_"):
+    if is_of_a_ranking(metric) or metric == "ibs" or metric.startswith("brier_"):
         return LOGIT
     if metric == "mae":
         return LOGARITHM

@@ -1,6 +1,5 @@
 """The report's first answer: which method predicts what, and how surely."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 from tvrl_jax.report import compare, plots, wording
@@ -47,17 +46,13 @@ def main_comparison(results: Sequence[Mapping]) -> list[tuple[str, str, float]]:
     for name in learners:
         asked = set()
         for at in compare.settings_of(results):
-            tasks = _tasks(results, name, *at)
+            probe, fraction = at
+            lines = compare.compare(results, (name,), fraction, probe=probe)
+            tasks = {line.task for line in lines}
             if tasks - asked:
                 found.append((name, *at))
             asked |= tasks
     return found
-
-
-def _tasks(results: Sequence[Mapping], method: str, probe: str, fraction: float) -> set[str]:
-    own = [row for row in results if (row["method"], row["probe"]) == (method, probe)]
-    own = [row for row in own if math.isclose(float(row["fraction"]), fraction)]
-    return {row["task"] for row in own if compare.is_score(row)}
 
 
 def table(lines: Sequence[compare.Line], methods: Sequence[str]) -> Table:
