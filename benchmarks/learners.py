@@ -51,7 +51,7 @@ def learner_of(config: ConfigDict) -> step.Learner:
     )
     rule, frozen = FrozenConfigDict(config.objective), FrozenConfigDict(config)
     network = make_network(config, objective, outputs=0)
-    return step.Learner(network, objective, rule, tx, schedule, frozen)
+    return step.Learner(network, objective, rule, tx, schedule, frozen, config.seed)
 
 
 def batch_shapes(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:

@@ -52,7 +52,9 @@ def learner_of(method, **changes) -> step.Learner:
         rule = supervised.constants(np.array([[1.0, 0], [3, 2], [5, 1]]), classes=(0, 3))
     network = make_network(config, objective, supervised.outputs(rule.get("classes", ())))
     frozen = FrozenConfigDict(config)
-    return step.Learner(network, objective, FrozenConfigDict(rule), optax.sgd(1.0), abs, frozen)
+    return step.Learner(
+        network, objective, FrozenConfigDict(rule), optax.sgd(1.0), abs, frozen, config.seed
+    )
 
 
 def batch_of(method, rows):

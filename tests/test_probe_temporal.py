@@ -502,6 +502,7 @@ def make_trained(method, spatial, embed) -> pretext.Trained:
         None,
         None,
         FrozenConfigDict(config),
+        config.seed,
     )
     return pretext.Trained(learner, State(np.int32(0), {}, {}, (), {}))
 

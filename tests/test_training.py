@@ -216,12 +216,12 @@ def test_the_state_of_a_step_takes_the_place_of_the_one_before(config, tmp_path,
     def kept(learner, state):
         program = whole(learner, state)
 
-        def step(state, *rest):
+        def step(seed, state, *rest):
             if not seen:
-                text = program.lower(state, *rest).compile().as_text()
+                text = program.lower(seed, state, *rest).compile().as_text()
                 seen["aliases"] = text.split("input_output_alias=", 1)[1].split("\n", 1)[0]
                 seen["state"] = state
-            return program(state, *rest)
+            return program(seed, state, *rest)
 
         return step
 

@@ -41,6 +41,7 @@ def make_learner(config: ConfigDict, objective: Objective, store: Store) -> step
     tx, schedule = optim.make(
         steps=config.train.steps, batch_size=config.train.batch_size, **config.optim
     )
+    frozen = FrozenConfigDict(config)
     return step.Learner(
-        network, objective, FrozenConfigDict(rule), tx, schedule, FrozenConfigDict(config)
+        network, objective, FrozenConfigDict(rule), tx, schedule, frozen, config.seed
     )

@@ -30,6 +30,7 @@ def loop(
     """Steps until done or interrupted."""
     config = run.learner.config
     compiled = _compile(run.learner, state)
+    seed = sharding.replicate(np.uint32(run.learner.seed), run.mesh)
     watch = Stopwatch()
     position = sharding.replicate(np.int32(start), run.mesh)
     profiler = _profiler(run)
@@ -41,12 +42,12 @@ def loop(
                     rows = next(batches)
                     batch = sharding.put(rows, run.mesh)
                 if number == 0:
-                    _save_samples(run, batch)
+                    _save_samples(run, seed, batch)
                 profiler.before(number)
                 # Nothing that a step needs is on its way to or from a device unnoticed.
                 with jax.transfer_guard("disallow"):
-                    diagnosed = _diagnose(run, state, batch, number)
-                    state, position, scalars, embedding = compiled(state, position, batch)
+                    diagnosed = _diagnose(run, seed, state, batch, number)
+                    state, position, scalars, embedding = compiled(seed, state, position, batch)
                 run.interruption.stepped = True
                 watch.step()
                 profiler.after(number, scalars)
@@ -82,8 +83,8 @@ def _profiler(run: Run) -> Profiler:
 def _compile(learner: step.Learner, state: states.State):
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
     return jax.jit(
-        functools.partial(guard.guarded_step, learner),
-        donate_argnums=0,
+        step.seeded(guard.guarded_step, learner),
+        donate_argnums=1,
         out_shardings=(shardings, None, None, None),
     )
 
@@ -113,18 +114,20 @@ def _is_regular(config, done: int) -> bool:
     return done % config.train.checkpoint_every == 0 or done == config.train.steps
 
 
-def _diagnose(run: Run, state: states.State, batch: dict, number: int) -> dict[str, jax.Array]:
+def _diagnose(
+    run: Run, seed: jax.Array, state: states.State, batch: dict, number: int
+) -> dict[str, jax.Array]:
     """Retrieval from the timestamps alone, when it is due and the method compares views."""
     config = run.learner.config
     if number % config.log.diagnose_every or run.learner.objective.views < 2:
         return {}
-    top1 = _blank(run.learner)(state, batch)
+    top1 = _blank(run.learner)(seed, state, batch)
     return {DIAGNOSIS: top1, "blank_chance": np.float32(1 / (2 * config.train.batch_size - 1))}
 
 
 @functools.lru_cache(maxsize=1)
 def _blank(learner: step.Learner):
-    return jax.jit(functools.partial(step.blank_retrieval, learner))
+    return jax.jit(step.seeded(step.blank_retrieval, learner))
 
 
 def _save(run: Run, state: states.State, done: int, counts: Tally) -> None:
@@ -139,16 +142,16 @@ def _save(run: Run, state: states.State, done: int, counts: Tally) -> None:
     run.checkpoints.save(done, state._asdict(), meta, {"loss": mean})
 
 
-def _save_samples(run: Run, batch: dict) -> None:
+def _save_samples(run: Run, seed: jax.Array, batch: dict) -> None:
     """A few augmented clips for the report."""
+
+    def drawn(learner: step.Learner, rows: dict) -> jax.Array:
+        few = {name: rows[name][:SAMPLES] for name in step.IN_VIEWS}
+        return step.draw_views(learner, few, 0)["clip_BVTHWC"]
+
     # On every device, since the main process alone writes them.
-    draw = jax.jit(
-        lambda rows: step.draw_views(
-            run.learner, {name: rows[name][:SAMPLES] for name in step.IN_VIEWS}, 0
-        )["clip_BVTHWC"],
-        out_shardings=sharding.replicated(run.mesh),
-    )
-    clips = np.asarray(draw(batch))
+    whole = sharding.replicated(run.mesh)
+    clips = np.asarray(jax.jit(step.seeded(drawn, run.learner), out_shardings=whole)(seed, batch))
     if not sharding.is_main_process():
         return
     try:

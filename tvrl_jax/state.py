@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from tvrl_jax import sharding
@@ -20,7 +21,7 @@ class State(NamedTuple):
     ema: Any  # averaged copy of params["encoder"], or {}
 
 
-def stream(seed: int, name: str, step: jax.Array | int) -> jax.Array:
+def stream(seed: int | jax.Array, name: str, step: jax.Array | int) -> jax.Array:
     """A key for one purpose at one step: nothing random is stored, so that resuming is exact."""
     key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()) & 0x7FFFFFFF)
     return jax.random.fold_in(key, step)
@@ -43,7 +44,8 @@ def create_sharded(network, tx, *, seed: int, ema: float, mesh, kind: str) -> St
     their last bit. What the optimiser keeps is never whole on one device when `kind` spreads it.
     """
     whole = sharding.replicated(mesh)
-    drawn = jax.jit(lambda: network.init(stream(seed, "init", 0)), out_shardings=whole)()
+    draw = jax.jit(lambda seed: network.init(stream(seed, "init", 0)), out_shardings=whole)
+    drawn = draw(np.uint32(seed))  # as an argument: compiled once for all seeds
     begin = functools.partial(_begin, tx, ema)
     shardings = sharding.state_shardings(mesh, jax.eval_shape(begin, *drawn), kind)
     return jax.jit(begin, out_shardings=shardings)(*drawn)

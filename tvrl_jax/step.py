@@ -1,5 +1,6 @@
 """The compiled train step: (state, batch) -> (state, metrics, embedding)."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ IN_VIEWS = ("clip_BVTHWC", "time_BVT", "valid_BVT")
 
 
 class Learner(NamedTuple):
-    """Everything static that a step needs."""
+    """Everything but the state and the batch that a step needs, all of it static."""
 
     network: Network
     objective: Objective
@@ -29,12 +30,28 @@ class Learner(NamedTuple):
     tx: optax.GradientTransformation
     schedule: Callable  # update count -> learning rate
     config: FrozenConfigDict
+    # config.seed. Of a program that serves every seed it is an argument, uint32 (`seeded`).
+    seed: int | jax.Array
+
+
+def seeded(function: Callable, learner: Learner) -> Callable:
+    """`function(learner, *rest)` as one of (seed, *rest).
+
+    Compiled with the seed as an argument, it is found in the compilation cache by runs of the same
+    configuration that differ in their seed alone.
+    """
+
+    @functools.wraps(function)  # by its name a program is found in the cache and in a trace
+    def of_seed(seed, *rest):
+        return function(learner._replace(seed=seed), *rest)
+
+    return of_seed
 
 
 def _source(learner: Learner, batch: dict, step) -> Source:
     config = learner.config
     return draw(
-        stream(config.seed, "augment", step),
+        stream(learner.seed, "augment", step),
         *(batch[name] for name in IN_VIEWS),
         views=learner.objective.views,
         interval_scale=config.augment.interval_scale,
@@ -100,7 +117,7 @@ def _outcome(learner: Learner, params, state: State, batch: dict):
         params,
         state.extra,
         views,
-        stream(config.seed, "objective", state.step),
+        stream(learner.seed, "objective", state.step),
         state.step / config.train.steps,
         **learner.rule,
         **_computing(learner),

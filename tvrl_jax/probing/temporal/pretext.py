@@ -83,7 +83,7 @@ def _comparer(learner: step.Learner) -> Callable:
     @jax.jit
     def compare(state: State, batch: dict, number):
         seen = step.draw_views(learner, batch, number)
-        key = stream(learner.config.seed, "objective", number)
+        key = stream(learner.seed, "objective", number)
         rule = dict(learner.rule)
         outcome = learner.objective.loss(
             learner.network, state.params, state.extra, seen, key, 1.0, **rule
