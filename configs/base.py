@@ -112,9 +112,9 @@ def get_config() -> ConfigDict:
     # (all but products with weights), dots (all but matrix products), blocks (all of a block).
     c.model.remat = "none"
     c.model.dtype = "float32"  # of the computation (bfloat16 on accelerators); parameters: float32
-    c.model.decoder_width = 192  # VideoMAE: width of the decoder
-    c.model.decoder_depth = 4  # VideoMAE: blocks
-    c.model.decoder_heads = 3  # VideoMAE
+    c.model.decoder_width = 0  # VideoMAE: width of the decoder; 0 = half the encoder's
+    c.model.decoder_depth = 0  # VideoMAE: its blocks; 0 = as many as the encoder's, but 4 at most
+    c.model.decoder_heads = 0  # VideoMAE: 0 = half as many as the encoder's, or as many where odd
     c.model.tubelet = 2  # VideoMAE: frames in a token
 
     c.objective = ConfigDict()  # keyword arguments of the objective named by `method`

@@ -103,18 +103,11 @@ def _take(config: ConfigDict, source: ConfigDict, keys: list[str]) -> None:
 
 
 def _videomae(shared: ConfigDict) -> ConfigDict:
-    """At 32 pixels a tenth of the patches of 16 pixels is two: nothing to reconstruct from.
-
-    The published decoder is half as wide as the encoder; that of configs/base.py, which suits the
-    larger models, would be twice as wide as `micro`.
-    """
+    """At 32 pixels a tenth of the patches of 16 pixels is two: nothing to reconstruct from."""
     model = shared.model
     own = ConfigDict({"model": {"patch_size": model.patch_size}})
-    own.model.decoder_width, own.model.decoder_depth = model.decoder_width, model.decoder_depth
     # 0.0: what it would take by itself, having no clock
     own.clips = {"drop": shared.clips.drop, "drop_spread": shared.clips.drop_spread}
     if model.image_size <= 64:
         own.model.patch_size = 8
-    if model.arch == "micro":
-        own.model.decoder_width, own.model.decoder_depth = 48, 2
     return own

@@ -405,3 +405,22 @@ def test_import_is_strict_in_both_directions():
 
 def shape(*sizes):
     return jax.ShapeDtypeStruct(sizes, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("arch", "wanted"),
+    [
+        ("micro", (48, 2, 3)),
+        ("tiny", (96, 4, 3)),
+        ("small", (192, 4, 3)),
+        ("base", (384, 4, 6)),
+        ("large", (512, 4, 8)),
+    ],
+)
+def test_a_decoder_has_the_size_that_goes_with_its_encoder(arch, wanted):
+    model = get_config().model.copy_and_resolve_references()
+    model.update(arch=arch, temporal_heads=3 if arch in ("micro", "tiny", "small") else 4)
+    made = sizes.check(frames=4, channels=1, **model)
+    assert (made.decoder_width, made.decoder_depth, made.decoder_heads) == wanted
+    own = sizes.check(frames=4, channels=1, **{**model, "decoder_width": 24, "decoder_depth": 1})
+    assert (own.decoder_width, own.decoder_depth, own.decoder_heads) == (24, 1, wanted[2])

@@ -62,6 +62,7 @@ def check(**values: Any) -> Settings:
     m = Settings(**values)
     m = m._replace(remat=_NAMED.get(m.remat, m.remat))
     _check_name("model.arch", m.arch, SIZES)
+    m = _with_decoder(m)
     _check_name("model.dtype", m.dtype, DTYPES)
     _check_name("model.stem", m.stem, ("conv", "patch"))
     _check_name("model.remat", m.remat, POLICIES)
@@ -73,6 +74,17 @@ def check(**values: Any) -> Settings:
     check_divides("model.temporal_heads", m.temporal_heads, "the temporal width", width(m))
     check_divides("model.decoder_heads", m.decoder_heads, "model.decoder_width", m.decoder_width)
     return m
+
+
+def _with_decoder(m: Settings) -> Settings:
+    """With a decoder of its own size where none is given: that of Tong et al. 2022 for `base` and
+    `large`, 384 x 4 and 512 x 4 with 6 and 8 heads."""
+    size = SIZES[m.arch]
+    return m._replace(
+        decoder_width=m.decoder_width or size.width // 2,
+        decoder_depth=m.decoder_depth or min(size.depth, 4),
+        decoder_heads=m.decoder_heads or (size.heads if size.heads % 2 else size.heads // 2),
+    )
 
 
 def _check_name(key: str, value: str, known) -> None:
