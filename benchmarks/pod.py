@@ -1,14 +1,18 @@
-"""What the TPU compiler makes of a training step, on a machine without a TPU.
+"""What the compiler for TPUs or for GPUs makes of a training step, on a machine that has neither.
 
     python -m pip install --no-deps --target runs/libtpu 'libtpu==0.0.42.*'
     PYTHONPATH=runs/libtpu python -m benchmarks.pod --topology v5e:4x4
 
-(That libtpu goes with jax 0.10.2; of another jax, `importlib.metadata.requires("jax")` names it. In
-a folder of its own it is not found by runs that should use the CPU.) Of every method a step is
-compiled for a slice of chips, and the program read: memory of a chip beside the state ("temp") and
-with it, bytes that cross the chips, and the cycles that the compiler reckons for a chip. Nothing
-runs, so these are no times; but a step that cannot be compiled, does not fit, or sends pictures
-about is seen before a pod is paid for.
+    python -m pip install --target runs/cuda 'jax[cuda13]==0.11.2'
+    PYTHONPATH=runs/cuda python -m benchmarks.pod --topology h200:4x8
+
+(That libtpu goes with jax 0.10.2; of another jax, `importlib.metadata.requires("jax")` names it.
+For GPUs it is the version of the environment's own jax. In a folder of its own neither is found by
+runs that should use the CPU.) Of every method a step is
+compiled for a slice of TPU chips, or for so many machines of so many H200, and the program read:
+memory of a chip beside the state ("temp") and with it, bytes that cross the chips, and the cycles
+that the TPU compiler reckons for a chip. Nothing runs, so these are no times; but a step that
+cannot be compiled, does not fit, or sends pictures about is seen before a pod is paid for.
 """
 
 import argparse
@@ -35,6 +39,28 @@ ABSENT = {
 }
 
 
+# The GPU compiler need not find the driver's libraries of a machine that has no GPU.
+WITHOUT_GPU = {"JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1", "CUDA_VISIBLE_DEVICES": "-1"}
+# What XLA asks of a device that it compiles for (`stream_executor.GpuTargetConfigProto`): the
+# vendor's figures of an H200, as XLA's own description of it has them.
+H200 = """
+platform_name: "CUDA"
+device_description_str: "NVIDIA H200"
+gpu_device_info {
+  cuda_compute_capability { major: 9 }
+  core_count: 132 fpus_per_core: 128 clock_rate_ghz: 1.98
+  device_memory_size: 151397597184 memory_bandwidth: 4800000000000 l2_cache_size: 52428800
+  threads_per_warp: 32 threads_per_block_limit: 1024 threads_per_core_limit: 2048
+  registers_per_core_limit: 65536 registers_per_block_limit: 65536
+  shared_memory_per_core: 233472 shared_memory_per_block: 49152
+  shared_memory_per_block_optin: 232448
+  block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
+  runtime_version: "13.0.0" driver_version: "13.0.0" dnn_version: "9.10.0"
+}
+dnn_version_info { major: 9 minor: 10 }
+"""
+
+
 HEAD = (
     *("method", "compiling, s", "temp, GB", "with the state, GB"),
     *("all-reduce, MB", "all-gather, MB", "other, MB", "cycles, millions"),
@@ -52,17 +78,30 @@ class Compiled(NamedTuple):
 
 
 def mesh_of(topology: str) -> Mesh:
-    """The chips of a slice such as v5e:4x4, as `sharding.make_mesh` orders those that exist.
+    """The chips of a slice such as v5e:4x4, or h200:4x8 for 4 machines of 8 GPUs.
 
-    Raises ImportError without libtpu, RuntimeError for a slice that it does not know.
+    They are ordered as `sharding.make_mesh` orders those that exist. Raises ImportError without the
+    compiler, RuntimeError for a slice that it does not know.
     """
-    import libtpu  # noqa: F401  JAX's own complaint does not say what is missing
     from jax.experimental import topologies
 
-    for name, value in ABSENT.items():
+    kind, _, shape = topology.partition(":")
+    if kind == "h200":
+        import jax_cuda13_plugin  # noqa: F401  JAX's own complaint does not say what is missing
+
+        _set(WITHOUT_GPU)
+        asked = dict(platform="cuda", target_config=H200, topology=f"1x{shape}")
+    else:
+        import libtpu  # noqa: F401
+
+        _set(ABSENT)
+        asked = dict(platform="tpu", topology_name=topology)
+    return sharding.make_mesh(topologies.get_topology_desc(**asked).devices)
+
+
+def _set(variables: dict[str, str]) -> None:
+    for name, value in variables.items():
         os.environ.setdefault(name, value)
-    found = topologies.get_topology_desc(platform="tpu", topology_name=topology)
-    return sharding.make_mesh(found.devices)
 
 
 def compiled(config: ConfigDict, mesh: Mesh) -> Compiled:
@@ -126,7 +165,7 @@ def row(method: str, one: Compiled) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--topology", default="v5e:4x4", help="slice of chips")
+    parser.add_argument("--topology", default="v5e:4x4", help="chips, or h200:MACHINESxGPUS")
     parser.add_argument("--methods", default=",".join(learners.METHODS))
     parser.add_argument("--arch", default="small")
     parser.add_argument("--heads", type=int, default=6, help="of the temporal attention")
@@ -141,7 +180,7 @@ def main() -> None:
     try:
         mesh = mesh_of(args.topology)
     except (ImportError, RuntimeError) as error:
-        parser.error(f"--topology={args.topology}: {error}; the docstring says how to have libtpu")
+        parser.error(f"--topology={args.topology}: {error}; the docstring says how to have it")
     print(f"{mesh.size} x {mesh.devices.flat[0].device_kind}, {args.arch}, {args.size} px, "
           f"{args.dtype}, {args.rows} series a chip, jax {jax.__version__}\n")  # fmt: skip
     print(f"| {' | '.join(HEAD)} |\n{'|-' * len(HEAD)}|")

@@ -31,6 +31,7 @@ def collectives(program: str) -> list[Moved]:
     """Every array that a collective of a compiled program's text yields.
 
     The TPU compiler writes one that runs beside several fusions into each: its channel counts once.
+    The GPU compiler notes what one is given, too, where other work runs beside it.
     """
     found, channels = [], set()
     for line in program.splitlines():
@@ -39,7 +40,12 @@ def collectives(program: str) -> list[Moved]:
             continue
         if channel:
             channels.add(channel[1])
-        for array in ARRAY.finditer(match["type"]):
+        arrays = list(ARRAY.finditer(match["type"]))
+        if match["type"].startswith(
+            "(("
+        ):  # the GPU compiler's ((what it is given), what it yields)
+            arrays = arrays[len(arrays) // 2 :]
+        for array in arrays:
             shape = tuple(int(n) for n in array["shape"].split(",") if n)
             width = max(int(array["bits"] or 8) // 8, 1)
             dtype = array["dtype"] + array["bits"]

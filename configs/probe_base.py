@@ -161,4 +161,7 @@ def get_config() -> ConfigDict:
     c.bootstrap = ConfigDict()
     c.bootstrap.samples = 1000  # resamples of the test patients: a standard error to 2 %
     c.bootstrap.seed = 0  # of the resamples
+
+    c.log = ConfigDict()
+    c.log.compilation_cache = "~/.cache/tvrl_jax/xla"  # "" = compile anew every time
     return c
