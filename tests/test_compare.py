@@ -690,6 +690,9 @@ def test_the_table_and_the_page_say_what_was_measured(collected, tmp_path):
     page.write(tmp_path / "report.html", planned, results, [("command", "python")])
     html = (tmp_path / "report.html").read_text()
     assert "running means where 40 or more rows were logged" in html  # here are three
+    # `untrained` and `constant` are what the project calls baselines: the figure subtracts neither
+    assert "best baseline" not in html
+    assert "that of CVRL, LTN which is best at the task" in html
     assert html.count("<img") == 2 and "http" not in html.replace("http-equiv", "")
     assert figures.label_efficiency(planned, results, "linear") is None  # one fraction: no curve
 

@@ -29,7 +29,7 @@ NOTES = (
     "Intervals are 95 % intervals over test patients (Student's t with bootstrap standard errors, "
     "on the logit scale of what ranks) and, with two or more of them, over draws of labels. "
     "Differences are of the same resampled patients and draws.",
-    "The best baseline of a task is chosen on the test patients, which favours the baseline.",
+    "The method that is taken away in a title is chosen on the test patients, which favours it.",
     "An untrained encoder has the architecture of the method in brackets, and of all methods with "
     "the same.",
 )
@@ -75,12 +75,15 @@ def _at(plan: Plan, results: Results, at: Setting) -> list:
     parts = [_table(summary.scores(plan, results, at))]
     figure = figures.forest(plan, results, at)
     if figure:
+        own = [name for name in plan.config.against if name in plan.config.methods]
         caption = (
-            "Each method minus the best baseline of the task (in the title), with 95 % intervals. "
-            "Right of the line is better; filled: the interval does not hold 0, uncorrected, and "
-            "the test patients are not too few (!)."
+            "Each method minus the one in the title, with 95 % intervals: that of "
+            f"{', '.join(map(naming.method_text, own))} which is best at the task (untrained "
+            "encoders and the constant predictor are not among them). Right of the line is better; "
+            "filled: the interval does not hold 0, uncorrected, and the test patients are not too "
+            "few (!)."
         )
-        parts.append(Picture(figure, "Differences to the best baseline", caption))
+        parts.append(Picture(figure, "Differences to the best of the methods compared against", caption))
     claims = summary.claims(plan, results, at)
     if claims.rows:
         parts += [Text(summary.verdict(claims, at)), _table(claims, left=3)]
