@@ -1,5 +1,6 @@
 """A series in memory has the features of its file."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -89,3 +90,13 @@ def test_without_any_clock_times_are_asked_for(encoder):
     config.data.frame_interval = 0.0
     with pytest.raises(UserError, match="give each its time in s, as in pretraining"):
         inference.encode(encoder._replace(config=config), np.zeros((4, tiny.SIZE, tiny.SIZE)))
+
+
+def test_an_encoder_that_has_diverged_gives_no_features(encoder, store, root):
+    """As of a checkpoint of a run whose loss was not finite, whose parameters overflow."""
+    grown = encoder._replace(params=jax.tree.map(lambda leaf: leaf * np.inf, encoder.params))
+    info = store.series[0]
+    with pytest.raises(UserError, match="of 1 of 1 series are not finite.*lower optim.lr"):
+        inference.encode(grown, _frames(root, info), info.time_T)
+    with pytest.raises(UserError, match=f"of {len(store.series)} of {len(store.series)} series"):
+        _of_files(grown, store)

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from tvrl_jax.errors import UserError
 from tvrl_jax.models.build import Network
 from tvrl_jax.probing import cache, frozen, windows
 from tvrl_jax.probing.windows import Windows
@@ -79,7 +80,7 @@ def compute(
         say(f"{name or 'features'}: {len(series)} series")
         return extract(encoder, store, series, settings, batch_size=batch_size, name=name)._asdict()
 
-    return Features(**cache.read_or_make(path, make, say))
+    return _finite(Features(**cache.read_or_make(path, make, say)))
 
 
 @jax.default_matmul_precision("float32")
@@ -102,7 +103,19 @@ def extract(
         _add(tokens, table, start, token_BTD)
         start += len(token_BTD)
         parts.append(means)
-    return _average(table, parts, frame_FD, tokens, len(series))
+    return _finite(_average(table, parts, frame_FD, tokens, len(series)))
+
+
+def _finite(found: Features) -> Features:
+    """Raises UserError where an encoder has diverged: numbers made of its features say nothing."""
+    fine_N = np.isfinite(found.cls_ND).all(1) & np.isfinite(found.token_ND).all(1)
+    if fine_N.all():
+        return found
+    raise UserError(
+        f"the encoder's features of {np.count_nonzero(~fine_N)} of {len(fine_N)} series are not "
+        "finite: its pretraining has diverged. Take an earlier checkpoint (step), or pretrain anew "
+        "with a lower optim.lr."
+    )
 
 
 def over_windows(
