@@ -24,8 +24,7 @@ from tvrl_jax.report.page import (
 
 STRONG = (summary.AHEAD, summary.BEHIND)
 NOTES = (
-    "Methods differ in the keys listed above and in no other: size, budget, augmentation, clip "
-    "range and head are the same.",
+    "Methods differ in the keys listed above and in no other.",
     "Intervals are 95 % intervals over test patients (Student's t with bootstrap standard errors, "
     "on the logit scale of what ranks) and, with two or more of them, over draws of labels. "
     "Differences are of the same resampled patients and draws.",
@@ -83,7 +82,7 @@ def _at(plan: Plan, results: Results, at: Setting) -> list:
             "filled: the interval does not hold 0, uncorrected, and the test patients are not too "
             "few (!)."
         )
-        parts.append(Picture(figure, "Differences to the best of the methods compared against", caption))
+        parts.append(Picture(figure, "Differences to the best of the others named", caption))
     claims = summary.claims(plan, results, at)
     if claims.rows:
         parts += [Text(summary.verdict(claims, at)), _table(claims, left=3)]
