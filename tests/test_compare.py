@@ -313,10 +313,10 @@ def test_what_a_probe_warns_of_stands_above_the_table(known, tmp_path):
     for made in (text, (tmp_path / "report.html").read_text()):
         assert said in made and "Methods on clinic" in made and "nothing found" not in made
     (planned.cells[1].folder / "checks_linear.json").write_text("[{}]")
-    (damaged,) = summary.raised(planned)
+    (damaged,) = summary.raised(planned, results)
     assert damaged.startswith("tvrl seed 0 linear: ") and "is damaged" in damaged
     record.write(planned.cells[1], Record(planned.cells[1].arguments, 1, "no", 1.0, 0.0))
-    assert summary.raised(planned) == []
+    assert summary.raised(planned, results) == []
     config.probe.data.cohort = "abroad"
     assert small_plan(config, tmp_path, known).cohort == "abroad"
 
@@ -385,6 +385,7 @@ def test_a_signal_reaches_the_running_cells_and_the_rest_waits(tmp_path, jobs):
         runner.run(planned, board.Board(planned.cells, stream=said), jobs=jobs)
     thread.join()
     assert caught.value.code == 128 + signal.SIGINT and "failed" not in said.getvalue()
+    assert said.getvalue().endswith("stopped; the same command goes on from here\n")
     assert all((folder / "saved").exists() for folder in running) and ran(planned) == [1] * jobs
     assert record.read(planned.cells[0]).code == 130 and not record.is_done(
         planned, planned.cells[0]
@@ -716,8 +717,30 @@ def test_a_method_of_its_own_budget_is_judged_by_it(known, tmp_path):
             ]
             log = "".join(json.dumps(row) + "\n" for row in rows)
             (cell.folder / "metrics.jsonl").write_text(log)
-    raised = summary.raised(planned)
+    raised = summary.raised(planned, summary.gather([]))
     assert len(raised) == 1 and raised[0].startswith("tvrl seed 0 pretrain: Nothing")
+
+
+def test_a_method_that_is_no_better_than_its_untrained_encoder_is_named(tmp_path, known):
+    """Each is compared with the encoder of its own architecture, over all pretraining seeds."""
+    config = presets.get_config("phantom_cardiac")
+    config.methods, config.seeds, config.probes = ("cvrl", "tvrl"), (0, 1), ("linear",)
+    planned = small_plan(config, tmp_path, known)
+    p = {"cvrl": 0.2, "tvrl": 1e-4}
+
+    def row(method, metric, value, seed="all"):
+        of = dict(cohort="c", task="EF", probe="linear", fraction=1.0, seed="all", n=99)
+        interval = dict(value=value, ci_low=value - 0.1, ci_high=value + 0.1)
+        return of | interval | dict(method=method, metric=metric, pretraining_seed=seed, spread=0.0)
+
+    made = []
+    for method in config.methods:
+        other = f"untrained ({method})"
+        made += [row(method, "r2", 0.5), row(method, "r2", 0.1, seed=0), row(other, "r2", 0.3)]
+        made += [row(f"{method} - {other}", "r2", 0.2)]
+        made += [row(f"{method} - {other}", "r2_p", p[method])]
+    (said,) = summary.raised(planned, summary.gather(made))
+    assert said.startswith("cvrl: Pretraining has not helped") and "in 0 of 1 tasks" in said
 
 
 def test_a_note_says_whether_the_draws_of_labels_are_in_the_intervals(collected):

@@ -106,12 +106,23 @@ class _Info(NamedTuple):
     time_T: np.ndarray
 
 
+def _numbers(times, unit: str) -> np.ndarray:
+    """Float64 [T]. Raises UserError for what are no numbers, such as dates."""
+    try:
+        given = np.asarray(times)
+        if given.dtype.kind in "mM":  # NumPy counts dates in units of its own
+            raise TypeError
+        return given.astype(np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        raise UserError(f"times must be numbers, in {unit} as in pretraining, not dates.") from None
+
+
 class _Series:
     """One series in the place of a store."""
 
     def __init__(self, frames, times, spacing_mm, encoder: Encoder):
         config = encoder.config
-        given_T = None if times is None else np.asarray(times, np.float64).reshape(-1)
+        given_T = None if times is None else _numbers(times, encoder.config.data.time_unit)
         image = make_image("frames", _with_channel(frames), spacing_mm=spacing_mm)
         count = len(image.frame_THWC)
         clock = {key: config.data[key] for key in ("time_unit", "frame_interval")}

@@ -98,6 +98,8 @@ def _stop(run: Run, state: states.State, found: Mishap, counts: Tally) -> UserEr
         run.checkpoints.wait()
         path = mishap.keep(run.folder, found.number, found.batch, run.store)
         kept = f"python -m tvrl_jax.replay --batch={path} tells which part is not finite"
+        if skips:  # the state that the step was computed from is not kept
+            kept = f"its batch is kept in {path}"
     except (OSError, UserError) as error:
         kept = f"its batch could not be kept ({error})"
     run.interruption.peers.agree(None)  # the first one to say so ends those that still write
@@ -105,8 +107,8 @@ def _stop(run: Run, state: states.State, found: Mishap, counts: Tally) -> UserEr
     row = f", the last of {counts.row()} skipped in a row" if skips else ""
     return UserError(
         f"{found.sentence(run.store)}{row}; the last good checkpoint is that of "
-        f"{f'step {last}' if last is not None else 'no step yet'} in {run.folder}; {kept}. Try a "
-        "lower optim.lr or optim.clip_norm = 1."
+        f"{f'step {last}' if last is not None else 'no step yet'} in {run.folder}; {kept}. In "
+        "another --workdir, try a lower optim.lr or optim.clip_norm = 1."
     )
 
 

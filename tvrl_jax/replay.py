@@ -66,6 +66,11 @@ def _read(path: Path):
     stem = path.stem.partition("-of-process-")[0]
     try:
         several = sorted(path.parent.glob(f"{stem}-of-process-*.npz"), key=_process)
+    except ValueError:
+        several = []  # no number: none that a run kept
+    if not several and not path.exists():
+        raise UserError(f"--batch={path}: there is no such file; a run keeps its own in nan/.")
+    try:
         parts = [mishap.read(each) for each in several or [path]]
         whole = {k: np.concatenate([p.batch[k] for p in parts]) for k in parts[0].batch}
     except (UserError, TypeError, ValueError, KeyError) as error:
@@ -142,7 +147,19 @@ def _said(what: str, tree) -> list[str]:
         for name, leaf in named(jax.device_get(tree))
         if not np.isfinite(leaf).all()
     ]
-    return _shortened(bad) or [f"{what}: finite"]
+    return _shortened(bad) or [f"{what}: finite{_largest(tree)}"]
+
+
+def _largest(tree) -> str:
+    """A state may be finite, and yet ruined."""
+    import jax
+    import numpy as np
+
+    from tvrl_jax.checkpoint.whole import named
+
+    sizes = [(np.abs(leaf).max(), name) for name, leaf in named(jax.device_get(tree)) if leaf.size]
+    size, name = max(sizes)
+    return f", at most {size:.3g} ({name})"
 
 
 def _rows(id_B: list[str], views: dict) -> list[str]:

@@ -63,10 +63,9 @@ class Board:
             self._stream.write("\r\x1b[K" + text[:width])
             self._stream.flush()
 
-    def close(self) -> None:
-        if self._live:
-            self._stream.write("\n")
-            self._stream.flush()
+    def stopped(self) -> None:
+        """By a signal, before all was done."""
+        self._say("stopped; the same command goes on from here")
 
     def _count(self) -> str:
         return f"[{self._total - len(self._left) + len(self._running)}/{self._total}]"

@@ -68,8 +68,8 @@ def compare(
         board = Board(planned.cells, jobs=jobs)
         failed = runner.run(planned, board, resume=resume, jobs=jobs)
         LOG.info("resampling the test patients of what is done")
-        write(planned, command)
-    for line in (*summary.failures(planned), *summary.raised(planned)):
+        results = write(planned, command)
+    for line in (*summary.failures(planned), *summary.raised(planned, results)):
         print(line)
     print(f"table: {folder / 'table.md'}\nreport: {folder / 'report.html'}")
     return failed
@@ -132,8 +132,8 @@ def pack(reads: Sequence[Read]) -> None:
         opening.open_cohort(data)
 
 
-def write(planned: Plan, command: str) -> None:
-    """results.csv, table.md and report.html, of the cells that are done."""
+def write(planned: Plan, command: str) -> summary.Results:
+    """results.csv, table.md and report.html, of the cells that are done; returns what they say."""
     rows = collect.result_rows(planned, collect.columns(planned))
     write_results(planned.folder / "results.csv", rows, collect.COLUMNS)
     facts = machine.pairs(planned, command)
@@ -141,3 +141,4 @@ def write(planned: Plan, command: str) -> None:
     text = markdown.text(planned, results, facts)
     whole_file.write(planned.folder / "table.md", text)
     page.write(planned.folder / "report.html", planned, results, facts)
+    return results

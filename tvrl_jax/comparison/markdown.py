@@ -16,7 +16,7 @@ def text(plan: Plan, results: Results, facts: Sequence[tuple[str, str]]) -> str:
     failed = summary.failures(plan)
     if failed:
         parts += ["## Not done", "\n".join(f"* {line}" for line in failed)]
-    raised = summary.raised(plan)
+    raised = summary.raised(plan, results)
     if raised:
         parts += ["## Alarms", "\n".join(f"* {line}" for line in raised)]
     for at in summary.settings_of(results):

@@ -41,7 +41,7 @@ def write(path: Path, plan: Plan, results: Results, facts: Sequence[tuple[str, s
 
 def sections(plan: Plan, results: Results, facts: Sequence[tuple[str, str]]) -> list[Section]:
     made = [
-        Section("", _head(plan, facts)),
+        Section("", _head(plan, results, facts)),
         *_results(plan, results),
         _efficiency(plan, results),
         _training(plan),
@@ -52,8 +52,9 @@ def sections(plan: Plan, results: Results, facts: Sequence[tuple[str, str]]) -> 
     return [section for section in made if section.parts]
 
 
-def _head(plan: Plan, facts: Sequence[tuple[str, str]]) -> list:
-    raised = [f"Not done: {line}." for line in summary.failures(plan)] + summary.raised(plan)
+def _head(plan: Plan, results: Results, facts: Sequence[tuple[str, str]]) -> list:
+    raised = [f"Not done: {line}." for line in summary.failures(plan)]
+    raised += summary.raised(plan, results)
     return [Facts(facts), *([Alarm(raised)] if raised else [])]
 
 

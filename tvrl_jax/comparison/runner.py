@@ -82,7 +82,7 @@ def run(plan: Plan, board: Board, *, resume: bool = False, jobs: int = 1) -> lis
                 end(one.cell, _made(one))
             board.update()
         if interruption:
-            board.close()
+            board.stopped()
             interruption.leave()
     return failed
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tvrl_jax.comparison import collect, record
-from tvrl_jax.comparison.plan import TRAIN, Plan, differing
+from tvrl_jax.comparison.plan import TRAIN, Plan, differing, lenders
 from tvrl_jax.errors import UserError
 from tvrl_jax.probing.rows import ENOUGH
 from tvrl_jax.report import alarms, compare, wording
@@ -196,8 +196,8 @@ def claims(plan: Plan, results: Results, at: Setting) -> Grid:
     if tested:
         which = "these" if tested == len(body) else "the other"
         parts.append(
-            "p: two-sided, Student's t with the error of a paired bootstrap of the test patients, "
-            "and the spread of the draws of labels. "
+            "p: two-sided, Student's t with the error of a paired bootstrap of the test patients"
+            f"{', and the spread of the draws of labels' * (plan.config.probe.seeds > 1)}. "
             f"Corrected: Holm, over {which} {tested} differences. "
             f"Verdict at a corrected p below {BEYOND_CHANCE}{_if_alike(plan)}."
         )
@@ -296,9 +296,10 @@ def failures(plan: Plan) -> list[str]:
     return found
 
 
-def raised(plan: Plan) -> list[str]:
+def raised(plan: Plan, results: Results) -> list[str]:
     """The alarms of the cells that are done: of the pretrainings' own checks, and of the probes',
-    such as patients of pretraining among the test patients. What all seeds say is said of each."""
+    such as patients of pretraining among the test patients. What all seeds say is said of each.
+    Then those about the table: what is no better than the same encoder untrained."""
     found = []
     for cell in plan.cells:
         if not record.is_done(plan, cell):
@@ -312,6 +313,28 @@ def raised(plan: Plan) -> list[str]:
             own = plan.pretraining[cell.method].train
             checks = alarms.check_run(read_metrics(log), own.batch_size)
         found += [f"{cell.name}: {check.alarm}" for check in checks if check.alarm]
+    return found + _unhelped(plan, results)
+
+
+def _unhelped(plan: Plan, results: Results) -> list[str]:
+    """Of each method and probe with most labels, over all pretraining seeds."""
+    most: dict[str, float] = {}
+    for probe, fraction in settings_of(results):
+        most.setdefault(probe, fraction)
+    lent = {str(plan.pretraining[name].model): name for name in lenders(plan.pretraining)}
+    found = []
+    for method, config in plan.pretraining.items():
+        other = collect.column_name(plan, "untrained", lent[str(config.model)])
+        pair = method + MINUS
+        named = {method: method, other: "untrained", pair + other: f"{pair}untrained"}
+        rows = [
+            row | {"method": named[row["method"]]}
+            for row in results.rows
+            if row["method"] in named and row["pretraining_seed"] == ALL
+        ]
+        for probe, fraction in most.items():
+            alarm = alarms.helped(rows, method, fraction, probe).alarm
+            found += [f"{method}: {alarm}"] if alarm else []
     return found
 
 
