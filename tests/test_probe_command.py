@@ -273,7 +273,7 @@ def test_a_probe_is_another_one_by_what_its_kind_reads(kind, same, other, tmp_pa
 
 
 def test_every_section_of_a_probe_is_of_all_kinds_or_of_some():
-    common = {"data", "features", "bootstrap"}
+    common = {"data", "features", "bootstrap", "log"}
     found = {key.split(".")[0] for key, _ in settings.leaves(probe_base.get_config()) if "." in key}
     assert {name for kind in check.KINDS for name in check.sections(kind)} == found - common
 
