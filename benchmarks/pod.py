@@ -8,11 +8,11 @@
 
 (That libtpu goes with jax 0.10.2; of another jax, `importlib.metadata.requires("jax")` names it.
 For GPUs it is the version of the environment's own jax. In a folder of its own neither is found by
-runs that should use the CPU.) Of every method a step is
-compiled for a slice of TPU chips, or for so many machines of so many H200, and the program read:
-memory of a chip beside the state ("temp") and with it, bytes that cross the chips, and the cycles
-that the TPU compiler reckons for a chip. Nothing runs, so these are no times; but a step that
-cannot be compiled, does not fit, or sends pictures about is seen before a pod is paid for.
+runs that should use the CPU.) Of every method a step is compiled for a slice of TPU chips, or for
+so many machines of so many H200, and the program read: memory of a chip beside the state ("temp")
+and with it, bytes that cross the chips, and the cycles that the TPU compiler reckons for a chip.
+Nothing runs, so these are no times; but a step that cannot be compiled, does not fit, or sends
+pictures about is seen before a pod is paid for.
 """
 
 import argparse
@@ -37,8 +37,6 @@ ABSENT = {
     "TPU_ACCELERATOR_TYPE": "v5litepod-8",
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
-
-
 # The GPU compiler need not find the driver's libraries of a machine that has no GPU.
 WITHOUT_GPU = {"JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1", "CUDA_VISIBLE_DEVICES": "-1"}
 # What XLA asks of a device that it compiles for (`stream_executor.GpuTargetConfigProto`): the

@@ -41,9 +41,7 @@ def collectives(program: str) -> list[Moved]:
         if channel:
             channels.add(channel[1])
         arrays = list(ARRAY.finditer(match["type"]))
-        if match["type"].startswith(
-            "(("
-        ):  # the GPU compiler's ((what it is given), what it yields)
+        if match["type"].startswith("(("):  # for GPUs: ((what it is given), what it yields)
             arrays = arrays[len(arrays) // 2 :]
         for array in arrays:
             shape = tuple(int(n) for n in array["shape"].split(",") if n)

@@ -97,9 +97,10 @@ def _stop(run: Run, state: states.State, found: Mishap, counts: Tally) -> UserEr
             _save(run, state, found.number, counts)
         run.checkpoints.wait()
         path = mishap.keep(run.folder, found.number, found.batch, run.store)
-        kept = f"python -m tvrl_jax.replay --batch={path} tells which part is not finite"
         if skips:  # the state that the step was computed from is not kept
             kept = f"its batch is kept in {path}"
+        else:
+            kept = f"python -m tvrl_jax.replay --batch={path} tells which part is not finite"
     except (OSError, UserError) as error:
         kept = f"its batch could not be kept ({error})"
     run.interruption.peers.agree(None)  # the first one to say so ends those that still write

@@ -64,13 +64,11 @@ def _read(path: Path):
     from tvrl_jax import mishap
 
     stem = path.stem.partition("-of-process-")[0]
-    try:
-        several = sorted(path.parent.glob(f"{stem}-of-process-*.npz"), key=_process)
-    except ValueError:
-        several = []  # no number: none that a run kept
-    if not several and not path.exists():
+    found = list(path.parent.glob(f"{stem}-of-process-*.npz"))
+    if not found and not path.exists():
         raise UserError(f"--batch={path}: there is no such file; a run keeps its own in nan/.")
     try:
+        several = sorted(found, key=_process)
         parts = [mishap.read(each) for each in several or [path]]
         whole = {k: np.concatenate([p.batch[k] for p in parts]) for k in parts[0].batch}
     except (UserError, TypeError, ValueError, KeyError) as error:
@@ -136,30 +134,23 @@ def _moments(tx, params, kept):
 
 
 def _said(what: str, tree) -> list[str]:
-    """A line for each leaf that is not finite, or one for all that are."""
+    """A line for each leaf that is not finite, or one for all that are, which names the largest
+    number: a state may be finite, and yet ruined."""
     import jax
     import numpy as np
 
     from tvrl_jax.checkpoint.whole import named
 
+    leaves = list(named(jax.device_get(tree)))
     bad = [
         f"{what}: {name} has {np.count_nonzero(~np.isfinite(leaf))} of {leaf.size} not finite"
-        for name, leaf in named(jax.device_get(tree))
+        for name, leaf in leaves
         if not np.isfinite(leaf).all()
     ]
-    return _shortened(bad) or [f"{what}: finite{_largest(tree)}"]
-
-
-def _largest(tree) -> str:
-    """A state may be finite, and yet ruined."""
-    import jax
-    import numpy as np
-
-    from tvrl_jax.checkpoint.whole import named
-
-    sizes = [(np.abs(leaf).max(), name) for name, leaf in named(jax.device_get(tree)) if leaf.size]
-    size, name = max(sizes)
-    return f", at most {size:.3g} ({name})"
+    if bad:
+        return _shortened(bad)
+    size, name = max((np.abs(leaf).max(), name) for name, leaf in leaves if leaf.size)
+    return [f"{what}: finite, at most {size:.3g} ({name})"]
 
 
 def _rows(id_B: list[str], views: dict) -> list[str]:

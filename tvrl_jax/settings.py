@@ -35,9 +35,9 @@ CHOICES = {
 AT_LEAST_ONE = """
     data.image_size data.threads clips.frames clips.stride model.image_size model.patch_size
     model.temporal_depth model.temporal_heads model.head_hidden model.head_width
-    model.tubelet
-    optim.accumulate train.steps train.batch_size train.micro_batches train.checkpoint_every
-    train.keep train.max_skips log.every log.diagnose_every distributed.start distributed.timeout
+    model.tubelet optim.accumulate train.steps train.batch_size train.micro_batches
+    train.checkpoint_every train.keep train.max_skips log.every log.diagnose_every
+    distributed.start distributed.timeout
 """.split()
 POSITIVE = """
     model.input_std model.max_period optim.lr optim.eps objective.temperature train.grace

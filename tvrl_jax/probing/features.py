@@ -80,6 +80,7 @@ def compute(
         say(f"{name or 'features'}: {len(series)} series")
         return extract(encoder, store, series, settings, batch_size=batch_size, name=name)._asdict()
 
+    # Again: what is in the cache may be of a version that did not look.
     return _finite(Features(**cache.read_or_make(path, make, say)))
 
 
