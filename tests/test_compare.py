@@ -26,8 +26,10 @@ from tvrl_jax import compare as command
 from tvrl_jax import run_folder, settings, shell
 from tvrl_jax.comparison import (
     board,
+    claims,
     collect,
     comparer,
+    faults,
     figures,
     machine,
     markdown,
@@ -195,7 +197,7 @@ def test_a_failed_cell_stops_its_own_probe_alone_and_is_tried_again(tmp_path):
     failed, said = run(planned)
     assert failed == ["a seed 0 pretrain", "a seed 0 linear"] and ran(planned) == [1, 1]
     assert "failed: the rate is too high." in said and "[4/4] b seed 0 linear: done in" in said
-    lines = summary.failures(planned)
+    lines = faults.undone(planned)
     assert len(lines) == 2 and "the rate is too high" in lines[0] and "pretraining" in lines[1]
     assert str(record.log_of(planned.cells[0])) in lines[0]
     assert ".log" not in lines[1]  # it was not begun, and wrote none
@@ -205,7 +207,7 @@ def test_a_failed_cell_stops_its_own_probe_alone_and_is_tried_again(tmp_path):
     )
     failed, said = run(planned)
     assert not failed and ran(planned) == [1, 1, 1, 1]
-    assert said.count("done before") == 2 and not summary.failures(planned)
+    assert said.count("done before") == 2 and not faults.undone(planned)
 
 
 def test_a_finished_comparison_runs_nothing_and_a_new_pretraining_is_probed_anew(tmp_path):
@@ -273,7 +275,7 @@ def test_a_record_of_other_types_is_as_good_as_none(wrong, tmp_path):
         held = json.loads(record.place(cell).read_text())
         record.place(cell).write_text(json.dumps(held | wrong))
         assert record.read(cell) is None
-    assert len(summary.failures(planned)) == 2 and not summary.cost(planned).rows
+    assert len(faults.undone(planned)) == 2 and not summary.cost(planned).rows
     assert run(planned)[0] == [] and ran(planned) == [2, 1]
 
 
@@ -289,7 +291,7 @@ def test_a_comparison_that_was_moved_is_done_and_one_that_is_probed_elsewhere_is
     (tmp_path / "here").rename(tmp_path / "there")
     moved = small_plan(config, tmp_path / "there", known)
     assert [record.is_done(moved, cell) for cell in moved.cells] == [True, True]
-    assert summary.failures(moved) == []
+    assert faults.undone(moved) == []
     config.probe.data.csv = "external.csv"
     abroad = small_plan(config, tmp_path / "there", known)
     assert [record.is_done(abroad, cell) for cell in abroad.cells] == [True, False]
@@ -308,15 +310,16 @@ def test_what_a_probe_warns_of_stands_above_the_table(known, tmp_path):
     alarms.save(planned.cells[1].folder, "linear", [leak, Check("nothing found", "", "none")])
     results = summary.gather([])
     said = f"tvrl seed 0 linear: {leak.alarm}"
-    text = markdown.text(planned, results, [("command", "python")])
-    page.write(tmp_path / "report.html", planned, results, [("command", "python")])
+    told = [("command", "python")], faults.find(planned, results)
+    text = markdown.text(planned, results, *told)
+    page.write(tmp_path / "report.html", planned, results, *told)
     for made in (text, (tmp_path / "report.html").read_text()):
         assert said in made and "Methods on clinic" in made and "nothing found" not in made
     (planned.cells[1].folder / "checks_linear.json").write_text("[{}]")
-    (damaged,) = summary.raised(planned, results)
+    (damaged,) = faults.raised(planned, results)
     assert damaged.startswith("tvrl seed 0 linear: ") and "is damaged" in damaged
     record.write(planned.cells[1], Record(planned.cells[1].arguments, 1, "no", 1.0, 0.0))
-    assert summary.raised(planned, results) == []
+    assert faults.raised(planned, results) == []
     config.probe.data.cohort = "abroad"
     assert small_plan(config, tmp_path, known).cohort == "abroad"
 
@@ -573,19 +576,19 @@ def test_p_of_the_methods_contains_the_spread_over_pretrainings(thrice):
     assert results.find(*of, at, "auroc_p_methods")["value"] == pytest.approx(wanted)
     pairs = {r["method"] for r in made if r["metric"].endswith("_p_methods")}
     assert pairs == {"tvrl - cvrl", "tvrl - ltn", "ltn - cvrl", "cvrl - ltn"}  # no baseline
-    claims = summary.claims(planned, results, at)
-    row = next(r for r in claims.rows if r[:3] == ["cad", "TVRL", "LTN"])
-    assert row[claims.head.index("p of the methods")] == summary._probability(wanted)
-    assert "third error" in claims.note
-    assert {len(row) for row in claims.rows} == {len(claims.head)}
+    tested = claims.table(planned, results, at)
+    row = next(r for r in tested.rows if r[:3] == ["cad", "TVRL", "LTN"])
+    assert row[tested.head.index("p of the methods")] == claims._probability({"value": wanted})
+    assert "third error" in tested.note
+    assert {len(row) for row in tested.rows} == {len(tested.head)}
 
 
 def test_two_pretrainings_tell_no_p_of_the_methods(thrice, collected):
     planned, made = collected
     assert not [r for r in made if r["metric"].endswith("_p_methods")]
-    claims = summary.claims(planned, summary.gather(made), summary.Setting("linear", 1.0))
-    assert claims.head[-2:] == ["corrected p", "verdict"] and "third" not in claims.note
-    assert {len(row) for row in claims.rows} == {len(claims.head)}
+    tested = claims.table(planned, summary.gather(made), summary.Setting("linear", 1.0))
+    assert tested.head[-2:] == ["corrected p", "verdict"] and "third" not in tested.note
+    assert {len(row) for row in tested.rows} == {len(tested.head)}
     planned, _ = thrice  # and where one of three has failed, two are left
     columns = [
         c._replace(seeds=(0, 1, 5)) if c.name == "ltn" else c for c in collect.columns(planned)
@@ -681,14 +684,15 @@ def test_results_csv_is_that_of_a_probe_with_two_more_columns(collected, tmp_pat
 def test_the_table_and_the_page_say_what_was_measured(collected, tmp_path):
     planned, made = collected
     results = summary.gather(made)
-    text = markdown.text(planned, results, [("command", "python")])
+    told = [("command", "python")], faults.find(planned, results)
+    text = markdown.text(planned, results, *told)
     for words in ("| TVRL |", "untrained (tvrl)", "af ! (AUROC)", "±", "| 2 | - |"):
         assert words in text, words
     assert "cad (AUROC)" in text and "of 6 claimed differences" in text
     assert "2 rest on too few patients to tell." in text
     assert text.count("| - | - | too few patients |") == 2 and "over the other 4 diff" in text
     assert "clips.windows | 2 | 2 | 1" in text
-    page.write(tmp_path / "report.html", planned, results, [("command", "python")])
+    page.write(tmp_path / "report.html", planned, results, *told)
     html = (tmp_path / "report.html").read_text()
     assert "running means where 40 or more rows were logged" in html  # here are three
     # `untrained` and `constant` are what the project calls baselines: the figure subtracts neither
@@ -717,7 +721,7 @@ def test_a_method_of_its_own_budget_is_judged_by_it(known, tmp_path):
             ]
             log = "".join(json.dumps(row) + "\n" for row in rows)
             (cell.folder / "metrics.jsonl").write_text(log)
-    raised = summary.raised(planned, summary.gather([]))
+    raised = faults.raised(planned, summary.gather([]))
     assert len(raised) == 1 and raised[0].startswith("tvrl seed 0 pretrain: Nothing")
 
 
@@ -739,7 +743,7 @@ def test_a_method_that_is_no_better_than_its_untrained_encoder_is_named(tmp_path
         made += [row(method, "r2", 0.5), row(method, "r2", 0.1, seed=0), row(other, "r2", 0.3)]
         made += [row(f"{method} - {other}", "r2", 0.2)]
         made += [row(f"{method} - {other}", "r2_p", p[method])]
-    (said,) = summary.raised(planned, summary.gather(made))
+    (said,) = faults.raised(planned, summary.gather(made))
     assert said.startswith("cvrl: Pretraining has not helped") and "in 0 of 1 tasks" in said
 
 
@@ -780,25 +784,31 @@ def test_seeds_that_disagree_are_neither_ahead_nor_behind(collected):
                 elif row["metric"] == "r2":
                     row["value"] = sum(values) if row["pretraining_seed"] == ALL else next(seeds)
             changed.append(row)
-        claims = summary.claims(planned, summary.gather(changed), at)
-        words = next(r for r in claims.rows if r[:3] == ["ef", "TVRL", "CVRL"])
-        return words[-1], summary.verdict(claims, at)
+        tested = claims.table(planned, summary.gather(changed), at)
+        words = next(r for r in tested.rows if r[:3] == ["ef", "TVRL", "CVRL"])
+        return words[-1], claims.verdict(tested, at)
 
-    assert verdict(0.1, 0.3)[0] == summary.AHEAD and verdict(-0.1, -0.3)[0] == summary.BEHIND
-    assert verdict(-0.1, 0.3)[0] == summary.SPLIT
+    assert verdict(0.1, 0.3)[0] == claims.AHEAD and verdict(-0.1, -0.3)[0] == claims.BEHIND
+    assert verdict(-0.1, 0.3)[0] == claims.SPLIT
     assert "In 1 the pretraining seeds disagree." in verdict(-0.1, 0.3)[1]
     assert "disagree" not in verdict(0.1, 0.3)[1]
 
 
 def test_a_probability_is_not_rounded_to_the_other_side_of_its_verdict():
-    texts = [summary._probability(p) for p in (0.0498, 0.0502, 2e-6, 0.0032, 0.123, np.nan)]
+    texts = [
+        claims._probability({"value": p}) for p in (0.0498, 0.0502, 2e-6, 0.0032, 0.123, np.nan)
+    ]
     assert texts == ["0.0498", "0.0502", "< 0.0001", "0.0032", "0.12", "-"]
 
 
 def test_the_page_tells_the_unit_of_its_horizons(collected):
     planned, made = collected
     for rows, told in ((made, False), ([*made, made[0] | {"metric": "auc_2"}], True)):
-        notes = page.sections(planned, summary.gather(rows), [])[-1].parts[0].items
+        notes = (
+            page.sections(planned, summary.gather(rows), [], faults.Faults([], []))[-1]
+            .parts[0]
+            .items
+        )
         assert any("is a time in s." in note for note in notes) is told
 
 
@@ -836,19 +846,20 @@ def test_verdicts_and_notes_are_of_these_encoders(collected):
     assert "intervals and p do not contain" in summary._note(planned, results, at)
     assert (
         "every pretraining seed of both alone has the same"
-        in summary.claims(planned, results, at).note
+        in claims.table(planned, results, at).note
     )
-    for note in (summary._note(single, results, at), summary.claims(single, results, at).note):
+    for note in (summary._note(single, results, at), claims.table(single, results, at).note):
         assert "for these encoders" in note and "one pretraining each" in note
-    assert "of these encoders" in summary.verdict(summary.claims(single, results, at), at)
+    assert "of these encoders" in claims.verdict(claims.table(single, results, at), at)
 
 
 def test_a_comparison_without_any_result_still_has_a_table(known, tmp_path):
     planned = small_plan(presets.get_config("phantom_cardiac"), tmp_path, known)
     results = summary.gather(collect.result_rows(planned, collect.columns(planned)))
-    text = markdown.text(planned, results, [("command", "python")])
+    told = [("command", "python")], faults.find(planned, results)
+    text = markdown.text(planned, results, *told)
     assert text.count("not run yet") == 14 and "% of the labels" not in text
-    page.write(tmp_path / "report.html", planned, results, [("command", "python")])
+    page.write(tmp_path / "report.html", planned, results, *told)
 
 
 # From the command line
@@ -924,7 +935,7 @@ def test_whose_failure_costs_the_table_an_untrained_encoder_is_said(tmp_path):
     planned = scripted(tmp_path, {"a": ("make()", "sys.exit(2)"), "b": ("make()", "sys.exit(2)")})
     cells = [cell._replace(baselines=("untrained", "constant")) for cell in planned.cells[:2]]
     run(planned)
-    lines = summary.failures(planned._replace(cells=(*cells, *planned.cells[2:])))
+    lines = faults.undone(planned._replace(cells=(*cells, *planned.cells[2:])))
     assert lines[0].endswith("so the table lacks its untrained encoder")
     assert "untrained" not in lines[1]
 

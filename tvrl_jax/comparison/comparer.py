@@ -11,6 +11,7 @@ from tvrl_jax import prober, run_folder, settings, whole_file
 from tvrl_jax.comparison import (
     asked,
     collect,
+    faults,
     machine,
     markdown,
     page,
@@ -68,8 +69,8 @@ def compare(
         board = Board(planned.cells, jobs=jobs)
         failed = runner.run(planned, board, resume=resume, jobs=jobs)
         LOG.info("resampling the test patients of what is done")
-        results = write(planned, command)
-    for line in (*summary.failures(planned), *summary.raised(planned, results)):
+        found = write(planned, command)
+    for line in (*found.undone, *found.alarms):
         print(line)
     print(f"table: {folder / 'table.md'}\nreport: {folder / 'report.html'}")
     return failed
@@ -132,13 +133,14 @@ def pack(reads: Sequence[Read]) -> None:
         opening.open_cohort(data)
 
 
-def write(planned: Plan, command: str) -> summary.Results:
-    """results.csv, table.md and report.html, of the cells that are done; returns what they say."""
+def write(planned: Plan, command: str) -> faults.Faults:
+    """results.csv, table.md and report.html, of the cells that are done; returns what is amiss."""
     rows = collect.result_rows(planned, collect.columns(planned))
     write_results(planned.folder / "results.csv", rows, collect.COLUMNS)
     facts = machine.pairs(planned, command)
     results = summary.gather(rows)
-    text = markdown.text(planned, results, facts)
+    found = faults.find(planned, results)
+    text = markdown.text(planned, results, facts, found)
     whole_file.write(planned.folder / "table.md", text)
-    page.write(planned.folder / "report.html", planned, results, facts)
-    return results
+    page.write(planned.folder / "report.html", planned, results, facts, found)
+    return found

@@ -3,27 +3,25 @@
 import re
 from collections.abc import Sequence
 
-from tvrl_jax.comparison import summary
+from tvrl_jax.comparison import claims, summary
+from tvrl_jax.comparison.faults import Faults
 from tvrl_jax.comparison.plan import Plan
 from tvrl_jax.comparison.summary import Grid, Results
 from tvrl_jax.report import wording
 
 
-def text(plan: Plan, results: Results, facts: Sequence[tuple[str, str]]) -> str:
+def text(plan: Plan, results: Results, facts: Sequence[tuple[str, str]], found: Faults) -> str:
     """`facts`: name and value of what the numbers were made with."""
     parts = [f"# Methods on {plan.cohort}"]
     parts.append("\n".join(f"* {name}: {value}" for name, value in facts))
-    failed = summary.failures(plan)
-    if failed:
-        parts += ["## Not done", "\n".join(f"* {line}" for line in failed)]
-    raised = summary.raised(plan, results)
-    if raised:
-        parts += ["## Alarms", "\n".join(f"* {line}" for line in raised)]
+    for title, lines in (("Not done", found.undone), ("Alarms", found.alarms)):
+        if lines:
+            parts += [f"## {title}", "\n".join(f"* {line}" for line in lines)]
     for at in summary.settings_of(results):
         parts.append(f"## {wording.heading(*at)}")
         parts.append(table(summary.scores(plan, results, at)))
-        claims = summary.claims(plan, results, at)
-        parts += [summary.verdict(claims, at), table(claims)] if claims.rows else []
+        tested = claims.table(plan, results, at)
+        parts += [claims.verdict(tested, at), table(tested)] if tested.rows else []
     parts += ["## Cost", table(summary.cost(plan))]
     parts += ["## What differs between the methods"]
     parts += [table(summary.differences_between_methods(plan))]

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from tvrl_jax.comparison import figures, summary
+from tvrl_jax.comparison import claims, figures, summary
+from tvrl_jax.comparison.faults import Faults
 from tvrl_jax.comparison.plan import Plan
 from tvrl_jax.comparison.summary import Grid, Results, Setting
 from tvrl_jax.report import compare, naming, wording
@@ -22,7 +23,7 @@ from tvrl_jax.report.page import (
     write_report,
 )
 
-STRONG = (summary.AHEAD, summary.BEHIND)
+STRONG = (claims.AHEAD, claims.BEHIND)
 NOTES = (
     "Methods differ in the keys listed above and in no other.",
     "Intervals are 95 % intervals over test patients (Student's t with bootstrap standard errors, "
@@ -34,14 +35,18 @@ NOTES = (
 )
 
 
-def write(path: Path, plan: Plan, results: Results, facts: Sequence[tuple[str, str]]) -> None:
+def write(
+    path: Path, plan: Plan, results: Results, facts: Sequence[tuple[str, str]], found: Faults
+) -> None:
     """`facts`: name and value of what the numbers were made with."""
-    write_report(path, sections(plan, results, facts), title=f"Methods on {plan.cohort}")
+    write_report(path, sections(plan, results, facts, found), title=f"Methods on {plan.cohort}")
 
 
-def sections(plan: Plan, results: Results, facts: Sequence[tuple[str, str]]) -> list[Section]:
+def sections(
+    plan: Plan, results: Results, facts: Sequence[tuple[str, str]], found: Faults
+) -> list[Section]:
     made = [
-        Section("", _head(plan, results, facts)),
+        Section("", _head(facts, found)),
         *_results(plan, results),
         _efficiency(plan, results),
         _training(plan),
@@ -52,10 +57,9 @@ def sections(plan: Plan, results: Results, facts: Sequence[tuple[str, str]]) -> 
     return [section for section in made if section.parts]
 
 
-def _head(plan: Plan, results: Results, facts: Sequence[tuple[str, str]]) -> list:
-    raised = [f"Not done: {line}." for line in summary.failures(plan)]
-    raised += summary.raised(plan, results)
-    return [Facts(facts), *([Alarm(raised)] if raised else [])]
+def _head(facts: Sequence[tuple[str, str]], found: Faults) -> list:
+    lines = [*(f"Not done: {line}." for line in found.undone), *found.alarms]
+    return [Facts(facts), *([Alarm(lines)] if lines else [])]
 
 
 def _results(plan: Plan, results: Results) -> list[Section]:
@@ -84,9 +88,9 @@ def _at(plan: Plan, results: Results, at: Setting) -> list:
             "few (!)."
         )
         parts.append(Picture(figure, "Differences to the best of the others named", caption))
-    claims = summary.claims(plan, results, at)
-    if claims.rows:
-        parts += [Text(summary.verdict(claims, at)), _table(claims, left=3)]
+    tested = claims.table(plan, results, at)
+    if tested.rows:
+        parts += [Text(claims.verdict(tested, at)), _table(tested, left=3)]
     parts.append(Fold("All metrics", [_all_metrics(plan, results, at)]))
     return parts
 
