@@ -192,7 +192,16 @@ def test_hazards_equal_one_logistic_regression_per_interval():
                 part = np.clip((time - start) / (end - start), 0, 1)
                 left_N, start = left_N * (1 - hazard_NB[:, b]) ** part, end
             assert np.abs(p.test_NK[:, 1 + k] - left_N).max() < 5e-3
-        assert np.allclose(p.test_NK[:, 0], 1 - p.test_NK[:, 3:].mean(1), atol=1e-6)
+        lost_N = 1 - p.test_NK[:, 3:].mean(1)
+        assert np.allclose(p.test_NK[:, 0], np.log(lost_N / (1 - lost_N)), atol=1e-4)
+
+
+def test_a_hazards_risk_tells_apart_the_surest_of_series():
+    """S(t) of 1e-40 and 1e-30 at all times, of 1 - 1e-20 and 1 - 1e-30, and of one half."""
+    log_N = np.array([*(np.log(10) * np.array([-40, -30])), np.log(0.5), -1e-20, -1e-30])
+    risk_N = hazard.risk(np.repeat(log_N[:, None], 7, axis=1))
+    assert np.all(np.diff(risk_N) < 0) and risk_N[2] == pytest.approx(0)
+    assert np.all(np.isfinite(hazard.risk(np.zeros((1, 7)))))
 
 
 def test_without_signal_the_hazards_are_kaplan_meiers_however_many_are_censored():

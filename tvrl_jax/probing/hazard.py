@@ -26,8 +26,7 @@ def fit(feature: dict, problem: Problem, *, strengths, bins: int) -> list[Predic
     Narasimhan 2019), and weights of its own, so that hazards need not be proportional. strengths:
     s in -log(likelihood) + s / 2 |w|^2, one for all intervals. Within an interval the hazard is
     constant: who was censored after a share of it counts with (1 - hazard)^share. Predictions: S(t)
-    at the clock's times, with no hazard after the last interval; the risk is the expected share of
-    the time up to the last horizon that is lost, 1 - mean S(t).
+    at the clock's times, with no hazard after the last interval; the risk is that of `risk`.
     """
     feature = linear.standardise(feature)
     strength_G = np.asarray(strengths, np.float32)
@@ -125,6 +124,17 @@ def predict(edge_B, output_NB, clock: survival.Clock) -> np.ndarray:
     end_B = np.append(_starts(edge_B)[0], edge_B[real])
     time_K = survival.times(clock)
     log_NK = np.array([np.interp(time_K, end_B, np.append(0.0, row)) for row in log_survival_NB])
-    # Not 1 - mean S(t), which is exactly 0 where a series is sure to be free of the event.
-    risk_N = -np.expm1(log_NK[:, len(clock.horizon_H) :]).mean(1)
+    risk_N = risk(log_NK[:, len(clock.horizon_H) :])
     return np.concatenate([risk_N[:, None], np.exp(log_NK)], axis=1)
+
+
+def risk(log_NG) -> np.ndarray:
+    """log of the odds of the share of the time up to the last horizon that is lost, 1 - mean S(t),
+    [N], from log S(t) on the even grid.
+
+    The share itself is exactly 0 or 1 where a series is sure to be free of the event, or to have it
+    at once: such series would tie.
+    """
+    lost_N = -np.expm1(log_NG).mean(1)
+    log_lost_N = np.log(np.maximum(lost_N, np.finfo(float).tiny))
+    return log_lost_N - (np.logaddexp.reduce(log_NG, axis=1) - np.log(log_NG.shape[1]))
