@@ -363,8 +363,12 @@ def test_a_diverging_fine_tuning_stops_in_words(encoder, store, config, tmp_path
     config.kind, config.seeds, config.fractions = "finetune", 1, (1.0,)
     config.data.targets = ("radius:regression",)
     config.finetune.learning_rates = (1e30,)
-    with pytest.raises(UserError, match="not finite.*learning_rates"):
+    with pytest.raises(UserError, match="not finite; lower finetune.learning_rates"):
         probed.run(encoder, store, config, tmp_path, quiet)
+    config.finetune.learning_rates = (1e-3,)
+    grown = encoder._replace(params=jax.tree.map(lambda leaf: leaf * np.inf, encoder.params))
+    with pytest.raises(UserError, match="is not finite, nor is.*its pretraining has diverged"):
+        probed.run(grown, store, config, tmp_path, quiet)
 
 
 def _clips(encoder, store, split):

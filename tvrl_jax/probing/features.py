@@ -14,6 +14,10 @@ from tvrl_jax.probing import cache, frozen, windows
 from tvrl_jax.probing.windows import Windows
 
 VERSION = 2  # of what is computed here: part of the cache's key
+DIVERGED = (
+    "its pretraining has diverged. Take an earlier checkpoint (step), or pretrain anew with a "
+    "lower optim.lr."
+)
 
 
 class Encoder(NamedTuple):
@@ -114,8 +118,7 @@ def _finite(found: Features) -> Features:
         return found
     raise UserError(
         f"the encoder's features of {np.count_nonzero(~fine_N)} of {len(fine_N)} series are not "
-        "finite: its pretraining has diverged. Take an earlier checkpoint (step), or pretrain anew "
-        "with a lower optim.lr."
+        f"finite: {DIVERGED}"
     )
 
 

@@ -1,7 +1,9 @@
 """The whole network learns from labels: from a checkpoint, or from nothing (supervised)."""
 
+import functools
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +14,7 @@ from tvrl_jax.data.batch import Plan, read_batch
 from tvrl_jax.data.clips import draw_clip
 from tvrl_jax.errors import UserError
 from tvrl_jax.probing import finetune_program, heads, passes, windows
-from tvrl_jax.probing.features import Encoder
+from tvrl_jax.probing.features import DIVERGED, Encoder
 from tvrl_jax.probing.finetune_program import Compiled, Network
 from tvrl_jax.probing.problem import Prediction, Problem
 from tvrl_jax.probing.sampling import Draw
@@ -66,7 +68,7 @@ def fit(
     series: `val_windows` spread ones for validation, all dense ones for test.
 
     steps: epochs, batch_size, min_steps and evaluations, as in `passes.steps`.
-    Raises UserError when the loss stops being finite.
+    Raises UserError when the loss stops being finite, or never was.
     """
     compiled = finetune_program.compile_for(
         encoder, problem.kind, augment=augment, clip_norm=clip_norm
@@ -84,8 +86,12 @@ def fit(
         job = Job(compiled, cheap, problem, m, rows[m], steps["evaluations"], progress)
         runs = []
         for rate, decay in cells:
-            fresh = finetune_program.start(
-                encoder, outputs=problem.outputs, seed=draw.start, clip_norm=clip_norm
+            fresh = functools.partial(
+                finetune_program.start,
+                encoder,
+                outputs=problem.outputs,
+                seed=draw.start,
+                clip_norm=clip_norm,
             )
             rates = [_rate(rate, s, len(job.rows_SB), warmup_fraction) for s in _steps(job)]
             choice = {"learning_rate": rate, "weight_decay": decay}
@@ -116,11 +122,15 @@ def _rate(peak: float, step: int, steps: int, warmup_fraction: float) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def _train(job: Job, network: Network, rates: list[float], choice: dict, begun: int) -> dict:
+def _train(
+    job: Job, fresh: Callable[[], Network], rates: list[float], choice: dict, begun: int
+) -> dict:
     """The network with the least validation loss, that loss, and what was chosen.
 
-    begun: steps that fits before this one took, for the progress.
+    fresh: makes the network to begin with. begun: steps that fits before this one took, for the
+    progress.
     """
+    network = fresh()
     draw = job.problem.draws[job.m]
     key, rng = jax.random.key(draw.start), np.random.default_rng(draw.start)
     rate, decay = choice["learning_rate"], choice["weight_decay"]
@@ -143,15 +153,21 @@ def _train(job: Job, network: Network, rates: list[float], choice: dict, begun: 
             job.progress.update(begun + number + 1, {"fit": title, "val_loss": loss})
             if not math.isfinite(loss):
                 job.progress.close()
-                raise UserError(
-                    f"{title}: the loss is not finite at step {number + 1}; "
-                    "lower finetune.learning_rates or set finetune.clip_norm."
-                )
+                raise _not_finite(job, fresh(), f"{title}: the loss at step {number + 1}")
             if loss < best["loss"]:
                 kept = jax.tree.map(jnp.array, network._replace(state=None))
                 chosen = {**choice, "step": number + 1}
                 best = {"loss": loss, "network": kept, "choice": chosen}
     return best
+
+
+def _not_finite(job: Job, fresh: Network, what: str) -> UserError:
+    """Whether it is this training that diverged, or the one before it, `fresh` can tell."""
+    if math.isfinite(_validate(job, fresh)):
+        remedy = "; lower finetune.learning_rates or set finetune.clip_norm."
+    else:
+        remedy = f", nor is that of the encoder as it was given: {DIVERGED}"
+    return UserError(f"{what} is not finite{remedy}")
 
 
 def _read(source: Source, row_B: np.ndarray, rng: np.random.Generator) -> dict:
