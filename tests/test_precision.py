@@ -10,6 +10,7 @@ from pico import batch_of, learner_of, start
 
 from tvrl_jax import sharding, step
 from tvrl_jax.models import layers, strided, vit
+from tvrl_jax.models.product import product
 from tvrl_jax.objectives import OBJECTIVES
 
 
@@ -67,7 +68,7 @@ def test_a_kernels_gradient_is_not_rounded_before_devices_add_theirs(convolve):
     ones = jnp.ones((257, 2, 2, 1), jnp.bfloat16)
 
     def of_products(kernel):
-        return layers.product(ones[:, 0, 0], kernel).sum(dtype=jnp.float32)
+        return product(ones[:, 0, 0], kernel).sum(dtype=jnp.float32)
 
     def of_middle(kernel):
         return convolve(ones, kernel).sum(dtype=jnp.float32)
@@ -75,6 +76,44 @@ def test_a_kernels_gradient_is_not_rounded_before_devices_add_theirs(convolve):
     assert jax.grad(of_products)(jnp.ones((1, 1)))[0, 0] == 257
     assert jax.grad(of_middle)(jnp.ones((3, 3, 1, 1)))[1, 1] == 257
     assert float(jnp.bfloat16(257)) == 256
+
+
+def test_a_product_has_the_gradients_of_its_rows_and_of_its_weights():
+    """Of views that are mapped together they are summed, and of rows apart they stay apart."""
+    rng = np.random.default_rng(0)
+    x_VNI = jnp.asarray(rng.normal(size=(2, 5, 3)), jnp.bfloat16)
+    kernel = jnp.asarray(rng.normal(size=(3, 4)), jnp.float32)
+
+    def loss(multiply, kernel, x):
+        return (multiply(x, kernel).astype(jnp.float32) ** 2).sum()
+
+    def plain(x, kernel):  # in float32, of what bfloat16 holds
+        return x.astype(jnp.float32) @ kernel.astype(x.dtype).astype(jnp.float32)
+
+    def of_views(multiply, axis):
+        rows = jnp.moveaxis(x_VNI, 0, axis)
+        mapped = jax.vmap(multiply, (axis, None))
+        return jax.grad(functools.partial(loss, mapped), (0, 1))(kernel, rows)
+
+    def of_rows(multiply):
+        each = jax.grad(functools.partial(loss, multiply), (0, 1))
+        return jax.vmap(each, (None, 0))(kernel, x_VNI.reshape(-1, 1, 3))
+
+    for way in (functools.partial(of_views, axis=axis) for axis in (0, 1, 2)):
+        _nearly(way(product), way(plain))
+    _nearly(of_rows(product), of_rows(plain))
+    assert of_rows(product)[0].shape == (10, 3, 4) and of_rows(product)[0].dtype == jnp.float32
+    # Else each view's would cross the devices: there is none of the two views beside each other.
+    program = str(jax.make_jaxpr(lambda: of_views(product, axis=0))())
+    assert "f32[3,4]" in program and "f32[2,3,4]" not in program
+    with pytest.raises(NotImplementedError, match="cannot be mapped over"):
+        jax.vmap(product, (None, 0))(x_VNI[0], jnp.stack([kernel, kernel]))
+
+
+def _nearly(got, wanted):
+    for ours, theirs in zip(got, wanted, strict=True):
+        theirs = np.asarray(theirs, np.float32)
+        assert np.abs(np.asarray(ours, np.float32) - theirs).max() < 0.02 * np.abs(theirs).max()
 
 
 @pytest.mark.parametrize("views", [None, 1, 257])

@@ -8,12 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.ad_checkpoint import checkpoint_name
 from jax.custom_batching import custom_vmap
 from jax.nn.initializers import ones, zeros
 
 from tvrl_jax.losses import wide
-from tvrl_jax.models import moments, remat
+from tvrl_jax.models import moments
+from tvrl_jax.models.product import product
 
 
 @jax.custom_vjp
@@ -74,31 +74,6 @@ def operands(x, kernel, dtype: Any):
     if dtype is None:
         return nn.dtypes.promote_dtype(x, kernel)
     return x.astype(dtype), kernel
-
-
-def product(x, kernel):
-    """x @ kernel in the precision of x; the kernel's gradient is summed in that of the kernel.
-
-    JAX would round a device's part of a bfloat16 product's gradient, and then sum those of all
-    devices in bfloat16.
-    """
-    if x.dtype == kernel.dtype:
-        return jnp.matmul(x, kernel)
-    return checkpoint_name(_narrow_product(x, kernel), remat.PRODUCT)
-
-
-@jax.custom_vjp
-def _narrow_product(x, kernel):
-    return jnp.matmul(x, kernel.astype(x.dtype))
-
-
-def _gradients(kept, out_bar):
-    x, kernel = kept
-    kernel_bar = jnp.einsum("...i,...o->io", x, out_bar, preferred_element_type=kernel.dtype)
-    return jnp.matmul(out_bar, kernel.astype(x.dtype).T), kernel_bar
-
-
-_narrow_product.defvjp(lambda x, kernel: (_narrow_product(x, kernel), (x, kernel)), _gradients)
 
 
 def linear(features: int, name: str, dtype: Any, bias: bool = True) -> Linear:

@@ -10,6 +10,7 @@ from jax.nn.initializers import zeros
 
 from tvrl_jax import sharding
 from tvrl_jax.models import layers
+from tvrl_jax.models.product import product
 
 
 class StridedConv(nn.Module):
@@ -51,7 +52,7 @@ def _convolve(x_NHWC, kernel):
 
 
 def _kernel_gradient(x_NHWC, kernel, out_bar_NHWC):
-    """In the kernel's precision: it is summed over devices, too (see `layers.product`)."""
+    """In the kernel's precision: it is summed over devices, too (see `product.py`)."""
     return jax.lax.conv_general_dilated(
         x_NHWC,
         out_bar_NHWC,
@@ -120,5 +121,5 @@ def conv_by_matmul(x_NHWC, kernel):
     padded = jnp.pad(x_NHWC, ((0, 0), (1, 1), (1, 1), (0, 0)))
     views = [padded[:, i : i + H : 2, j : j + W : 2] for i in range(3) for j in range(3)]
     rows = jnp.concatenate(views, -1).reshape(-1, 9 * C)
-    out = layers.product(rows, kernel.reshape(9 * C, -1))
+    out = product(rows, kernel.reshape(9 * C, -1))
     return out.reshape(N, H // 2, W // 2, -1)
