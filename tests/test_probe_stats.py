@@ -293,6 +293,17 @@ def test_a_random_ranking_beats_a_constant_as_rarely_as_it_says(metric):
     assert _starred(against, metric, positives=10) < level + 4 * error
 
 
+def test_r2_far_from_zero_keeps_its_digits():
+    """Years of birth, or a day counted from 1970, vary little for their size."""
+    rng = np.random.default_rng(0)
+    label_N = 1e5 + rng.normal(size=60)
+    guess_N1 = (label_N + rng.normal(size=60))[:, None]
+    weight_RN = rng.integers(0, 3, (5, 60)).astype(float)
+    for got, weight_N in zip(stats.r2(label_N, guess_N1, weight_RN), weight_RN, strict=True):
+        wanted = sk.r2_score(label_N, guess_N1[:, 0], sample_weight=weight_N)
+        assert got == pytest.approx(wanted, rel=1e-9)
+
+
 def test_resamples_of_one_class_are_left_out_and_counted():
     label_N, subject_N = np.array([0, 0, 0, 1.0]), np.arange(4)
     weight_RN = stats.resample(subject_N, samples=400, seed=0)

@@ -1,9 +1,13 @@
 """From the predictions that the probes kept to the rows of results.csv."""
 
+import functools
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from tvrl_jax import results
 from tvrl_jax.comparison import record
@@ -15,6 +19,7 @@ from tvrl_jax.results import ALL, BASELINES, MAIN, MINUS, P
 # Those of a probe, then the seed of the pretraining and the deviation over its seeds.
 COLUMNS = (*results.COLUMNS, "pretraining_seed", "spread")
 HOLM = "_p_holm"  # after the metric's name: the probability of a difference, corrected
+AT_ONCE = 8  # columns, each with a weight for every test series in every resample
 
 
 class Column(NamedTuple):
@@ -30,22 +35,37 @@ class Column(NamedTuple):
 
 def columns(plan: Plan) -> list[Column]:
     """Every method and baseline that was measured, in the order of the table."""
+    measured = _measured(plan)
+    job = functools.partial(paired.scores, **plan.config.bootstrap)
     found: dict[tuple[str, str], list[tuple[int, list[Score]]]] = {}
+    pool = ThreadPoolExecutor(min(os.cpu_count() or 1, AT_ONCE))
+    try:
+        made = pool.map(job, (own for *_, own in measured))
+        bar = tqdm(made, "resampling", len(measured), unit="column", leave=False, disable=None)
+        for (key, seed, _), scores in zip(measured, bar, strict=True):
+            found.setdefault(key, []).append((seed, scores))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    order = names(plan)
+    keys = sorted(found, key=lambda key: (plan.config.probes.index(key[1]), order.index(key[0])))
+    return [_column(*key, found[key]) for key in keys]
+
+
+def _measured(plan: Plan) -> list[tuple[tuple[str, str], int, paired.Measured]]:
+    """((column, probe), pretraining seed, predictions) of all that is done, on the same series."""
+    found = []
     first: dict[str, paired.Measured] = {}
     for cell in plan.cells:
         if cell.kind == TRAIN or not record.is_done(plan, cell):
             continue
         for method in (cell.method, *cell.baselines):
-            name = column_name(plan, method, cell.method)
-            if method != cell.method and (name, cell.kind) in found:
+            key = column_name(plan, method, cell.method), cell.kind
+            if method != cell.method and any(key == other for other, *_ in found):
                 continue  # the constant predictor is the same beside every method
             measured = paired.load(cell.folder, cell.kind, method=method)
             measured = paired.aligned(first.setdefault(cell.kind, measured), measured)
-            scores = paired.scores(measured, **plan.config.bootstrap)
-            found.setdefault((name, cell.kind), []).append((cell.seed, scores))
-    order = names(plan)
-    keys = sorted(found, key=lambda key: (plan.config.probes.index(key[1]), order.index(key[0])))
-    return [_column(*key, found[key]) for key in keys]
+            found.append((key, cell.seed, measured))
+    return found
 
 
 def column_name(plan: Plan, method: str, beside: str) -> str:

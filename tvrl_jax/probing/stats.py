@@ -43,16 +43,23 @@ def metrics(kind: str, clock: Clock | None = None) -> dict:
 
 def mae(label_N, output_NK, weight_RN):
     """Mean absolute error, in the target's unit."""
-    return weight_RN @ np.abs(output_NK[:, 0] - label_N) / weight_RN.sum(1)
+    total_R, error_R = _sums(weight_RN, np.abs(output_NK[:, 0] - label_N))
+    return error_R / total_R
 
 
 def r2(label_N, output_NK, weight_RN):
     """Coefficient of determination against the mean of the same (resampled) patients."""
-    total_R = weight_RN.sum(1)
-    mean_R = weight_RN @ label_N / total_R
-    spread_R = (weight_RN * (label_N - mean_R[:, None]) ** 2).sum(1)
+    far_N = label_N - np.mean(label_N, dtype=np.float64)  # so that little cancels in the spread
+    error_N = (output_NK[:, 0] - label_N) ** 2
+    total_R, far_R, square_R, error_R = _sums(weight_RN, far_N, far_N**2, error_N)
+    spread_R = square_R - far_R**2 / total_R
     spread_R[spread_R <= 1e-12 * total_R * max(float(np.var(label_N)), 1e-300)] = np.nan
-    return 1 - weight_RN @ (output_NK[:, 0] - label_N) ** 2 / spread_R
+    return 1 - error_R / spread_R
+
+
+def _sums(weight_RN, *of_N) -> np.ndarray:
+    """Of the weights, and of each of the others by them: one pass over a large matrix."""
+    return (weight_RN @ np.stack([np.ones(weight_RN.shape[1]), *of_N], axis=1)).T
 
 
 def auroc(label_N, output_NK, weight_RN):
