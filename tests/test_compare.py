@@ -804,11 +804,8 @@ def test_a_probability_is_not_rounded_to_the_other_side_of_its_verdict():
 def test_the_page_tells_the_unit_of_its_horizons(collected):
     planned, made = collected
     for rows, told in ((made, False), ([*made, made[0] | {"metric": "auc_2"}], True)):
-        notes = (
-            page.sections(planned, summary.gather(rows), [], faults.Faults([], []))[-1]
-            .parts[0]
-            .items
-        )
+        made_of = page.sections(planned, summary.gather(rows), [], faults.Faults([], []))
+        notes = made_of[-1].parts[0].items
         assert any("is a time in s." in note for note in notes) is told
 
 

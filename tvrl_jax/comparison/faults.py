@@ -19,6 +19,7 @@ class Faults(NamedTuple):
 
 
 def find(plan: Plan, results: Results) -> Faults:
+    """Reads the records and logs of all cells: once serves terminal, table and page."""
     return Faults(undone(plan), raised(plan, results))
 
 

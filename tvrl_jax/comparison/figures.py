@@ -12,7 +12,6 @@ from matplotlib.lines import Line2D
 from tvrl_jax.comparison import collect
 from tvrl_jax.comparison.plan import TRAIN, Plan
 from tvrl_jax.comparison.summary import Results, Setting, marked, methods_of, tasks_of
-from tvrl_jax.report import compare
 from tvrl_jax.report.curves import SMOOTH_FROM, running_mean
 from tvrl_jax.report.metricslog import FILE, read_metrics
 from tvrl_jax.report.naming import method_text, metric_text
@@ -64,7 +63,7 @@ def forest(plan: Plan, results: Results, at: Setting) -> bytes | None:
     names = [n for n in methods_of(plan, results, at) if n in plan.config.methods]
     if not shown or len(names) < 2:
         return None
-    few = compare.small(results.rows)
+    few = results.small
     figure, axes = _panels(len(shown), 0.5 + 0.19 * len(names))
     for axis, (task, metric, best) in zip(axes, shown, strict=True):
         axis.axvline(0, color=GREY, lw=1)

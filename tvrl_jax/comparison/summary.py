@@ -29,6 +29,7 @@ class Results(NamedTuple):
     rows: Sequence[Mapping]
     by_key: dict[tuple, Mapping]  # (method, task, probe, fraction, metric) -> row
     per_seed: dict[tuple, list[float]]  # the same -> the value of each pretraining seed
+    small: frozenset[str]  # tasks with few test patients, in all or of a class
 
     def find(self, method: str, task: str, at: "Setting", metric: str) -> Mapping | None:
         return self.by_key.get((method, task, *at, metric))
@@ -49,7 +50,7 @@ def gather(rows: Sequence[Mapping]) -> Results:
             by_key[key] = row
         else:
             per_seed.setdefault(key, []).append(row["value"])
-    return Results(rows, by_key, per_seed)
+    return Results(rows, by_key, per_seed, frozenset(compare.small(rows)))
 
 
 def settings_of(results: Results) -> list[Setting]:
@@ -79,7 +80,7 @@ def heading(results: Results, task: str, metric: str) -> str:
 
 def marked(results: Results, task: str) -> str:
     """A task, marked where there are few test patients, in all or of a class."""
-    return task + (wording.SMALL if task in compare.small(results.rows) else "")
+    return task + (wording.SMALL if task in results.small else "")
 
 
 def scores(plan: Plan, results: Results, at: Setting) -> Grid:

@@ -84,15 +84,15 @@ def fit(
     predictions, begun = [], 0
     for m, draw in enumerate(problem.draws):
         job = Job(compiled, cheap, problem, m, rows[m], steps["evaluations"], progress)
+        fresh = functools.partial(
+            finetune_program.start,
+            encoder,
+            outputs=problem.outputs,
+            seed=draw.start,
+            clip_norm=clip_norm,
+        )
         runs = []
         for rate, decay in cells:
-            fresh = functools.partial(
-                finetune_program.start,
-                encoder,
-                outputs=problem.outputs,
-                seed=draw.start,
-                clip_norm=clip_norm,
-            )
             rates = [_rate(rate, s, len(job.rows_SB), warmup_fraction) for s in _steps(job)]
             choice = {"learning_rate": rate, "weight_decay": decay}
             runs.append(_train(job, fresh, rates, choice, begun))
