@@ -186,6 +186,43 @@ def test_sizes_of_packed_frames_are_found():
     assert dicom_stream.packed_size(b"\0" * 64) is None
 
 
+PACKED = (
+    "SC_rgb_jpeg_gdcm.dcm",
+    "JPEG2000.dcm",
+    "MR_small_jpeg_ls_lossless.dcm",
+    "MR_small_RLE.dcm",
+)
+
+
+@pytest.mark.parametrize("name", PACKED)
+@pytest.mark.parametrize("kept", [0.5, 0.98])
+def test_a_packed_frame_without_its_end_is_refused(tmp_path, name, kept):
+    """The files are whole but for that: decoders of JPEG and JPEG-LS fill in what is missing."""
+    image = dicoms.pydicom.dcmread(dicoms.get_testdata_file(name, download=False))
+    whole = next(dicom_stream.generate_frames(image.PixelData, number_of_frames=1))
+    for frame, says in ((whole, ()), (whole[: 2 * int(kept * len(whole) / 2)], ("damaged",))):
+        image.PixelData = dicoms.pydicom.encaps.encapsulate([frame])
+        image.save_as(tmp_path / "a.dcm")
+        if says:
+            refused(tmp_path / "a.dcm", *says)
+        else:
+            assert read(str(tmp_path / "a.dcm"))[0].frame_THWC.shape[0] == 1
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_a_file_of_packed_frames_that_is_cut_says_so(tmp_path, name):
+    data = dicoms.example(name)
+    (tmp_path / "a.dcm").write_bytes(data[: len(data) * 3 // 4])
+    refused(tmp_path / "a.dcm", "cut short")
+
+
+def test_pixels_that_are_floats_are_named(tmp_path):
+    data = header(np.ones((6, 7), np.uint16))
+    data.FloatPixelData = np.ones((6, 7), np.float32).tobytes()
+    del data.PixelData
+    refused(save(tmp_path / "a.dcm", data), "whole numbers")
+
+
 def test_a_pipe_in_a_folder_of_dicom_is_left_out(tmp_path):
     os.mkfifo(tmp_path / "pipe.dcm")
     save(tmp_path / "a.dcm", header(np.ones((6, 7), np.uint16), InstanceNumber=1))

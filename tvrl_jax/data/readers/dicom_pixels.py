@@ -41,7 +41,7 @@ def frames(path: str, header: pydicom.Dataset) -> np.ndarray:
     """[N,H,W,C] of all frames, after checking that the file can hold what its header claims."""
     count = number_of_frames(path, header)
     if "PixelData" not in header:
-        raise UserError(f"{path} holds no pixels: map files of images.")
+        raise UserError(f"{path} holds no pixels{_why_none(header)}.")
     _check_size(path, header, count)
     with reading(path, *BROKEN):
         _take_high_bits(header)
@@ -49,6 +49,15 @@ def frames(path: str, header: pydicom.Dataset) -> np.ndarray:
     if len(found) != count:
         raise UserError(f"{path} states {count} frames and holds {len(found)}: it is cut short.")
     return np.stack(found)
+
+
+def _why_none(header: pydicom.Dataset) -> str:
+    if "FloatPixelData" in header or "DoubleFloatPixelData" in header:
+        return " that are whole numbers: save it with PixelData, or as .npy"
+    # Of a file that ends too early pydicom gives some of what comes before the pixels, or nothing.
+    if "Rows" in header or len(header) == 0:
+        return ": it is cut short"
+    return ": it is cut short, or no image (map files of images)"
 
 
 def _take_high_bits(header: pydicom.Dataset) -> None:

@@ -47,10 +47,13 @@ def _check_deflated(path: str, file: _Clamped) -> None:
 
 
 def check(header: pydicom.Dataset, count: int) -> None:
-    """Raises ValueError for a packed frame that is larger than the header says: decoders believe
-    the frame, and take memory for its samples before anyone compares the two."""
+    """Raises ValueError for a packed frame that is larger than the header says (decoders believe
+    the frame, and take memory for its samples before anyone compares the two), or that lacks its
+    end (those of JPEG and JPEG-LS fill what is missing with grey, and say nothing)."""
     stated = int(header.Rows), int(header.Columns), int(header.get("SamplesPerPixel", 1))
     for n, frame in enumerate(generate_frames(header.PixelData, number_of_frames=count)):
+        if not _is_whole(frame):
+            raise ValueError(f"frame {n} is packed and has no end")
         found = packed_size(frame)
         if found is None:
             continue
@@ -61,6 +64,12 @@ def check(header: pydicom.Dataset, count: int) -> None:
                 f"frame {n} is packed as {_words(found)} samples and the header says "
                 f"{_words(stated)}"
             )
+
+
+def _is_whole(frame: bytes) -> bool:
+    """Whether a JPEG or JPEG-LS frame has the mark of its end behind that of its last pixels; no
+    pixels hold either mark. Of other packings, whose decoders ask themselves, always."""
+    return frame[:2] != b"\xff\xd8" or frame.rfind(b"\xff\xd9") > frame.rfind(b"\xff\xda")
 
 
 def _words(size: tuple[int, int, int]) -> str:
