@@ -7,10 +7,8 @@ same matrix are compared on the same patients.
 
 import numpy as np
 
-from tvrl_jax.probing import ranks, survival_metrics
+from tvrl_jax.probing import concordance, ranks, survival_metrics
 from tvrl_jax.probing.survival import Clock
-
-BLOCK = 64  # resamples that are sorted out at once: their sums stay in the processor's cache
 
 
 def resample(subject_N: np.ndarray, *, samples: int, seed: int) -> np.ndarray:
@@ -20,7 +18,8 @@ def resample(subject_N: np.ndarray, *, samples: int, seed: int) -> np.ndarray:
     draw = np.random.default_rng(seed).integers(patients, size=(samples, patients))
     cell = draw + patients * np.arange(samples)[:, None]
     count_RP = np.bincount(cell.ravel(), minlength=samples * patients).reshape(samples, patients)
-    return count_RP[:, patient_N].astype(np.float64)
+    # Row by row in memory, as the metrics walk through it: an index in brackets would turn it.
+    return np.take(count_RP.astype(np.float64), patient_N, axis=1)
 
 
 def once(count: int) -> np.ndarray:
@@ -76,41 +75,32 @@ def _one_vs_rest(area, label_N, output_NK, weight_RN):
     """The second of two classes, or the mean over the classes that the test set contains."""
     classes = output_NK.shape[1]
     picked = [1] if classes == 2 else [k for k in range(classes) if np.any(label_N == k)]
-    found = [
-        _in_blocks(area, label_N == k, ranks.of_class(output_NK, k), weight_RN) for k in picked
-    ]
+    found = [area(label_N == k, ranks.of_class(output_NK, k), weight_RN) for k in picked]
     return np.mean(found, axis=0)
 
 
-def _in_blocks(area, positive_N, score_N, weight_RN):
-    """`area` of the weight of positives and negatives at each distinct score, ascending [R, S]."""
+def _area_under_roc(positive_N, score_N, weight_RN):
+    pairs = concordance.all_pairs(positive_N, ~positive_N)
+    return concordance.share(score_N, pairs, weight_RN)
+
+
+def _area_under_precision(positive_N, score_N, weight_RN):
+    """The mean over the positives of the precision at the threshold that just calls them."""
     order_N = np.argsort(score_N, kind="stable")
-    _, start_S = np.unique(score_N[order_N], return_index=True)
-    positive_N, found = positive_N[order_N], []
-    for first in range(0, len(weight_RN), BLOCK):
-        weight_BN = weight_RN[first : first + BLOCK][:, order_N]
-        positive_BS = np.add.reduceat(weight_BN * positive_N, start_S, axis=1)
-        negative_BS = np.add.reduceat(weight_BN * ~positive_N, start_S, axis=1)
-        found.append(area(positive_BS, negative_BS))
-    return np.concatenate(found)
-
-
-def _area_under_roc(positive_RS, negative_RS):
-    below_RS = np.cumsum(negative_RS, 1) - negative_RS / 2
-    pairs_R = positive_RS.sum(1) * negative_RS.sum(1)
-    return _divide((positive_RS * below_RS).sum(1), pairs_R)
-
-
-def _area_under_precision(positive_RS, negative_RS):
-    hits_RS = np.cumsum(positive_RS[:, ::-1], 1)
-    called_RS = hits_RS + np.cumsum(negative_RS[:, ::-1], 1)
-    precision_RS = hits_RS / np.maximum(called_RS, 1)
-    area_R = _divide((precision_RS * positive_RS[:, ::-1]).sum(1), hits_RS[:, -1])
-    return np.where(negative_RS.sum(1) > 0, area_R, np.nan)
-
-
-def _divide(numerator_R, denominator_R):
-    return np.where(denominator_R > 0, numerator_R, np.nan) / np.maximum(denominator_R, 1e-300)
+    order_P = order_N[positive_N[order_N]]
+    called_P = np.searchsorted(score_N[order_N], score_N[order_P])  # called are those from here on
+    hits_P = np.searchsorted(score_N[order_P], score_N[order_P])
+    area_R = np.full(len(weight_RN), np.nan)
+    for first in range(0, len(weight_RN), concordance.BLOCK):
+        weight_BN = np.ascontiguousarray(weight_RN[first : first + concordance.BLOCK])
+        all_BN, hits_BP = (concordance.sums(weight_BN, index) for index in (order_N, order_P))
+        called_BP = all_BN[:, -1:] - np.take(all_BN, called_P, axis=1)
+        found_BP = hits_BP[:, -1:] - np.take(hits_BP, hits_P, axis=1)
+        precision_BP = found_BP / np.maximum(called_BP, 1)
+        total_B = np.einsum("bp,bp->b", np.take(weight_BN, order_P, axis=1), precision_BP)
+        mixed_B = (hits_BP[:, -1] > 0) & (hits_BP[:, -1] < all_BN[:, -1])
+        area_R[first : first + len(total_B)][mixed_B] = (total_B / hits_BP[:, -1])[mixed_B]
+    return area_R
 
 
 def holm(p_N: np.ndarray) -> np.ndarray:

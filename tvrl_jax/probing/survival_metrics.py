@@ -9,15 +9,12 @@ of another cohort may be followed longer, or not as long. It is the same for all
 and resamples. At an event it is the probability of being observed up to that time, P(C >= T).
 """
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
-from tvrl_jax.probing import ranks, survival
+from tvrl_jax.probing import concordance, ranks, survival
 from tvrl_jax.probing.survival import Clock
-
-BLOCK = 256  # events whose pairs are held at once
 
 
 def metrics(clock: Clock) -> dict:
@@ -54,15 +51,15 @@ def c_index(label_N2, output_NK, weight_RN):
     to the same time. Equal risks count half.
     """
     event_N = label_N2[:, 0] == 1
-    return _ordered(output_NK[:, 0], event_N, np.ones(len(event_N)), _later(label_N2), weight_RN)
+    return concordance.share(output_NK[:, 0], _later(label_N2, event_N), weight_RN)
 
 
 def c_index_ipcw(label_N2, output_NK, weight_RN, *, clock: Clock):
     """Concordance of pairs whose earlier event comes before tau, each weighted 1 / P(C >= T)^2, so
     that it does not depend on the censoring (Uno et al. 2011, equation 5)."""
     case_N = (label_N2[:, 0] == 1) & (label_N2[:, 1] < clock.tau)
-    gain_N = _inverse(label_N2[:, 1], case_N, clock) ** 2
-    return _ordered(output_NK[:, 0], case_N, gain_N, _later(label_N2), weight_RN)
+    gain_N = _inverse(label_N2[:, 1], case_N, survival.observed(clock)) ** 2
+    return concordance.share(output_NK[:, 0], _later(label_N2, case_N), weight_RN, gain_N)
 
 
 def auc(label_N2, output_NK, weight_RN, *, clock: Clock, horizon: float, column: int):
@@ -72,14 +69,10 @@ def auc(label_N2, output_NK, weight_RN, *, clock: Clock, horizon: float, column:
     which that of a Cox model is a function."""
     event_N, time_N = label_N2[:, 0] == 1, label_N2[:, 1]
     case_N = event_N & (time_N <= horizon)
-    gain_N = _inverse(time_N, case_N, clock)
-    free_N = time_N > horizon
-
-    def others(rows):
-        return np.broadcast_to(free_N, (len(rows), len(free_N)))
-
+    pairs = concordance.all_pairs(case_N, time_N > horizon)
     rank_N = ranks.by(-output_NK[:, column], output_NK[:, 0])
-    return _ordered(rank_N, case_N, gain_N, others, weight_RN)
+    gain_N = _inverse(time_N, case_N, survival.observed(clock))
+    return concordance.share(rank_N, pairs, weight_RN, gain_N)
 
 
 def brier(label_N2, output_NK, weight_RN, *, clock: Clock, time: float, column: int):
@@ -88,51 +81,37 @@ def brier(label_N2, output_NK, weight_RN, *, clock: Clock, time: float, column: 
     Who had the event up to then counts 1 / P(C >= T), who is free of it 1 / P(C > time), who was
     censored before 0.
     """
-    event_N, time_N = label_N2[:, 0] == 1, label_N2[:, 1]
-    case_N, free_N = event_N & (time_N <= time), time_N > time
-    survival_N = output_NK[:, column].astype(np.float64)
-    of_free = 1 / survival.at(survival.observed(clock), time)
-    error_N = _inverse(time_N, case_N, clock) * survival_N**2
-    error_N += of_free * free_N * (1 - survival_N) ** 2
-    return weight_RN @ error_N / weight_RN.sum(1)
+    return _brier(label_N2, output_NK, weight_RN, clock, [time], column)[:, 0]
 
 
 def integrated_brier(label_N2, output_NK, weight_RN, *, clock: Clock, first: int):
     """Mean of the Brier score from 0, where it is 0, to the last horizon, by trapezoids."""
-    value_GR = np.stack(
-        [
-            brier(label_N2, output_NK, weight_RN, clock=clock, time=time, column=first + k)
-            for k, time in enumerate(clock.grid_G)
-        ]
-    )
-    return (value_GR.sum(0) - value_GR[-1] / 2) / len(value_GR)
+    value_RG = _brier(label_N2, output_NK, weight_RN, clock, clock.grid_G, first)
+    return (value_RG.sum(1) - value_RG[:, -1] / 2) / value_RG.shape[1]
 
 
-def _inverse(time_N, case_N, clock: Clock) -> np.ndarray:
+def _brier(label_N2, output_NK, weight_RN, clock: Clock, time_G, first: int) -> np.ndarray:
+    """[R, G] of these times, whose survival is in the columns from `first` on: all times in one
+    pass over the weights."""
+    event_N, moment_N = label_N2[:, 0] == 1, label_N2[:, 1]
+    observed, error_NG = survival.observed(clock), [np.ones(len(event_N))]
+    for k, time in enumerate(time_G):
+        case_N, free_N = event_N & (moment_N <= time), moment_N > time
+        survival_N = output_NK[:, first + k].astype(np.float64)
+        error_N = _inverse(moment_N, case_N, observed) * survival_N**2
+        error_N += free_N / survival.at(observed, time) * (1 - survival_N) ** 2
+        error_NG.append(error_N)
+    sum_RG = weight_RN @ np.stack(error_NG, axis=1)
+    return sum_RG[:, 1:] / sum_RG[:, :1]
+
+
+def _inverse(time_N, case_N, observed: survival.Curve) -> np.ndarray:
     """1 / P(C >= T) of the cases, 0 of the others."""
-    observed_N = survival.at(survival.observed(clock), time_N, before=True)
-    return np.where(case_N, 1 / np.where(case_N, observed_N, 1), 0)
+    there_N = survival.at(observed, time_N, before=True)
+    return np.where(case_N, 1 / np.where(case_N, there_N, 1), 0)
 
 
-def _later(label_N2) -> Callable:
-    """rows -> [E, N]: which series were free of the event longer than those of the rows."""
+def _later(label_N2, case_N) -> concordance.Pairs:
+    """Of the cases and the series that were free of the event for longer, or censored just then."""
     event_N, time_N = label_N2[:, 0] == 1, label_N2[:, 1]
-
-    def later(rows):
-        time_E1 = time_N[rows, None]
-        return (time_N > time_E1) | ((time_N == time_E1) & ~event_N)
-
-    return later
-
-
-def _ordered(score_N, case_N, gain_N, others: Callable, weight_RN):
-    """Weighted share of the pairs (case, other) in which the case scores higher; ties half."""
-    right_R, pairs_R = np.zeros(len(weight_RN)), np.zeros(len(weight_RN))
-    rows_E = np.flatnonzero(case_N)
-    for rows in np.array_split(rows_E, -(-len(rows_E) // BLOCK)) if len(rows_E) else ():
-        pair_EN = others(rows).astype(np.float64)
-        half_EN = (1 + np.sign(score_N[rows, None] - score_N)) / 2
-        weight_RE = weight_RN[:, rows] * gain_N[rows]
-        right_R += ((weight_RE @ (pair_EN * half_EN)) * weight_RN).sum(1)
-        pairs_R += ((weight_RE @ pair_EN) * weight_RN).sum(1)
-    return np.where(pairs_R > 0, right_R, np.nan) / np.maximum(pairs_R, 1e-300)
+    return concordance.later_pairs(case_N, ranks.by(time_N, ~event_N))
