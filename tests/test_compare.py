@@ -173,7 +173,8 @@ def scripted(folder: Path, scripts: dict[str, tuple[str, str]]) -> Plan:
                 "import os, signal, sys, time\n"
                 "def make():\n"
                 "    os.makedirs(sys.argv[1], exist_ok=True)\n"
-                "    open(sys.argv[1] + '/ran', 'a').write('x')\n" + text
+                "    open(sys.argv[1] + '/ran', 'a').write('x')\n"
+                f"    open(sys.argv[1] + '/{predictions.place('', kind)}', 'w').close()\n" + text
             )
             place = folder / "cells" / method / "seed0" / (TRAIN if kind == TRAIN else "probe")
             cells.append(Cell(method, 0, kind, place, (str(script), str(place))))
@@ -279,6 +280,16 @@ def test_a_record_of_other_types_is_as_good_as_none(wrong, tmp_path):
     assert run(planned)[0] == [] and ran(planned) == [2, 1]
 
 
+def test_a_probe_whose_predictions_are_gone_is_run_again(tmp_path):
+    planned = scripted(tmp_path, {"a": ("make()", "make()")})
+    assert run(planned)[0] == []
+    probe = planned.cells[1]
+    predictions.place(probe.folder, probe.kind).unlink()
+    assert [record.is_done(planned, cell) for cell in planned.cells] == [True, False]
+    assert run(planned)[0] == []
+    assert all(record.is_done(planned, cell) for cell in planned.cells)
+
+
 def test_a_comparison_that_was_moved_is_done_and_one_that_is_probed_elsewhere_is_not(
     known, tmp_path
 ):
@@ -288,6 +299,7 @@ def test_a_comparison_that_was_moved_is_done_and_one_that_is_probed_elsewhere_is
     for cell in planned.cells:
         cell.folder.mkdir(parents=True)
         record.write(cell, Record(cell.arguments, 0, "", 1.0, 0.0))
+        predictions.place(cell.folder, cell.kind).touch()
     (tmp_path / "here").rename(tmp_path / "there")
     moved = small_plan(config, tmp_path / "there", known)
     assert [record.is_done(moved, cell) for cell in moved.cells] == [True, True]

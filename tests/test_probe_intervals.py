@@ -9,6 +9,7 @@ from scipy.stats import t as student
 
 from benchmarks import coverage, level, pretrainings
 from tvrl_jax.probing import intervals, problem, rows, sampling, stats, tasks
+from tvrl_jax.results import ALL
 
 RUNS, RESAMPLES = 400, 300
 FOUR_SIGMA = 4 * math.sqrt(0.95 * 0.05 / RUNS)
@@ -206,6 +207,58 @@ def test_a_probe_counts_the_patients_of_the_smaller_class_and_all_of_a_regressio
             assert score.interval == intervals.interval(*known, smallest=smallest)
     perfect = _scored("classification", label_N, np.stack([1 - label_N, label_N], 1))
     assert perfect["auroc"].interval[:3] == pytest.approx((1.0, 0.025 ** (1 / 12), 1.0))
+
+
+def test_a_class_that_no_test_patient_has_makes_no_interval_longer():
+    label_N, output_NK = _drawn(np.random.default_rng(1), 0.9, 60, 12)
+    every_N, found = np.arange(60), []
+    for classes in (("no", "yes"), ("no", "yes", "never")):
+        task = tasks.Task("y", "classification", classes, label_N)
+        filled_NK = np.concatenate([output_NK, np.zeros((60, len(classes) - 2))], axis=1)
+        draw = sampling.Draw(task, 1.0, 0, np.ones(3, bool), 0)
+        made = [problem.Prediction(draw, filled_NK, {})]
+        scores = rows.evaluate(made, every_N, every_N, samples=200, seed=0)
+        found.append(next(s for s in scores if s.seed == ALL and s.metric == "auroc"))
+    two, three = found
+    assert three.interval.value == pytest.approx(two.interval.value)
+    lengths = [score.interval.high - score.interval.low for score in found]
+    assert lengths[1] == pytest.approx(lengths[0], rel=0.3)  # 12.7 / 2.2 of one degree of freedom
+    assert (two.per_class, three.per_class, three.present) == (12, 0, 12)
+    assert rows.smallest(two) == rows.smallest(three) == 12
+    assert rows.few(three) and not rows.few(two)
+
+
+def test_what_is_predicted_alike_is_resampled_once(monkeypatch):
+    """With all labels the seeds of a probe without a random start do the same."""
+    label_N, output_NK = _drawn(np.random.default_rng(2), 0.9, 60, 12)
+    task, every_N, asked = (
+        tasks.Task("y", "classification", ("no", "yes"), label_N),
+        np.arange(60),
+        [],
+    )
+    outputs = [output_NK, output_NK.copy(), 1 - output_NK, output_NK]
+    made = [
+        problem.Prediction(sampling.Draw(task, 1.0, seed, np.ones(3, bool), 0), output, {})
+        for seed, output in enumerate(outputs)
+    ]
+
+    def count(*given):
+        asked.append(given)
+        return stats.auroc(*given)
+
+    whole = rows.evaluate(made, every_N, every_N, samples=50, seed=0)
+    monkeypatch.setattr(stats, "metrics", lambda kind, clock=None: {"auroc": count})
+    scores = {s.seed: s for s in rows.evaluate(made, every_N, every_N, samples=50, seed=0)}
+    assert len(asked) == 2 * 2  # as they are and resampled, of two predictions
+    assert list(scores) == [0, 1, 2, 3, ALL]
+    alone = {s.seed: s for s in whole if s.metric == "auroc"}
+    for seed, score in scores.items():
+        assert score.interval == alone[seed].interval
+    assert [scores[seed].draws for seed in range(4)] == [
+        {seed: scores[seed].interval.value} for seed in range(4)
+    ]
+    assert scores[ALL].draws == {seed: scores[seed].interval.value for seed in range(4)}
+    assert scores[2].interval.value == pytest.approx(1 - scores[0].interval.value)
 
 
 def test_what_ranks_and_what_errs_have_their_scales():

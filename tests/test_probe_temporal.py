@@ -30,6 +30,7 @@ from tvrl_jax.probing.temporal import (
     sensitivity,
     shortcuts,
     similarity,
+    suite,
     trajectory,
 )
 from tvrl_jax.probing.temporal.measured import Measured
@@ -633,6 +634,16 @@ def test_rows_arrays_and_pictures_of_the_whole_probe(encoder, store, config, tmp
     assert "Results on the test patients" not in page  # which would mark the largest as the best
     printed = report.printed(report.rows_of(tables.read_results(tmp_path / "results.csv")))
     assert "R2, drop when times blank" in printed and "untrained encoder" in printed
+
+
+def test_a_target_is_no_shortcut_besides(encoder, store, config):
+    """Two AUROCs of one name would be one row, and the drops those of the other."""
+    config.temporal.columns = ("site", "large")
+    study = suite.plan(encoder, store, config, quiet)
+    assert [task.column for task in study.columns] == ["site"]
+    assert [note for note in study.notes if "large" in note] == [
+        "Shortcut probe of large: it is a target, and read among those."
+    ]
 
 
 @pytest.mark.parametrize(

@@ -280,6 +280,12 @@ def test_a_cell_is_of_one_probe_and_never_a_mean_over_several():
     assert verdict.main_comparison(rows) == [("tvrl", "linear", 1.0)]
 
 
+def test_an_encoder_of_another_run_is_not_held_against_this_one_untrained():
+    rows = [_row(), _row("cvrl (runs/y)"), _row("untrained", value=0.1), _row("tvrl - untrained")]
+    rows += [_row("tvrl - cvrl (runs/y)", value=0.0)]
+    assert verdict.main_comparison(rows) == [("tvrl", "linear", 1.0)]
+
+
 def test_each_probe_with_tasks_of_its_own_is_held_against_the_untrained_encoder(tmp_path):
     rows = [_row(probe=p, fraction=f) for p in ("linear", "knn") for f in (0.1, 1.0)]
     rows += [_row("untrained", value=0.1)]

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from tvrl_jax import results
 from tvrl_jax.comparison import record
 from tvrl_jax.comparison.plan import TRAIN, Plan
+from tvrl_jax.errors import UserError
 from tvrl_jax.probing import paired, rows, stats
 from tvrl_jax.probing.rows import Score
 from tvrl_jax.results import ALL, BASELINES, MAIN, MINUS, P
@@ -62,7 +63,13 @@ def _measured(plan: Plan) -> list[tuple[tuple[str, str], int, paired.Measured]]:
             key = column_name(plan, method, cell.method), cell.kind
             if method != cell.method and any(key == other for other, *_ in found):
                 continue  # the constant predictor is the same beside every method
-            measured = paired.load(cell.folder, cell.kind, method=method)
+            try:
+                measured = paired.load(cell.folder, cell.kind, method=method)
+            except UserError as error:
+                raise UserError(
+                    f"{str(error).rstrip('.')}: remove {cell.folder}, and the same command runs "
+                    "that cell again."
+                ) from error
             measured = paired.aligned(first.setdefault(cell.kind, measured), measured)
             found.append((key, cell.seed, measured))
     return found

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from tvrl_jax import whole_file
 from tvrl_jax.comparison.plan import TRAIN, Cell, Plan
+from tvrl_jax.probing import predictions
 
 PLACES = ("--workdir=", "--checkpoint=")  # change when the folder of a comparison is moved
 NOT_TRAINED = "its pretraining failed"  # the reason of a probe that could not begin
@@ -57,12 +58,15 @@ def write(cell: Cell, record: Record) -> None:
 
 
 def is_done(plan: Plan, cell: Cell) -> bool:
-    """Whether the cell was finished with this command, and after what it rests on."""
+    """Whether the cell was finished with this command, and after what it rests on; of a probe also
+    whether what it predicted is still there."""
     record = read(cell)
     if record is None or record.code or not same(record, cell):
         return False
     if cell.kind == TRAIN:
         return True
+    if not predictions.place(cell.folder, cell.kind).is_file():
+        return False
     trained = plan.pretrained(cell)
     return is_done(plan, trained) and read(trained).ended <= record.ended
 

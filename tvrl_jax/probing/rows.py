@@ -35,6 +35,7 @@ class Score(NamedTuple):
     sample_R: np.ndarray  # the metric in each resample of patients; NaN where not defined
     patients: int
     per_class: float  # test patients of the smallest class; NaN where there are no classes
+    present: float  # the same of the classes that any test patient has, on which the metric rests
     resting: float  # those of the smallest group that this metric needs; NaN where it needs none
     components: delong.Components | None  # of an AUROC of two classes, one series per patient
     fits_SR: np.ndarray  # the metric of each fit behind this score: draws x restarts
@@ -62,14 +63,27 @@ def evaluate(
         weight_RN = stats.resample(patient_N, samples=samples, seed=seed)
         counts = _counts(own[0].draw.task, value_N, subject_N)
         for fraction in dict.fromkeys(p.draw.fraction for p in own):
-            per_seed = {}
+            per_seed, known = {}, []
             for p in (p for p in own if p.draw.fraction == fraction):
-                made = _score(p, value_N[labelled_N], p.test_NK[labelled_N], weight_RN, counts)
+                made = _known(p, known)
+                if made is None:
+                    made = _score(p, value_N[labelled_N], p.test_NK[labelled_N], weight_RN, counts)
+                    known.append((p.test_NK, made))
                 per_seed.setdefault(p.draw.seed, []).append(made)
             draws = [_over_restarts(fits) for fits in per_seed.values()]
             scores += [score for draw in draws for score in draw]
             scores += [mean(of_metric) for of_metric in zip(*draws, strict=True)]
     return scores
+
+
+def _known(prediction: Prediction, known) -> list[Score] | None:
+    """The scores of the same predictions, if there were any: with all labels every seed draws the
+    same patients, from whom a fit without a random start learns the same."""
+    for test_NK, scores in known:
+        if np.array_equal(test_NK, prediction.test_NK):
+            seed = prediction.draw.seed
+            return [s._replace(seed=seed, draws={seed: s.draws[s.seed]}) for s in scores]
+    return None
 
 
 def _over_restarts(fits: Sequence[Sequence[Score]]) -> list[Score]:
@@ -106,17 +120,19 @@ def few(score: Score) -> bool:
     Student's t keeps its promise with three patients, if they are like all others; so few cannot
     tell that they are.
     """
-    return bool(smallest(score) < FEW)
+    return bool(np.nanmin([score.patients, score.per_class, score.resting]) < FEW)
 
 
 def smallest(*scores: Score) -> float:
-    """Test patients of the smallest group behind them."""
-    return float(np.nanmin([(s.patients, s.per_class, s.resting) for s in scores]))
+    """Test patients of the smallest group behind them. A class that no test patient has is behind
+    no number: it does not enter the mean over the classes."""
+    return float(np.nanmin([(s.patients, s.present, s.resting) for s in scores]))
 
 
 def _score(prediction: Prediction, label_N, output_NK, weight_RN, counts: Counts) -> list[Score]:
     draw = prediction.draw
-    smallest = min(counts.per_class.values(), default=np.nan)
+    per_class = min(counts.per_class.values(), default=np.nan)
+    present = min((n for n in counts.per_class.values() if n), default=np.nan)
     scores = []
     for name, metric in stats.metrics(draw.task.kind, draw.task.clock).items():
         value = metric(label_N, output_NK, stats.once(len(label_N)))[0]
@@ -126,10 +142,10 @@ def _score(prediction: Prediction, label_N, output_NK, weight_RN, counts: Counts
         key = draw.task, draw.fraction, draw.seed, name
         fits_SR = np.full((1, 1), value)
         resting = min(counts.per_metric.get(name, {}).values(), default=np.nan)
-        sizes = counts.labelled, smallest, resting
+        sizes = counts.labelled, present, resting
         made = _interval(name, value, sample_R, (), sizes)
-        draws = {draw.seed: float(value)}
-        scores.append(Score(*key, made, sample_R, *sizes, parts, fits_SR, draws))
+        patients, draws = (counts.labelled, per_class, present, resting), {draw.seed: float(value)}
+        scores.append(Score(*key, made, sample_R, *patients, parts, fits_SR, draws))
     return scores
 
 
@@ -161,7 +177,7 @@ def mean(scores: Sequence[Score], axis: int = 0) -> Score:
     seeds = dict.fromkeys(seed for score in scores for seed in score.draws)
     draws = {k: float(np.mean([s.draws[k] for s in scores if k in s.draws])) for k in seeds}
     first = scores[0]
-    sizes = first.patients, first.per_class, first.resting
+    sizes = first.patients, first.present, first.resting
     values = [np.array(list(draws.values()))]
     return first._replace(
         seed=ALL,

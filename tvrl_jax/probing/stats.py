@@ -90,7 +90,7 @@ def _area_under_precision(positive_N, score_N, weight_RN):
     order_P = order_N[positive_N[order_N]]
     called_P = np.searchsorted(score_N[order_N], score_N[order_P])  # called are those from here on
     hits_P = np.searchsorted(score_N[order_P], score_N[order_P])
-    area_R = np.full(len(weight_RN), np.nan)
+    area_R = np.empty(len(weight_RN))
     for first in range(0, len(weight_RN), concordance.BLOCK):
         weight_BN = np.ascontiguousarray(weight_RN[first : first + concordance.BLOCK])
         all_BN, hits_BP = (concordance.sums(weight_BN, index) for index in (order_N, order_P))
@@ -98,8 +98,9 @@ def _area_under_precision(positive_N, score_N, weight_RN):
         found_BP = hits_BP[:, -1:] - np.take(hits_BP, hits_P, axis=1)
         precision_BP = found_BP / np.maximum(called_BP, 1)
         total_B = np.einsum("bp,bp->b", np.take(weight_BN, order_P, axis=1), precision_BP)
-        mixed_B = (hits_BP[:, -1] > 0) & (hits_BP[:, -1] < all_BN[:, -1])
-        area_R[first : first + len(total_B)][mixed_B] = (total_B / hits_BP[:, -1])[mixed_B]
+        hits_B, negative_B = hits_BP[:, -1], all_BN[:, -1] - hits_BP[:, -1]
+        total_B = np.where((hits_B > 0) & (negative_B > 0), total_B, np.nan)
+        area_R[first : first + len(total_B)] = total_B / np.maximum(hits_B, 1e-300)
     return area_R
 
 

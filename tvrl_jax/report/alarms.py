@@ -130,10 +130,15 @@ def helped(results: Sequence[Mapping], method: str, fraction: float, probe: str)
     lines = [line for line in lines if not line.is_open]
     if not lines:
         return Check(f"{name} ({where}: too few test patients)", "", "")
-    sure = _beyond_chance(results, lines, MINUS.join(pair), probe, fraction)
+    p_N = _probabilities(results, lines, MINUS.join(pair), probe, fraction)
+    told = np.isfinite(p_N).any()  # of a table without any p, the marks tell
+    beyond_N = holm(p_N) < BEYOND_CHANCE if told else [any(c.best for c in n.cells) for n in lines]
+    sure = [line for line, beyond in zip(lines, beyond_N, strict=True) if beyond]
     better = [line for line in sure if line.cells[0].value > line.cells[1].value]
     worse = [line for line in sure if line.cells[0].value < line.cells[1].value]
-    finding = f"better beyond chance, corrected, in {len(better)} of {len(lines)} tasks"
+    finding = (
+        f"better beyond chance{', corrected,' * bool(told)} in {len(better)} of {len(lines)} tasks"
+    )
     finding += f", {where}"
     alarm = ""
     if not better:
@@ -145,19 +150,15 @@ def helped(results: Sequence[Mapping], method: str, fraction: float, probe: str)
     return Check(name, alarm, finding)
 
 
-def _beyond_chance(results, lines: Sequence[Line], pair: str, probe: str, fraction: float):
-    """Those of the lines whose difference has a corrected p below BEYOND_CHANCE; of a table without
-    any p, those with a mark."""
+def _probabilities(results, lines: Sequence[Line], pair: str, probe: str, fraction: float):
+    """p of the difference of each line, NaN where it has none."""
     known = {
         (row["task"], row["metric"]): float(row["value"])
         for row in results
         if (row["method"], row["probe"], row["seed"]) == (pair, probe, ALL)
         and math.isclose(float(row["fraction"]), fraction)
     }
-    p_N = np.array([known.get((line.task, line.metric + P), math.nan) for line in lines])
-    if np.isnan(p_N).all():
-        return [line for line in lines if any(cell.best for cell in line.cells)]
-    return [line for line, p in zip(lines, holm(p_N), strict=True) if p < BEYOND_CHANCE]
+    return np.array([known.get((line.task, line.metric + P), math.nan) for line in lines])
 
 
 FILE = "checks_{}.json"  # of a probe folder, one for each kind of probe

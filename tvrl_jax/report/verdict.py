@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from tvrl_jax.report import compare, plots, wording
 from tvrl_jax.report.naming import method_text, metric_text
 from tvrl_jax.report.page import Fold, Picture, Section, Strong, Table, Text
-from tvrl_jax.results import BASELINES, COLUMNS, SPREAD
+from tvrl_jax.results import BASELINES, COLUMNS, MINUS, SPREAD
 
 ABOUT_SPREAD = "How much a score depends on the draw of labels and on the start of the fit"
 NO_SKILL = {
@@ -35,13 +35,17 @@ def section(results: Sequence[Mapping]) -> Section:
 
 
 def main_comparison(results: Sequence[Mapping]) -> list[tuple[str, str, float]]:
-    """(method, probe, fraction) of each pretrained method where the most labels are used.
+    """(method, probe, fraction) of each pretrained method where the most labels are used, of those
+    alone that are held against an untrained encoder, if any is: not of another run's (`against`).
 
     Of its first probe, and of each later one that has tasks of its own, as Cox regression has
     beside a linear probe. Several probes of the same tasks would ask one question several times.
     """
     no_checkpoint = (*BASELINES, *compare.LENT)
     learners = [name for name in compare.methods_of(results) if name not in no_checkpoint]
+    apart = {row["method"] for row in results}
+    held = [name for name in learners if f"{name}{MINUS}untrained" in apart]
+    learners = held or learners
     found = []
     for name in learners:
         asked = set()

@@ -69,7 +69,11 @@ def plan(encoder: Encoder, store, config, say) -> Study:
         split: windows.spread(windows.cut(store, own, **settings), config.temporal.windows)
         for split, own in series.items()
     }
-    columns, left = shortcuts.load(store, config.temporal.columns, classes=config.temporal.classes)
+    # One row for a column: a target is read once, as such.
+    read = [name for name in config.temporal.columns if name in {task.column for task in asked}]
+    others = [name for name in config.temporal.columns if name not in read]
+    columns, left = shortcuts.load(store, others, classes=config.temporal.classes)
+    left += [f"{name}: it is a target, and read among those." for name in read]
     notes = [f"Shortcut probe of {line}" for line in left]
     notes += [] if asked else ["No data.targets: what a change of order costs is not measured."]
     return Study(encoder, store, config, settings, series, tables, asked, columns, notes, say)
