@@ -30,7 +30,7 @@ def listed(weight_N) -> np.ndarray:
 def main() -> None:
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     rng = np.random.default_rng(0)
-    for patients in (135, 450):
+    for patients in (135, 450, 8000):
         label_N2, risk_N = outcomes(rng, patients)
         weight_RN = stats.resample(np.arange(patients), samples=SAMPLES, seed=0)
         begin = time.process_time()
