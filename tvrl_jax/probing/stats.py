@@ -14,12 +14,15 @@ from tvrl_jax.probing.survival import Clock
 def resample(subject_N: np.ndarray, *, samples: int, seed: int) -> np.ndarray:
     """weight_RN: how often each series is drawn when whole patients are drawn with replacement."""
     _, patient_N = np.unique(subject_N, return_inverse=True)
-    patients = int(patient_N.max()) + 1
-    draw = np.random.default_rng(seed).integers(patients, size=(samples, patients))
-    cell = draw + patients * np.arange(samples)[:, None]
-    count_RP = np.bincount(cell.ravel(), minlength=samples * patients).reshape(samples, patients)
-    # Row by row in memory, as the metrics walk through it: an index in brackets would turn it.
-    return np.take(count_RP.astype(np.float64), patient_N, axis=1)
+    patients, rng = int(patient_N.max()) + 1, np.random.default_rng(seed)
+    weight_RN = np.empty((samples, len(patient_N)))
+    for first in range(0, samples, concordance.BLOCK):  # this matrix alone is large
+        rows = weight_RN[first : first + concordance.BLOCK]
+        draw = rng.integers(patients, size=(len(rows), patients))
+        cell = draw + patients * np.arange(len(rows))[:, None]
+        count = np.bincount(cell.ravel(), minlength=cell.size).reshape(cell.shape)
+        rows[:] = np.take(count, patient_N, axis=1)
+    return weight_RN
 
 
 def once(count: int) -> np.ndarray:
