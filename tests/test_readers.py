@@ -338,14 +338,77 @@ def test_a_tiff_has_signs_where_it_says_so(tmp_path, kind):
     np.testing.assert_array_equal(read(str(tmp_path / "a.tif"))[0].frame_THWC[0, :, :, 0], grey)
 
 
-def tiff(grey: np.ndarray) -> bytes:
-    """A plain grey TIFF, as Pillow does not write all of them."""
-    (height, width), bits = grey.shape, 8 * grey.dtype.itemsize
-    values = {256: width, 257: height, 258: bits, 259: 1, 262: 1, 273: 8, 277: 1, 278: height}
-    values |= {279: grey.nbytes, 339: 2 if grey.dtype.kind == "i" else 1}  # SampleFormat
-    entries = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in values.items())
-    head = b"II*\0" + struct.pack("<I", 8 + grey.nbytes) + grey.tobytes()
-    return head + struct.pack("<H", len(values)) + entries + bytes(4)
+def tiff(pixels: np.ndarray, packing: int = 1, pack=bytes) -> bytes:
+    """A plain grey TIFF, or one of planes [C,H,W], in the byte order of its numbers, as Pillow does
+    not write all of them. `pack` is called for each plane's bytes."""
+    order = ">" if pixels.dtype.byteorder == ">" else "<"
+    height, width = pixels.shape[-2:]
+    strips = [pack(plane.tobytes()) for plane in pixels.reshape(-1, height, width)]
+    count, ends = len(strips), np.cumsum([8, *map(len, strips)]).tolist()
+    kind = {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
+    values = {256: [width], 257: [height], 258: [8 * pixels.dtype.itemsize] * count}
+    values |= {259: [packing], 262: [1 if count == 1 else 2], 273: ends[:-1], 277: [count]}
+    values |= {278: [height], 279: [*map(len, strips)], 284: [1 if count == 1 else 2]}
+    values |= {339: [kind] * count}  # SampleFormat
+    head = (b"MM\0*" if order == ">" else b"II*\0") + struct.pack(f"{order}I", ends[-1])
+    entries, behind, start = b"", b"", ends[-1] + 2 + 12 * len(values) + 4
+    for tag, numbers in values.items():
+        held = struct.pack(f"{order}{len(numbers)}H", *numbers)
+        if len(held) > 4:
+            held, behind = struct.pack(f"{order}I", start + len(behind)), behind + held
+        entries += struct.pack(f"{order}HHI", tag, 3, len(numbers)) + held.ljust(4, b"\0")
+    return (
+        head
+        + b"".join(strips)
+        + struct.pack(f"{order}H", len(values))
+        + entries
+        + bytes(4)
+        + behind
+    )
+
+
+def packed_bits(content: bytes) -> bytes:
+    """Runs of literal bytes."""
+    runs = [content[at : at + 128] for at in range(0, len(content), 128)]
+    return b"".join(bytes([len(run) - 1]) + run for run in runs)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", ["u2", "i2", "i4", "f4"])
+def test_a_packed_tiff_may_have_any_byte_order(tmp_path, kind, order):
+    grey = np.arange(12).astype(order + kind).reshape(3, 4) - np.array(5 * (kind != "u2"), kind)
+    grey = grey.astype(order + kind)
+    for packing, pack in ((1, bytes), (8, zlib.compress), (32773, packed_bits)):
+        (tmp_path / "a.tif").write_bytes(tiff(grey, packing, pack))
+        (image,) = read(str(tmp_path / "a.tif"))
+        np.testing.assert_array_equal(image.frame_THWC[0, :, :, 0], grey)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_unpacked_planes_of_16_bits_are_refused(tmp_path, order):
+    colour_CHW = RNG.integers(0, 60000, (3, 6, 7), dtype=np.uint16)
+    path = tmp_path / "a.tif"
+    path.write_bytes(tiff(colour_CHW.astype(order + "u2")))
+    refused(path, "planes of 16 bits", "PlanarConfiguration 1, or packed")
+    path.write_bytes(tiff(colour_CHW.astype(order + "u2"), 8, zlib.compress))
+    for expected_CHW in (colour_CHW >> 8, (colour_CHW >> 8).astype(np.uint8)):
+        (image,) = read(str(path))
+        np.testing.assert_array_equal(image.frame_THWC[0].transpose(2, 0, 1), expected_CHW)
+        path.write_bytes(tiff((colour_CHW >> 8).astype(np.uint8)))
+
+
+def test_a_jpeg_within_a_tiff_that_lacks_its_end_is_refused(tmp_path):
+    grey = RNG.integers(0, 255, (64, 64), dtype=np.uint8)
+    path, held = tmp_path / "a.tif", io.BytesIO()
+    Picture.fromarray(grey).save(held, "JPEG")
+    whole = held.getvalue()
+    path.write_bytes(tiff(grey, 7, lambda _: whole))
+    assert np.abs(read(str(path))[0].frame_THWC[0, ..., 0].astype(int) - grey).mean() < 20
+    for cut in (whole[:-2], whole[: len(whole) // 2]):
+        path.write_bytes(tiff(grey, 7, lambda _, cut=cut: cut))
+        refused(path, "strip at byte 8 is packed as JPEG and has no end")
+    Picture.fromarray(grey).save(path, compression="jpeg")  # its tables stand in front
+    assert read(str(path))[0].frame_THWC.shape == (1, 64, 64, 1)
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])

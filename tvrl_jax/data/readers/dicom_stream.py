@@ -12,6 +12,7 @@ from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from tvrl_jax.claims import check_packed
+from tvrl_jax.data.readers import jpeg
 
 LARGE = 1 << 20  # bytes
 
@@ -52,7 +53,7 @@ def check(header: pydicom.Dataset, count: int) -> None:
     end (those of JPEG and JPEG-LS fill what is missing with grey, and say nothing)."""
     stated = int(header.Rows), int(header.Columns), int(header.get("SamplesPerPixel", 1))
     for n, frame in enumerate(generate_frames(header.PixelData, number_of_frames=count)):
-        if not _is_whole(frame):
+        if not jpeg.is_whole(frame):
             raise ValueError(f"frame {n} is packed and has no end")
         found = packed_size(frame)
         if found is None:
@@ -64,12 +65,6 @@ def check(header: pydicom.Dataset, count: int) -> None:
                 f"frame {n} is packed as {_words(found)} samples and the header says "
                 f"{_words(stated)}"
             )
-
-
-def _is_whole(frame: bytes) -> bool:
-    """Whether a JPEG or JPEG-LS frame has the mark of its end behind that of its last pixels; no
-    pixels hold either mark. Of other packings, whose decoders ask themselves, always."""
-    return frame[:2] != b"\xff\xd8" or frame.rfind(b"\xff\xd9") > frame.rfind(b"\xff\xda")
 
 
 def _words(size: tuple[int, int, int]) -> str:

@@ -14,6 +14,7 @@ from PIL import Image as Picture
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 
 from tvrl_jax.claims import check_packed
+from tvrl_jax.data.readers import tiff
 from tvrl_jax.data.readers.image import Image, make_image
 from tvrl_jax.errors import UserError, reading
 
@@ -58,6 +59,8 @@ def read(path: str) -> list[Image]:
             claimed += page.width * page.height * BYTES.get(page.mode, 3)
             check_packed(path, claimed, os.path.getsize(path))
             halved = halved or _is_halved(page)
+            if page.format == "TIFF":
+                tiff.prepare(path, page, file)
             frames.append(_pixels(_upright(page)))
             durations.append(float(page.info.get("duration", 0) or 0))
             if page.format == "MPO":  # a camera's JPEG: what follows are previews and depth maps
