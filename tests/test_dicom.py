@@ -10,7 +10,13 @@ import pydicom.examples
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.uid import (
+    BasicTextSRStorage,
+    ExplicitVRLittleEndian,
+    MRImageStorage,
+    RLELossless,
+    generate_uid,
+)
 
 from tvrl_jax.data.readers import dicom_pixels, read
 from tvrl_jax.errors import UserError
@@ -92,8 +98,18 @@ def test_folder_with_foreign_files_and_subfolders(tmp_path):
     (tmp_path / "a" / "Thumbs.db").write_bytes(b"x" * 500)
     (tmp_path / "a" / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
     (tmp_path / "a" / "more").mkdir()
+    report = header(CINE[0], SOPClassUID=BasicTextSRStorage)
+    for name in ("Rows", "Columns", "PixelData"):
+        delattr(report, name)
+    save(tmp_path / "a" / "report.dcm", report)
     (image,) = read(path)
-    assert len(image.frame_THWC) == 5 and "Thumbs.db" in image.note
+    assert len(image.frame_THWC) == 5
+    for words in ("not DICOM: Thumbs.db", "no images: report.dcm", "folders: more"):
+        assert f"left out, {words}" in image.note
+    report.SOPClassUID = MRImageStorage  # an image whose header was cut
+    save(tmp_path / "a" / "report.dcm", report)
+    refused(path, "report.dcm")
+    (tmp_path / "a" / "report.dcm").unlink()
     (tmp_path / "b").mkdir()
     refused(tmp_path / "b", "no DICOM file")
 
@@ -128,6 +144,26 @@ def series(path, z=(0.0,), frames=2, axes=(1, 0, 0, 0, 1, 0), name="", start=0, 
             data = header(CINE[t], TriggerTime=start + 40 * t, **place, **own)
             save(path / f"{name}{along:g}-{t}.dcm", data)
     return str(path)
+
+
+@pytest.mark.parametrize(
+    ("step", "stated", "count"),
+    [
+        (0.01, {}, 1),  # what rounding makes of one position
+        (0.01, {"SliceThickness": 8}, 1),
+        (0.01, {"SpacingBetweenSlices": 0.01, "SliceThickness": 8}, 5),
+        (0.04, {}, 5),  # a stack as of an eye; one of two slices must state what they are
+        (0.04, {"SliceThickness": 0.04}, 5),
+        (0.004, {"SliceThickness": 0.004}, 5),
+    ],
+)
+def test_thin_slices_are_no_frames_of_one(tmp_path, step, stated, count):
+    path = series(tmp_path / "a", z=[step * k for k in range(5)], frames=1, **stated)
+    for n, file in enumerate(sorted((tmp_path / "a").iterdir())):
+        data = pydicom.dcmread(file)
+        data.TriggerTime = n
+        data.save_as(file)
+    assert [len(image.frame_THWC) for image in read(path)] == [5 // count] * count
 
 
 @pytest.mark.parametrize("tag", ["SeriesInstanceUID", "PatientID"])
@@ -213,6 +249,13 @@ def test_mixed_sizes_name_both_files(tmp_path):
     path = folder(tmp_path / "a", TriggerTime=[1, 2, 3, 4, 5])
     save(tmp_path / "a" / "odd.dcm", header(CINE[0][:, :5], TriggerTime=6))
     refused(path, "odd.dcm", "(6, 5, 1)", "(6, 7, 1)", "one size")
+
+
+def test_grey_and_palette_frames_are_no_cine(tmp_path):
+    path = folder(tmp_path / "a", TriggerTime=[1, 2, 3, 4, 5])
+    colour = header(CINE[0], TriggerTime=6, PhotometricInterpretation="PALETTE COLOR")
+    save(tmp_path / "a" / "odd.dcm", colour)
+    refused(path, "odd.dcm", "(6, 7, 3)", "(6, 7, 1)", "one size")
 
 
 def test_multi_frame_times(tmp_path):
@@ -331,6 +374,17 @@ def test_monochrome1_and_rescale(tmp_path):
     np.testing.assert_array_equal(found[..., 0], 2.0 * CINE - 1000)
 
 
+def test_monochrome1_is_turned_alike_whatever_the_slopes(tmp_path):
+    (tmp_path / "a").mkdir()
+    for k in range(3):  # the same scene
+        data = header(CINE[0] // 6 * 6 // (k + 1), TriggerTime=k, RescaleSlope=k + 1)
+        data.PhotometricInterpretation = "MONOCHROME1"
+        save(tmp_path / "a" / f"{k}.dcm", data)
+    (image,) = read(str(tmp_path / "a"))
+    for frame_HWC in image.frame_THWC:
+        np.testing.assert_array_equal(frame_HWC[..., 0], 65535.0 - CINE[0] // 6 * 6)
+
+
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 def test_a_table_of_values_is_applied(tmp_path, photometric):
     table = (60000 - 7 * np.arange(4096)).astype(np.uint16)  # falls, as where film was digitised
@@ -354,7 +408,11 @@ def test_values_in_the_upper_bits_are_read_from_there(tmp_path, photometric):
         "wrong": header(CINE, HighBit=15, **stated),
         "overlaid": header(CINE | 0x8000, HighBit=11, **stated),
     }
+    files["runs"] = header(CINE << 4, **{**stated, "BitsStored": 16})
+    files["runs"].compress(RLELossless)
+    files["runs"].BitsStored, files["runs"].HighBit = 12, 15
     found = {k: read(save(tmp_path / f"{k}.dcm", data))[0].frame_THWC for k, data in files.items()}
+    np.testing.assert_array_equal(found["runs"], found["upper"])
     for name in ("wrong", "overlaid"):
         np.testing.assert_array_equal(found[name], found["low"])
     np.testing.assert_array_equal(found["upper"] >> 4, found["low"])

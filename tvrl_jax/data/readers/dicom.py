@@ -5,6 +5,7 @@ Frames of one slice position are a series; positions are numbered along the norm
 
 import os
 from collections.abc import Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from tvrl_jax.data.readers.image import Image, make_image
 from tvrl_jax.errors import UserError, reading
 
 BROKEN = dicom_pixels.BROKEN
+PLAY = 0.05  # mm; what rounding makes of one position over the frames of a cine
 
 
 class Part(NamedTuple):
@@ -39,7 +41,7 @@ def read_file(path: str) -> list[Image]:
         time_N, note = dicom_times.frame_times(header, len(frame_NHWC))
         places = [_frame_place(header, n) for n in range(len(frame_NHWC))]
         spacing = dicom_times.spacing(header)
-    groups = _positions(places)
+        groups = _positions(places, _play([header]))
     note = _joined(note, _unlike(groups, places))
     found = []
     for k, group in enumerate(groups):
@@ -66,7 +68,7 @@ def read_folder(path: str) -> list[Image]:
     check_packed(path, claimed, sum(os.path.getsize(part.path) for part in parts))
     with reading(path, *BROKEN):
         places = [_place(part.header) for part in parts]
-    groups = _positions(places)
+        groups = _positions(places, _play([part.header for part in parts]))
     unlike = _unlike(groups, places)
     found = []
     for k, group in enumerate(groups):
@@ -76,7 +78,7 @@ def read_folder(path: str) -> list[Image]:
         if order is None:
             raise UserError(f"{path}: {note}")
         ordered = [parts[group[n]] for n in order]
-        frames = np.concatenate([_pixels(part) for part in _one_size(ordered)])
+        frames = _pixels(_one_size(ordered))
         note = _joined(note, unlike, others)
         number = k if len(groups) > 1 else None
         with reading(path, *BROKEN):
@@ -94,37 +96,64 @@ def _unlike(groups: list[list[int]], places: list[tuple]) -> str:
 
 
 def _scan(path: str) -> tuple[list[Part], str]:
-    """The single-frame files, and a sentence about the files that are not DICOM."""
-    parts, others = [], []
+    """The single-frame files, and a sentence about what else lies there."""
+    parts, folders, others, no_images = [], [], [], []
     for name in sorted(os.listdir(path)):
         file = os.path.join(path, name)
-        if os.path.isdir(file) or name.upper() == "DICOMDIR":
+        if name.upper() == "DICOMDIR":
+            continue
+        if os.path.isdir(file):
+            folders.append(name)
             continue
         if not os.path.isfile(file) or not is_dicom(file):  # reading a pipe may never end
             others.append(name)
             continue
         with reading(file, *BROKEN):
             header = dicom_stream.open_header(file, stop_before_pixels=True)
+            if _is_no_image(header):
+                no_images.append(name)
+                continue
         if dicom_pixels.number_of_frames(file, header) != 1:
             raise UserError(f"{file} has many frames: map the file itself, not its folder.")
         parts.append(Part(file, header))
     if not parts:
         raise UserError(f"{path} holds no DICOM file: map a file, or a folder of single frames.")
-    note = f"left out, not DICOM: {', '.join(others[:3])}{' ...' if len(others) > 3 else ''}"
-    return parts, note if others else ""
+    return parts, _joined(
+        _left_out("not DICOM", others),
+        _left_out("no images", no_images),
+        _left_out("folders", folders),
+    )
 
 
-def _pixels(part: Part) -> np.ndarray:
-    with reading(part.path, *BROKEN):
-        header = dicom_stream.open_header(part.path)
-    return dicom_pixels.frames(part.path, header)
+def _is_no_image(header: pydicom.Dataset) -> bool:
+    """A report or the like. The header of an image may lack its size, too, where it was cut."""
+    kind = header.get("SOPClassUID")
+    return "Rows" not in header and bool(kind) and "Image Storage" not in kind.name
+
+
+def _left_out(what: str, names: Sequence[str]) -> str:
+    listed = f"{', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
+    return f"left out, {what}: {listed}" if names else ""
+
+
+def _pixels(parts: Sequence[Part]) -> np.ndarray:
+    """[T,H,W,C] of the files, of which the first one says what MONOCHROME1 is turned about."""
+    found, first = [], None
+    for part in parts:
+        with reading(part.path, *BROKEN):
+            header = dicom_stream.open_header(part.path)
+        found.append(dicom_pixels.frames(part.path, header, first))
+        first = first or header
+    return np.concatenate(found)
 
 
 def _one_size(parts: Sequence[Part]) -> Sequence[Part]:
     def size(part: Part) -> tuple:
         header = part.header
         with reading(part.path, *BROKEN):
-            return header.get("Rows"), header.get("Columns"), header.get("SamplesPerPixel", 1)
+            palette = header.get("PhotometricInterpretation") == "PALETTE COLOR"
+            channels = 3 if palette else header.get("SamplesPerPixel", 1)
+            return header.get("Rows"), header.get("Columns"), channels
 
     for part in parts:
         if size(part) != size(parts[0]):
@@ -140,11 +169,11 @@ def _place(dataset: pydicom.Dataset) -> tuple:
     position, axes = dataset.get("ImagePositionPatient"), dataset.get("ImageOrientationPatient")
     if position is None or axes is None or len(position) != 3 or len(axes) != 6:
         location = dataset.get("SliceLocation")
-        return ((), 0.0 if location is None else round(float(location), 2))
+        return ((), 0.0 if location is None else round(float(location), 3))
     axes = np.array([float(x) for x in axes])
     normal = np.cross(axes[:3], axes[3:])
     along = float(np.dot(normal, [float(x) for x in position]))
-    return (tuple((np.round(axes, 3) + 0.0).tolist()), round(along, 2))
+    return (tuple((np.round(axes, 3) + 0.0).tolist()), round(along, 3))
 
 
 def _frame_place(header: pydicom.Dataset, n: int) -> tuple:
@@ -160,15 +189,33 @@ def _frame_place(header: pydicom.Dataset, n: int) -> tuple:
     return _place(flat)
 
 
-def _positions(places: list[tuple]) -> list[list[int]]:
-    """Indices grouped by place, in the order of the places; close neighbours are one place."""
-    groups: list[list[int]] = []
+def _play(headers: Sequence[pydicom.Dataset]) -> float:
+    """How far apart, in mm, positions may lie that are one: never as far as two slices do."""
+    items = [*headers, dicom_times.functional(headers[0], 0, "PixelMeasuresSequence") or {}]
+    stated = [
+        abs(float(item.get(key) or 0))
+        for item in items
+        for key in ("SpacingBetweenSlices", "SliceThickness")
+    ]
+    return min([PLAY, *(mm / 5 for mm in stated if mm > 0)])
+
+
+def _positions(places: list[tuple], play: float) -> list[list[int]]:
+    """Indices grouped by place, in the order of the places. Neighbours within `play` are one place;
+    where they go on for longer they are slices as thin as that, and each is its own."""
+    runs: list[list[int]] = []
     last: tuple | None = None
     for n in sorted(range(len(places)), key=lambda n: (places[n], n)):
         axes, along = places[n]
-        if last is not None and axes == last[0] and along - last[1] <= 0.05:
-            groups[-1].append(n)
+        if last is not None and axes == last[0] and along - last[1] <= play:
+            runs[-1].append(n)
         else:
-            groups.append([n])
+            runs.append([n])
         last = (axes, along)
-    return [sorted(group) for group in groups]
+    groups = []
+    for run in runs:
+        if places[run[-1]][1] - places[run[0]][1] <= play:
+            groups.append(sorted(run))
+        else:
+            groups += [list(group) for _, group in groupby(run, key=lambda n: places[n])]
+    return groups

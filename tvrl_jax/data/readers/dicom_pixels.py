@@ -37,17 +37,20 @@ def number_of_frames(path: str, header: pydicom.Dataset) -> int:
     return count
 
 
-def frames(path: str, header: pydicom.Dataset) -> np.ndarray:
-    """[N,H,W,C] of all frames, after checking that the file can hold what its header claims."""
+def frames(path: str, header: pydicom.Dataset, first: pydicom.Dataset | None = None) -> np.ndarray:
+    """[N,H,W,C] of all frames, after checking that the file can hold what its header claims.
+    `first` is the header of the first file of the series, None for this one."""
     count = number_of_frames(path, header)
     if "PixelData" not in header:
         raise UserError(f"{path} holds no pixels{_why_none(header)}.")
     _check_size(path, header, count)
     with reading(path, *BROKEN):
         _take_high_bits(header)
-        found = [_frame(header, stored, n) for n, stored in enumerate(iter_pixels(header))]
+        total = _total(first or header, 0)
+        found = [_frame(header, stored, n, total) for n, stored in enumerate(iter_pixels(header))]
     if len(found) != count:
-        raise UserError(f"{path} states {count} frames and holds {len(found)}: it is cut short.")
+        wrong = "it is cut short" if len(found) < count else "correct its NumberOfFrames"
+        raise UserError(f"{path} states {count} frames and holds {len(found)}: {wrong}.")
     return np.stack(found)
 
 
@@ -65,14 +68,13 @@ def _take_high_bits(header: pydicom.Dataset) -> None:
     whatever HighBit says, and those are noise. Where nothing lies below the values, the whole word
     is their multiple; else HighBit is wrong and the values are where pydicom seeks them."""
     allocated, high = int(header.BitsAllocated), int(header.get("HighBit") or 0)
-    below = high + 1 - int(header.BitsStored)
-    syntax = header.file_meta.TransferSyntaxUID
-    if below < 1 or high >= allocated or allocated not in (16, 32) or syntax.is_compressed:
+    stored = int(header.BitsStored)
+    below = high + 1 - stored
+    if below < 1 or high >= allocated or allocated not in (16, 32):
         return
-    kind = np.dtype(f"{'<' if syntax.is_little_endian else '>'}u{allocated // 8}")
-    word_N = np.frombuffer(header.PixelData, kind, len(header.PixelData) // kind.itemsize)
-    if not (word_N & kind.type(2**below - 1)).any():
-        header.BitsStored = high + 1
+    header.BitsStored = high + 1
+    if any((word & word.dtype.type(2**below - 1)).any() for word in iter_pixels(header)):
+        header.BitsStored = stored
 
 
 def _check_size(path: str, header: pydicom.Dataset, count: int) -> None:
@@ -114,8 +116,16 @@ def _sizes(path: str, header: pydicom.Dataset, count: int) -> tuple[int, int]:
     return -(-bits // 8), width * numbers
 
 
-def _frame(header: pydicom.Dataset, stored: np.ndarray, n: int) -> np.ndarray:
-    """One frame [H,W,C]; pydicom has already turned YBR into RGB."""
+def _total(header: pydicom.Dataset, n: int) -> float:
+    """What a value of frame n and its inverse come to, rescaled."""
+    slope, intercept = dicom_times.rescale(header, n)
+    largest = -1 if header.get("PixelRepresentation") else 2 ** int(header.BitsStored) - 1
+    return slope * largest + 2 * intercept
+
+
+def _frame(header: pydicom.Dataset, stored: np.ndarray, n: int, total: float) -> np.ndarray:
+    """One frame [H,W,C]; pydicom has already turned YBR into RGB. Of MONOCHROME1, values and their
+    inverse come to `total` in every frame: with slopes of their own they would not."""
     kind, bits = header.PhotometricInterpretation, int(header.BitsStored)
     if kind == "PALETTE COLOR":
         stored = apply_color_lut(stored, header)
@@ -126,6 +136,8 @@ def _frame(header: pydicom.Dataset, stored: np.ndarray, n: int) -> np.ndarray:
         stored = _inverted(stored, bits)
     stored = stored[..., None] if stored.ndim == 2 else stored
     slope, intercept = dicom_times.rescale(header, n)
+    if kind == "MONOCHROME1" and not header.get("ModalityLUTSequence"):
+        intercept += total - _total(header, n)
     if (slope, intercept) == (1.0, 0.0):
         return stored
     scaled = stored.astype(np.float32)
