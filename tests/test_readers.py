@@ -241,6 +241,15 @@ def write_nifti(path, array, *, zooms=(), unit=None):
     nibabel.save(image, str(path))
 
 
+@pytest.mark.parametrize(("first", "magic"), [(0, b"n+1"), (0, b"ni1"), (352, b"ni1")])
+def test_a_nifti_whose_pixels_are_elsewhere_is_refused(tmp_path, first, magic):
+    content = bytearray(nibabel.Nifti1Image(CINE.T[:, :, None], np.eye(4)).to_bytes())
+    struct.pack_into("<f", content, 108, first)  # vox_offset
+    content[344:347] = magic
+    (tmp_path / "a.nii").write_bytes(content)
+    refused(tmp_path / "a.nii", f"byte {first}", "one .nii")
+
+
 @pytest.mark.parametrize("stored", [0, 9])  # gzip's levels: 0 packs nothing, any flip is a pixel
 def test_a_flipped_bit_in_a_gzipped_nifti_is_noticed(tmp_path, stored):
     path = tmp_path / "a.nii.gz"
