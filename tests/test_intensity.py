@@ -29,6 +29,13 @@ def test_scaling_does_not_depend_on_gain_and_offset():
         assert np.abs(to_uint8(other) - plain).max() <= 1
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64])
+def test_limits_of_the_whole_range_of_a_type(dtype):
+    ends = np.array([np.iinfo(dtype).min, np.iinfo(dtype).max], dtype)
+    low, high = intensity.limits([ends], (25, 75))
+    np.testing.assert_allclose([low, high], np.percentile(ends.astype(float), (25, 75)), rtol=1e-9)
+
+
 def test_constant_and_almost_empty_images():
     for value in (0, 7, 65535):
         assert (to_uint8(np.full((2, 9, 9, 1), value, np.uint16)) == 0).all()

@@ -62,10 +62,20 @@ def limits(parts: Sequence[np.ndarray], percentiles: Sequence[float]) -> tuple[f
     pixel counts once, so that a larger frame weighs more. Where they coincide (an image that is
     almost all background) the whole range counts; a constant image has equal limits."""
     pixels = parts[0] if len(parts) == 1 else np.concatenate([part.ravel() for part in parts])
-    low, high = (float(x) for x in np.percentile(pixels, percentiles))
+    low, high = (float(x) for x in np.percentile(_roomy(pixels), percentiles))
     if low == high:
         low, high = float(pixels.min()), float(pixels.max())
     return low, high
+
+
+def _roomy(pixels: np.ndarray) -> np.ndarray:
+    """A wider type where the range of integers with a sign exceeds their own: np.percentile takes
+    the difference of two neighbours in it."""
+    if pixels.dtype.kind != "i":
+        return pixels
+    if int(pixels.max()) - int(pixels.min()) <= np.iinfo(pixels.dtype).max:
+        return pixels
+    return pixels.astype(np.result_type(pixels.dtype, f"u{pixels.dtype.itemsize}"))
 
 
 def scaled(frame_HWC: np.ndarray, low: float, high: float) -> np.ndarray:
