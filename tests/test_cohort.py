@@ -9,6 +9,7 @@ import pytest
 from configs import base, cohorts
 from tvrl_jax.data import split, table, targets, times
 from tvrl_jax.data.cohort import load_cohort
+from tvrl_jax.data.sources import DAYS
 from tvrl_jax.errors import UserError
 
 ROWS = "subject,path,day,size,kind\n007,a.npy,3,1.5,x\n007,b.npy,-2,,y\n8,c.npy,1,2,x\n"
@@ -135,6 +136,8 @@ def test_templates_make_paths_and_times(load):
     assert cohort.records[1].sources[0].times == (5, 6)
     refused(load, "no column", "subjekt", '"subject"?', columns_path="{subjekt}.npy")
     refused(load, "no template", columns_path="{subject.npy")
+    for odd in ("{subject:.3}", "{subject!r}"):
+        refused(load, "no template", 'write "{subject}"', columns_path=odd)
 
 
 def test_an_empty_cell_of_a_template_is_not_the_folder_above(load, tmp_path):
@@ -334,16 +337,25 @@ def test_a_date_with_dashes_is_told_what_is_right(load):
 def test_what_the_sentence_says_turns_dates_into_days():
     columns = {
         "YYYYMMDD": (["20200131", "20200202"], [20200131, 20200202], ["2180-01-31", "2180-02-02"]),
-        "DDMMYYYY": (["31012020", "02022020"], [31012020, 2022020]),
+        "DDMMYYYY": (["31012020", "02022020"], [31012020, 2022020], ["31012020.0", "2022020.0"]),
         "MMDDYYYY": (["01312020", "02022020"], [1312020, 2022020]),
         "YYYYMM": (["202001", "202003"], [202001, 202003]),
     }
     for form in times.FORMS:
-        for cells in columns[form.name]:
+        for cells in (*columns[form.name], [f"{cell}.0" for cell in columns[form.name][1]]):
             t = pd.Series(cells)
             date = eval(f"pd.to_datetime({form.pandas})", {"pd": pd, "t": t})
             days = (date - date.min()).dt.days
             assert days.tolist() == [0, 60 if form.name == "YYYYMM" else 2]
+
+
+def test_days_begin_at_midnight():
+    t, recipe = pd.Series(["20200131230000", "20200202080000"]), DAYS.format(times.FORMS[0].pandas)
+    code = recipe[recipe.index("(pd.") :]
+    first = pd.Timestamp("2020-01-31")
+    assert eval(code, {"pd": pd, "t": t, "first": first}).tolist() == [0, 2]
+    date = eval(code.split(" - ")[0][1:], {"pd": pd, "t": t})
+    assert (date - date.min()).dt.days.tolist() == [0, 2]
 
 
 def test_slices_must_be_counts(load):

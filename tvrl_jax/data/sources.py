@@ -13,7 +13,7 @@ from tvrl_jax.errors import UserError, shorten
 
 DAYS = (
     'days (data.column_unit="days") since the patient\'s first image, with pandas '
-    "(pd.to_datetime({}) - first).dt.days"
+    "(pd.to_datetime({}).dt.normalize() - first).dt.days"
 )
 
 

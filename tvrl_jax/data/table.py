@@ -171,9 +171,16 @@ def fields(spec: str, key: str) -> list[str]:
 def _parts(spec: str, key: str) -> list[tuple[str, str | None]]:
     """A template as texts, each with the column behind it. UserError where it is none."""
     try:
-        return [(text, field) for text, field, _, _ in string.Formatter().parse(spec)]
+        parts = list(string.Formatter().parse(spec))
     except ValueError as error:
         raise UserError(f'{key}="{spec}" is no template ({error}).') from None
+    for _, field, form, conversion in parts:
+        if form or conversion:
+            raise UserError(
+                f'{key}="{spec}" is no template: cells are taken as they stand, so write '
+                f'"{{{field}}}", with nothing behind the name.'
+            )
+    return [(text, field) for text, field, _, _ in parts]
 
 
 def number(text: str) -> float:

@@ -22,6 +22,8 @@ CALENDAR = ("days", "months", "years")
 YEAR, MONTH, DAY = r"(1[89]|2\d)\d\d", r"(0[1-9]|1[0-2])", r"(0[1-9]|[12]\d|3[01])"
 CLOCK = r"([01]\d|2[0-3])[0-5]\d([0-5]\d(\.\d*)?)?"  # HHMM or HHMMSS, and DICOM's fraction
 
+WHOLE = 't.astype(str).str.split(".").str[0]'  # without the dot of an empty cell or a fraction
+
 
 class Form(NamedTuple):
     """A way to write a calendar date in digits alone."""
@@ -42,10 +44,10 @@ def _form(name: str, pattern: str, pandas: str) -> Form:
 
 # Of those that begin with a day or a month, a program that takes them for numbers drops the zero.
 FORMS = (
-    _form("YYYYMMDD", f"{YEAR}{MONTH}{DAY}({CLOCK})?", "t.astype(str)"),
-    _form("DDMMYYYY", f"({DAY}|[1-9]){MONTH}{YEAR}", 't.astype(str).str.zfill(8), format="%d%m%Y"'),
-    _form("MMDDYYYY", f"({MONTH}|[1-9]){DAY}{YEAR}", 't.astype(str).str.zfill(8), format="%m%d%Y"'),
-    _form("YYYYMM", f"{YEAR}{MONTH}", 't.astype(str), format="%Y%m"'),
+    _form("YYYYMMDD", f"{YEAR}{MONTH}{DAY}({CLOCK})?", WHOLE),
+    _form("DDMMYYYY", f"({DAY}|[1-9]){MONTH}{YEAR}", f'{WHOLE}.str.zfill(8), format="%d%m%Y"'),
+    _form("MMDDYYYY", f"({MONTH}|[1-9]){DAY}{YEAR}", f'{WHOLE}.str.zfill(8), format="%m%d%Y"'),
+    _form("YYYYMM", f"{YEAR}{MONTH}", f'{WHOLE}, format="%Y%m"'),
 )
 
 
