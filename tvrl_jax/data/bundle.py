@@ -19,7 +19,7 @@ from tvrl_jax.errors import UserError
 
 KERNEL = ("/proc/", "/sys/")
 FAINT = 32  # of the 255 steps of a series: an image that has fewer is told
-VERSION = 4  # of the decoding: raise it when the same file would give other frames
+VERSION = 5  # of the decoding: raise it when the same file would give other frames
 
 
 ONE_EACH = (
