@@ -119,7 +119,7 @@ def _check_size(path: str, image) -> None:
     else:
         check_claim(path, claimed, size - offset)
     first = image.header_class.single_vox_offset
-    if offset < first or bytes(image.header["magic"])[:3] not in (b"n+1", b"n+2"):
+    if offset < first:
         raise UserError(
             f"{path} says that its pixels lie within its header or in another file (they begin at "
             f"byte {offset}, not {first} or later): save header and pixels as one .nii."
