@@ -316,6 +316,26 @@ def test_a_signal_before_the_first_step_is_not_lost(config, tmp_path, monkeypatc
     assert stop.value.code == 128 + number and not (tmp_path / "run").exists()
 
 
+def test_a_signal_is_not_lost_where_the_data_cannot_be_read_just_then(
+    config, tmp_path, monkeypatch, caplog
+):
+    rounds = []
+
+    def run(*args):
+        rounds.append(args)
+        if len(rounds) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)  # while it waits for a batch ...
+            raise trainer.Unreadable("x.npy has gone.")  # ... which then does not come
+
+    monkeypatch.setattr(trainer, "_run", run)
+    monkeypatch.setattr(logging.getLogger("tvrl_jax"), "propagate", True)
+    config.data.on_bad = "skip"
+    with pytest.raises(SystemExit) as stop:
+        trainer.train(config, tmp_path)
+    assert stop.value.code == 128 + signal.SIGTERM and len(rounds) == 1
+    assert "x.npy has gone." in caplog.messages
+
+
 def _one_split(root, folder, where, **changes):
     """The cohort with other values in the rows that `where` holds true of."""
     table = pd.read_csv(root / "cohort.csv", dtype=str)

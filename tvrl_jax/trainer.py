@@ -39,7 +39,8 @@ def train(config: ConfigDict, workdir: str, *, resume: bool = False, peers: Alon
 
     Raises:
       UserError: a setting, a file or the folder is not what it should be.
-      SystemExit: 128 + n after signal n, with the state saved.
+      SystemExit: 128 + n after signal n, with the state saved; where the data could not be read
+        just then, an earlier one is the newest.
     """
     settings.agree(config, peers)
     objective = find_objective(config)
@@ -51,13 +52,17 @@ def train(config: ConfigDict, workdir: str, *, resume: bool = False, peers: Alon
     _warn_average(config)
     before = None
     while True:
+        interruption = Interruption(config.train.grace, peers)
         try:
-            _train(config, objective, Path(workdir), resume, peers)
+            _train(config, objective, Path(workdir), resume, interruption)
             return Path(workdir)
         except Unreadable as error:
             # One process alone may go on: of several, none knows what the others have read.
             if config.data.on_bad == "stop" or peers.count > 1 or str(error) == before:
                 raise
+            if interruption:  # the next round would know nothing of the signal
+                LOG.warning("%s", error)
+                interruption.leave()
             before = str(error)
             LOG.warning("%s It is tried now, from the last checkpoint.", error)
 
@@ -75,15 +80,20 @@ def _warn_average(config: ConfigDict) -> None:
 
 
 def _train(
-    config: ConfigDict, objective: Objective, folder: Path, resume: bool, peers: Alone
+    config: ConfigDict,
+    objective: Objective,
+    folder: Path,
+    resume: bool,
+    interruption: Interruption,
 ) -> None:
+    peers = interruption.peers
     began = roster.read(folder)
     store = peers.first(lambda: opening.open_cohort(config.data))
     may_shrink = resume or config.data.on_bad == "skip"
     store = roster.hold(folder, store, began, may_shrink=may_shrink, may_move=resume, peers=peers)
     agreement.check_cohort(config, objective, store)
     learner = labels.hold(folder, make_learner(config, objective, store), store)
-    with Interruption(config.train.grace, peers) as interruption:
+    with interruption:
         _run(learner, store, began, folder, resume, interruption)
 
 
