@@ -101,7 +101,9 @@ def get_config() -> ConfigDict:
     c.model.drop_path = 0.0  # stochastic depth: rate of the last block, linear from 0
     c.model.temporal_width = 0  # 0 = the spatial width
     c.model.temporal_depth = 3  # blocks
-    c.model.temporal_heads = 6  # of the temporal attention
+    # Of the temporal attention; 0 = 6, as published, or where they do not divide the width (large)
+    # as many as the spatial encoder's. VideoMAE has none.
+    c.model.temporal_heads = 0
     c.model.time_embedding = True  # add an embedding of each frame's time
     c.model.max_period = 100.0  # slowest period of the time embedding, data.time_unit
     c.model.head_hidden = 2048  # hidden width of the projection head

@@ -361,6 +361,20 @@ def test_sizes_that_do_not_fit_are_named(changes, said):
         network(**changes)
 
 
+def test_heads_over_time_are_those_published_where_they_divide_the_width():
+    model = get_config().model.copy_and_resolve_references()
+    for changes, heads in (
+        (dict(arch="small"), 6),
+        (dict(arch="small", temporal_heads=6), 6),  # as older runs say
+        (dict(arch="base", temporal_heads=12), 12),
+        (dict(arch="large"), 16),
+        (dict(arch="large", temporal_width=768), 6),
+    ):
+        made = sizes.check(frames=4, channels=1, **{**model, **changes})
+        assert made.temporal_heads == heads, changes
+    network(parts=("mae",), stem="patch", tubelet=2, temporal_heads=5)  # it has none over time
+
+
 def test_a_function_whose_part_was_not_built_says_so():
     net, params, extra = started(parts=("token",))
     x_BD = np.zeros((2, net.width), np.float32)

@@ -231,6 +231,17 @@ def test_every_method_agrees_with_itself(method):
     agreement.check(config, learner.find_objective(config))
 
 
+@pytest.mark.parametrize("arch", ["nano", "micro", "tiny", "small", "base", "large"])
+@pytest.mark.parametrize("method", ["tvrl", "videomae"])
+def test_every_size_is_chosen_by_its_name_alone(method, arch):
+    config = METHODS[method].get_config()
+    config.model.arch = arch
+    settings.check(config)
+    objective = learner.find_objective(config)
+    agreement.check(config, objective)
+    learner.make_network(config, objective, outputs=1)
+
+
 @pytest.mark.parametrize(
     ("method", "changes", "words"),
     [

@@ -34,8 +34,8 @@ CHOICES = {
 }
 AT_LEAST_ONE = """
     data.image_size data.threads clips.frames clips.stride model.image_size model.patch_size
-    model.temporal_depth model.temporal_heads model.head_hidden model.head_width
-    model.tubelet optim.accumulate train.steps train.batch_size train.micro_batches
+    model.temporal_depth model.head_hidden model.head_width model.tubelet
+    optim.accumulate train.steps train.batch_size train.micro_batches
     train.checkpoint_every train.keep train.max_skips log.every log.diagnose_every
     distributed.start distributed.timeout
 """.split()
@@ -45,9 +45,9 @@ POSITIVE = """
 NOT_NEGATIVE = """
     seed data.frame_interval data.split_seed data.pixel_mm data.workers data.phantom.subjects
     data.phantom.seed data.phantom.size augment.rotation augment.brightness augment.contrast
-    augment.time_shift augment.time_jitter model.temporal_width model.decoder_width
-    model.decoder_depth model.decoder_heads optim.weight_decay optim.clip_norm train.capacities
-    train.contrast_tile
+    augment.time_shift augment.time_jitter model.temporal_width model.temporal_heads
+    model.decoder_width model.decoder_depth model.decoder_heads optim.weight_decay optim.clip_norm
+    train.capacities train.contrast_tile
 """.split()
 FRACTIONS = """
     augment.hflip augment.vflip augment.jitter_probability augment.blur_probability

@@ -107,6 +107,7 @@ def _factorised_parts(m: Settings) -> tuple[Part, Part, Part]:
 
 
 def factorised(m: Settings) -> Stack:
+    check_divides("model.temporal_heads", m.temporal_heads, "the temporal width", width(m))
     side = m.image_size // m.patch_size
     parts = per_frame, embedding, over_time = _factorised_parts(m)
 

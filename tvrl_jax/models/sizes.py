@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from tvrl_jax.errors import UserError
 from tvrl_jax.models.remat import POLICIES
 
+HEADS = 6  # of the temporal attention, as published
 _NAMED = {False: "none", True: "blocks"}  # as settings said that were saved before the names
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}  # None: whatever the parameters are
 
@@ -62,7 +63,7 @@ def check(**values: Any) -> Settings:
     m = Settings(**values)
     m = m._replace(remat=_NAMED.get(m.remat, m.remat))
     _check_name("model.arch", m.arch, SIZES)
-    m = _with_decoder(m)
+    m = _with_heads(_with_decoder(m))
     _check_name("model.dtype", m.dtype, DTYPES)
     _check_name("model.stem", m.stem, ("conv", "patch"))
     _check_name("model.remat", m.remat, POLICIES)
@@ -71,7 +72,6 @@ def check(**values: Any) -> Settings:
             f"model.patch_size = {m.patch_size}: the conv stem's patches are 16 pixels."
         )
     check_divides("model.patch_size", m.patch_size, "model.image_size", m.image_size)
-    check_divides("model.temporal_heads", m.temporal_heads, "the temporal width", width(m))
     check_divides("model.decoder_heads", m.decoder_heads, "model.decoder_width", m.decoder_width)
     return m
 
@@ -85,6 +85,13 @@ def _with_decoder(m: Settings) -> Settings:
         decoder_depth=m.decoder_depth or min(size.depth, 4),
         decoder_heads=m.decoder_heads or (size.heads if size.heads % 2 else size.heads // 2),
     )
+
+
+def _with_heads(m: Settings) -> Settings:
+    """With the published heads over time where none are given, or, where they do not divide the
+    width (`large`), as many as over space."""
+    own = SIZES[m.arch].heads if width(m) % HEADS else HEADS
+    return m._replace(temporal_heads=m.temporal_heads or own)
 
 
 def _check_name(key: str, value: str, known) -> None:
