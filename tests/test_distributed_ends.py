@@ -63,7 +63,7 @@ def test_rows_of_one_process_that_are_not_finite_stop_both_and_are_replayed(
         assert ended.said.count("error: ") == 1, ended.said
         assert "the loss of step 2 is nan (its series: " in ended.said, ended.said
     kept = sorted((tmp_path / "run" / "nan").iterdir())
-    assert [p.name for p in kept] == [f"step_2-of-process-{i}.npz" for i in range(2)]
+    assert [p.name for p in kept] == [f"step_2-of-process-{i}-of-2.npz" for i in range(2)]
     saved = restore_for_reading(tmp_path / "run", ("step", "params"), "newest")
     assert saved.step == 2 and all(np.isfinite(x).all() for x in jax.tree.leaves(saved.tree))
     lines = replay.replay(kept[0])

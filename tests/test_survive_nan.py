@@ -13,6 +13,7 @@ from configs import tvrl
 from tvrl_jax import mishap, optim, replay
 from tvrl_jax.checkpoint import whole
 from tvrl_jax.data import opening
+from tvrl_jax.errors import UserError
 
 BAD = [2, 3]  # steps; few different ones, since each is compiled as a program of its own
 pytestmark = pytest.mark.timeout(3000)  # a machine may be busy; every wait has its own end
@@ -103,6 +104,42 @@ def test_a_replay_updates_with_the_moments_of_the_run():
     assert replay._moments(other, params, read) is None
     wide = {**params, "b": jnp.ones(5)}
     assert replay._moments(tx, wide, read) is None
+
+
+def _keep(folder, name, ids):
+    rows = len(ids)
+    arrays = {n: np.zeros((rows, 1)) for n in mishap.NEEDED}
+    np.savez(folder / name, step=5, id_B=np.array(ids), **arrays)
+
+
+def test_a_replay_takes_the_rows_of_one_run(tmp_path):
+    for count, names in ((4, "abcd"), (2, "ef")):
+        for process, name in enumerate(names):
+            _keep(tmp_path, f"step_5-of-process-{process}-of-{count}.npz", [name])
+    for process in range(11):
+        _keep(tmp_path, f"step_6-of-process-{process}-of-11.npz", [str(process)])
+    _keep(tmp_path, "step_5.npz", ["g"])
+    for name, ids in (
+        ("step_5-of-process-1-of-4.npz", list("abcd")),
+        ("step_5-of-process-0-of-2.npz", list("ef")),
+        ("step_6-of-process-3-of-11.npz", [str(k) for k in range(11)]),
+        ("step_5.npz", ["g"]),
+    ):
+        assert replay._read(tmp_path / name).id_B == ids
+    for name in ("step_6.npz", "nowhere/step_6-of-process-0-of-2.npz"):
+        with pytest.raises(UserError, match="there is no such file"):
+            replay._read(tmp_path / name)
+
+
+@pytest.mark.parametrize("text", ["{}", '{"method": "tvrl"}'])
+def test_a_replay_names_a_configuration_that_is_none(tmp_path, text):
+    (tmp_path / "nan").mkdir()
+    (tmp_path / "config.json").write_text(text)
+    _keep(tmp_path / "nan", "step_5.npz", ["a"])
+    with pytest.raises(
+        UserError, match=r"config\.json is not that of a run: config.augment lacks "
+    ):
+        replay.replay(tmp_path / "nan" / "step_5.npz")
 
 
 def test_too_many_in_a_row_stop_the_run(train, tmp_path):

@@ -7,6 +7,7 @@ so), draws the same augmentations and computes the loss and the update again. Wr
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -36,12 +37,12 @@ def replay(path: Path) -> list[str]:
     """
     import jax
 
-    from tvrl_jax import labels, run_folder, step
+    from tvrl_jax import labels, step
     from tvrl_jax.learner import find_objective, make_learner
 
     kept = _read(path)
     folder = path.absolute().parent.parent
-    config = run_folder.read(folder)
+    config = _config(folder)
     objective = find_objective(config)
     store = _store(config) if "head" in objective.parts else None
     learner = labels.hold(folder, make_learner(config, objective, store), store)
@@ -58,18 +59,16 @@ def replay(path: Path) -> list[str]:
 
 
 def _read(path: Path):
-    """The rows of all processes that kept theirs beside `path`."""
+    """The rows of all processes of its run that kept theirs beside `path`."""
     import numpy as np
 
     from tvrl_jax import mishap
 
-    stem = path.stem.partition("-of-process-")[0]
-    found = list(path.parent.glob(f"{stem}-of-process-*.npz"))
+    found = _parts(path)
     if not found and not path.exists():
         raise UserError(f"--batch={path}: there is no such file; a run keeps its own in nan/.")
     try:
-        several = sorted(found, key=_process)
-        parts = [mishap.read(each) for each in several or [path]]
+        parts = [mishap.read(each) for each in found or [path]]
         whole = {k: np.concatenate([p.batch[k] for p in parts]) for k in parts[0].batch}
     except (UserError, TypeError, ValueError, KeyError) as error:
         absent = f"it holds no {error}" if isinstance(error, KeyError) else error
@@ -80,8 +79,27 @@ def _read(path: Path):
     return parts[0]._replace(id_B=[name for p in parts for name in p.id_B], batch=whole)
 
 
-def _process(path: Path) -> int:
-    return int(path.stem.rpartition("-")[2])
+def _parts(path: Path) -> list[Path]:
+    """The files of as many processes; none where `path` is that of a run of one. Runs of other
+    numbers of processes may have failed at the same step in the same folder."""
+    named = re.fullmatch(r"(.+-of-process-)\d+((?:-of-\d+)?\.npz)", path.name)
+    if not named:
+        return []
+    like = re.compile(rf"{re.escape(named[1])}(\d+){re.escape(named[2])}")
+    found = [(like.fullmatch(each.name), each) for each in path.parent.glob("*.npz")]
+    return [each for _, each in sorted((int(is_one[1]), each) for is_one, each in found if is_one)]
+
+
+def _config(folder: Path):
+    from configs import base
+    from tvrl_jax import run_folder, settings
+
+    config = run_folder.read(folder)
+    try:
+        settings.check_sections(config, base.get_config())
+    except UserError as error:
+        raise UserError(f"{folder / run_folder.CONFIG} is not that of a run: {error}") from None
+    return config
 
 
 def _store(config):

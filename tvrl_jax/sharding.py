@@ -140,7 +140,8 @@ def replicate(value: np.ndarray, mesh: Mesh) -> jax.Array:
 
 def process_suffix() -> str:
     """What tells the files of several processes apart; empty where there is one."""
-    return f"-of-process-{jax.process_index()}" if jax.process_count() > 1 else ""
+    count = jax.process_count()
+    return f"-of-process-{jax.process_index()}-of-{count}" if count > 1 else ""
 
 
 def is_main_process() -> bool:
