@@ -26,7 +26,9 @@ from tvrl_jax import cli
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "configs/probe_KIND.py")
 flags.DEFINE_string("checkpoint", None, "Folder of the pretraining run.")
-flags.DEFINE_string("step", "newest", "Which checkpoint of it: newest, best or a number.")
+flags.DEFINE_string(
+    "step", "newest", "Which checkpoint of it: newest, best (newest if unrated) or a number."
+)
 flags.DEFINE_string("workdir", None, "Folder for results.csv and report.html.")
 flags.DEFINE_bool("resume", False, "Go on in --workdir although settings differ.")
 

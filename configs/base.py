@@ -154,7 +154,9 @@ def get_config() -> ConfigDict:
     c.train.ema = 0.0  # decay, per update, of an averaged encoder, which probes measure; 0 = none
     c.train.ema_target = False  # TVRL and causal predict the averaged encoder's features
     c.train.checkpoint_every = 1000  # steps
-    c.train.keep = 2  # newest checkpoints kept, besides the one with the least mean loss
+    # Newest checkpoints kept, besides the best: that with the least mean loss since the one before.
+    # One that comes out of turn, at the end or after a signal, is never it.
+    c.train.keep = 2
     # No room on the disk. stop: the run ends; continue: it goes on with the checkpoints that there
     # are, and tries again when the next one is due.
     c.train.on_full = "stop"

@@ -194,6 +194,11 @@ def test_a_checkpoint_without_any_finite_loss_is_never_the_best(tmp_path):
     assert restore_for_reading(tmp_path, ("params",), "newest").step == 3
 
 
+def test_where_none_was_rated_the_newest_is_the_best(tmp_path):
+    _save(tmp_path, {1: float("inf"), 2: float("inf")})
+    assert restore_for_reading(tmp_path, ("params",), "best").step == 2
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

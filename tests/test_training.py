@@ -22,6 +22,7 @@ from tvrl_jax.checkpoint import restore_for_reading, saving
 from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
 from tvrl_jax.learner import find_objective, make_learner
+from tvrl_jax.tally import Tally
 
 RATES = ("steps_per_second", "clips_per_second", "data_wait_share")
 
@@ -84,6 +85,23 @@ def test_interrupted_equals_uninterrupted(config, tmp_path, monkeypatch):
     whole, parts = _state(tmp_path / "whole"), _state(tmp_path / "parts")
     jax.tree.map(np.testing.assert_array_equal, whole, parts)
     assert _rows(tmp_path / "whole") == _rows(tmp_path / "parts")
+
+
+def test_a_last_checkpoint_out_of_turn_is_never_the_best(config):
+    config.train.update(steps=7, checkpoint_every=3)
+    saved = {}
+    run = SimpleNamespace(
+        learner=SimpleNamespace(config=config),
+        checkpoints=SimpleNamespace(save=lambda done, *_: saved.update({done: _[-1]["loss"]})),
+        log=SimpleNamespace(sync=lambda: None),
+    )
+    counts = Tally([], [])
+    for done, loss in enumerate((4.0, 5.0, 6.0, 1.0, 2.0, 3.0, 0.5), start=1):
+        counts.losses.append(loss)
+        if loop._is_due(config, done):
+            loop._save(run, SimpleNamespace(_asdict=dict), done, counts)
+    assert saved == {3: 5.0, 6: 2.0, 7: math.inf}
+    assert counts.losses == [0.5]  # counted on, should the run be given more steps
 
 
 def test_who_resumes_holds_one_state_at_a_time(config, tmp_path, monkeypatch):

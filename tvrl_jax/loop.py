@@ -55,7 +55,7 @@ def loop(
                     record(run, pending, counts, watch)
                 pending = Pending(number, rows, {**scalars, **diagnosed}, embedding)
                 stops = run.interruption.stops_after(number + 1)
-                if stops or _is_regular(config, number + 1):
+                if stops or _is_due(config, number + 1):
                     record(run, pending, counts, watch)
                     pending = None
                     _save(run, state, number + 1, counts)
@@ -113,8 +113,12 @@ def _stop(run: Run, state: states.State, found: Mishap, counts: Tally) -> UserEr
     )
 
 
+def _is_due(config, done: int) -> bool:
+    return _is_regular(config, done) or done == config.train.steps
+
+
 def _is_regular(config, done: int) -> bool:
-    return done % config.train.checkpoint_every == 0 or done == config.train.steps
+    return done % config.train.checkpoint_every == 0
 
 
 def _diagnose(
@@ -136,7 +140,8 @@ def _blank(learner: step.Learner):
 def _save(run: Run, state: states.State, done: int, counts: Tally) -> None:
     config = run.learner.config
     regular = _is_regular(config, done)
-    # A checkpoint out of turn is never the best: a few lucky batches may lie behind it.
+    # A checkpoint out of turn, the last one too, is never the best: a few lucky batches may lie
+    # behind it.
     mean = counts.mean() if regular else math.inf
     if regular:
         counts.losses.clear()  # what is saved is what the run goes on with

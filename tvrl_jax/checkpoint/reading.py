@@ -17,7 +17,7 @@ def restore_for_reading(folder: str | Path, groups: tuple[str, ...], pick: str) 
     Args:
       folder: a run folder, or the `checkpoints` folder in it.
       groups: fields of the state.
-      pick: "newest", "best", or a step.
+      pick: "newest", "best" (the newest where none was rated), or a step.
 
     Raises:
       UserError: not a checkpoint folder, no such step, or a damaged checkpoint.
@@ -81,7 +81,7 @@ def _pick(folder: Path, steps: list[int], pick: str) -> int:
     if pick == "newest":
         return steps[-1]
     if pick == "best":
-        return min(steps, key=lambda step: _saved_metric(folder / str(step)))
+        return min(reversed(steps), key=lambda step: _saved_metric(folder / str(step)))
     if pick.isdecimal() and int(pick) in steps:
         return int(pick)
     raise UserError(
