@@ -2,11 +2,15 @@
 
 import gzip
 import json
+import logging
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import pytest
 
+from configs import tvrl
+from tvrl_jax import loop
 from tvrl_jax.errors import UserError
 from tvrl_jax.profiler import Profiler, window
 
@@ -79,3 +83,25 @@ def test_a_trace_that_finds_no_room_ends_no_run(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(jax.profiler, "stop_trace", full)
     profiler.close()
     assert "there is no room for a trace on the disk" in caplog.text
+
+
+def test_what_is_said_is_what_was_traced(tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "tvrl_jax")
+    for name in ("start_trace", "stop_trace"):
+        monkeypatch.setattr(jax.profiler, name, lambda *_: None)
+    for numbers, words in ((range(11), "steps 10 to 10 in"), (range(12, 20), "steps 12 to 14 in")):
+        profiler = Profiler(range(10, 15), tmp_path)
+        _train(profiler, numbers)
+        profiler.close()
+        assert f"trace of {words}" in caplog.messages[-1]
+
+
+def test_a_window_that_lies_behind_the_start_is_told(tmp_path, caplog):
+    config = tvrl.get_config()
+    config.profile.steps = "10:15"
+    run = SimpleNamespace(learner=SimpleNamespace(config=config), folder=tmp_path)
+    for start in (0, 14):
+        loop._profiler(run, start)
+        assert not caplog.messages
+    loop._profiler(run, 15)
+    assert '"10:15" lies behind step 15, at which the run goes on' in caplog.text

@@ -33,7 +33,7 @@ def loop(
     seed = sharding.replicate(np.uint32(run.learner.seed), run.mesh)
     watch = Stopwatch()
     position = sharding.replicate(np.int32(start), run.mesh)
-    profiler = _profiler(run)
+    profiler = _profiler(run, start)
     pending = None
     try:
         with jax.set_mesh(run.mesh):
@@ -73,10 +73,15 @@ def loop(
         batches.close()
 
 
-def _profiler(run: Run) -> Profiler:
+def _profiler(run: Run, start: int) -> Profiler:
     """The main process's steps are traced; the others do the same work."""
     config = run.learner.config
     traced = window(config.profile.steps, config.train.steps)
+    if traced and traced.stop <= start:
+        LOG.warning(
+            'config.profile.steps = "%s" lies behind step %d, at which the run goes on: nothing is '
+            "traced; name later steps.", config.profile.steps, start,
+        )  # fmt: skip
     return Profiler(traced if sharding.is_main_process() else range(0), run.folder / "profile")
 
 

@@ -40,12 +40,16 @@ class Profiler:
 
     def __init__(self, traced: range, folder: Path) -> None:
         self._traced, self._folder, self._running = traced, folder, False
+        self._first = self._last = -1  # of the steps that were traced
 
     def before(self, number: int) -> None:
         """Call before the step of this number is begun."""
-        if number in self._traced and not self._running:
+        if number not in self._traced:
+            return
+        if not self._running:
             jax.profiler.start_trace(self._folder)
-            self._running = True
+            self._running, self._first = True, number
+        self._last = number
 
     def after(self, number: int, outputs) -> None:
         """Call once the step is begun; waits for its outputs if it is the window's last one."""
@@ -68,5 +72,5 @@ class Profiler:
         LOG.info(
             "trace of steps %d to %d in %s: open its .trace.json.gz at https://ui.perfetto.dev, or "
             "the folder with `xprof --logdir=%s` (pip install xprof)",
-            self._traced[0], self._traced[-1], self._folder, self._folder,
+            self._first, self._last, self._folder, self._folder,
         )  # fmt: skip
