@@ -538,6 +538,8 @@ def test_series_times():
     for given, file, words in (
         ([1], None, "1 times"),
         ([2, 1], None, "fall"),
+        ([0, np.nan], None, "the time of frame 1 is not a number"),
+        ([0, np.inf], None, "too large"),
         (None, None, "no times"),
     ):
         with pytest.raises(UserError, match=words):

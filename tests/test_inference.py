@@ -78,13 +78,35 @@ def test_one_frame_and_few_windows(encoder, store, root):
         (np.full((4, 8, 8), "a"), None, "pixels must be real numbers"),
         (np.zeros((4, 8, 8)), [0, 1, 2], "3 times were given for 4 frames"),
         (np.zeros((4, 8, 8)), [0, 2, 1, 3], "times must not fall"),
-        (np.zeros((4, 8, 8)), [0, 1, np.nan, 3], "a time is too large"),
+        (np.zeros((4, 8, 8)), [0, 1, np.nan, 3], "the time of frame 2 is not a number"),
         (np.zeros((4, 8, 8)), [1, 1, 1, 1], "times are all 1 and this encoder reads them"),
     ],
 )
 def test_what_is_no_series_is_told_in_a_sentence(encoder, frames, times, sentence):
     with pytest.raises(UserError, match=sentence):
         inference.encode(encoder, frames, times)
+
+
+@pytest.mark.parametrize(
+    ("windows", "sentence"),
+    [
+        (dict(sampling="newset"), 'sampling is "newset". Did you mean "newest"'),
+        (dict(stride=-2), "stride is -2: it must be a whole number, 0 or more"),
+        (dict(every=0), "every is 0: it must be a whole number, 1 or more"),
+        (dict(every=-1), "every is -1"),
+        (dict(every=1.5), "every is 1.5"),
+    ],
+)
+def test_what_are_no_windows_is_told_in_a_sentence(windows, sentence):
+    with pytest.raises(UserError, match=sentence):
+        inference.encode(None, np.zeros((4, 8, 8)), **windows)
+
+
+def test_a_step_may_be_a_number(tmp_path):
+    for step in (300, 600):
+        (tmp_path / "checkpoints" / str(step)).mkdir(parents=True)
+    with pytest.raises(UserError, match="the checkpoint of step 600 is damaged"):
+        inference.load(tmp_path, step=600)
 
 
 def test_without_any_clock_times_are_asked_for(encoder):

@@ -288,7 +288,7 @@ def test_where_a_process_stands(monkeypatch, place, environment, found):
         (("a:1", 2, None), "needs --num_processes and --process_id"),
         (("a:1", 2, 2), "--process_id=2: of 2 processes"),
         (("a:1", 2, -1), "--process_id=-1"),
-        (("a:1", 0, 0), "--process_id=0: of 0"),
+        (("a:1", 0, 0), "--num_processes=0: a run has at least 1"),
     ],
 )
 def test_a_place_that_makes_no_sense_is_refused(place, words):

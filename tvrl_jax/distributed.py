@@ -88,7 +88,9 @@ def complete(place: Place, environment: Mapping[str, str]) -> Place | None:
         raise UserError("--coordinator needs --num_processes and --process_id besides.")
     count = count if place.num_processes is None else place.num_processes
     index = index if place.process_id is None else place.process_id
-    if count < 1 or not 0 <= index < count:
+    if count < 1:
+        raise UserError(f"--num_processes={count}: a run has at least 1.")
+    if not 0 <= index < count:
         raise UserError(
             f"--process_id={index}: of {count} processes each has another number from 0 to "
             f"{count - 1}."

@@ -11,6 +11,7 @@ same images and times they are the same.
 """
 
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,9 +20,10 @@ import numpy as np
 from tvrl_jax import settings
 from tvrl_jax.checkpoint import restore_for_reading
 from tvrl_jax.data import intensity, opening
+from tvrl_jax.data.clips import SAMPLINGS
 from tvrl_jax.data.readers.image import make_image
 from tvrl_jax.data.times import series_times
-from tvrl_jax.errors import UserError
+from tvrl_jax.errors import UserError, nearest
 from tvrl_jax.probing import features, pretrained
 from tvrl_jax.probing.features import Encoder
 
@@ -40,7 +42,7 @@ class Encoded(NamedTuple):
     held_T: np.ndarray  # bool: some window holds the frame; else its token is 0
 
 
-def load(checkpoint: str | Path, *, step: str = "newest") -> Encoder:
+def load(checkpoint: str | Path, *, step: str | int = "newest") -> Encoder:
     """The frozen encoder of a run folder.
 
     step: "newest", "best", or a number of its checkpoints. Of a run with train.ema it is the
@@ -50,7 +52,7 @@ def load(checkpoint: str | Path, *, step: str = "newest") -> Encoder:
     Raises:
       UserError: there is no such checkpoint, or it is damaged; its cohort is needed and has gone.
     """
-    restored = restore_for_reading(checkpoint, pretrained.GROUPS, step)
+    restored = restore_for_reading(checkpoint, pretrained.GROUPS, str(step))
     config = settings.stored(restored.meta["config"])
     encoder = pretrained.encoder(restored, config)
     if pretrained.is_averaged(restored) and encoder.extra:
@@ -79,10 +81,12 @@ def encode(
         as in pretraining.
 
     Raises:
-      UserError: frames or times are not such; all times are equal and the encoder reads them.
+      UserError: frames, times or windows are not such; all times are equal and the encoder reads
+        them.
     """
-    series = _Series(frames, times, spacing_mm, encoder)
     choice = _Windows(stride, sampling, every)
+    _check_windows(choice)
+    series = _Series(frames, times, spacing_mm, encoder)
     found = features.extract(
         encoder,
         series,
@@ -99,6 +103,17 @@ class _Windows(NamedTuple):
     stride: int
     sampling: str
     every: int
+
+
+def _check_windows(choice: _Windows) -> None:
+    """Raises UserError for what config.features of a probe may not be either."""
+    if choice.sampling not in ("", *SAMPLINGS):
+        hint = nearest(str(choice.sampling), SAMPLINGS)
+        raise UserError(f'sampling is "{choice.sampling}".{hint}')
+    for name, least in (("stride", 0), ("every", 1)):
+        value = getattr(choice, name)
+        if not isinstance(value, Integral) or value < least:
+            raise UserError(f"{name} is {value!r}: it must be a whole number, {least} or more.")
 
 
 class _Info(NamedTuple):

@@ -126,6 +126,9 @@ def series_times(
         )
     if len(time_T) != frames:
         raise UserError(f"{len(time_T)} times were given for {frames} frames: one each is needed.")
+    if np.isnan(time_T).any():
+        at = int(np.argmax(np.isnan(time_T)))
+        raise UserError(f"the time of frame {at} is not a number: give each frame its own.")
     if not np.isfinite(time_T).all():
         raise UserError(f"a time is too large to be told in {time_unit}: correct it.")
     if np.any(np.diff(time_T) < 0):
