@@ -6,8 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from absl import flags
 from conftest import ROOT
 from forked import run_all
+from ml_collections import config_flags
+
+from tvrl_jax import cli
 
 
 def run(script: str, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess:
@@ -77,3 +81,16 @@ def test_help_reads_like_help(script, key):
     assert result.returncode == 0
     assert "--workdir" in result.stdout and f"--config.{key}" in result.stdout
     assert "python " + script in result.stdout and "Traceback" not in result.stderr
+
+
+def test_folders_may_begin_with_a_tilde(monkeypatch):
+    own = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", None, "", flag_values=own)
+    for name in ("workdir", "checkpoint"):
+        flags.DEFINE_string(name, None, "", flag_values=own)
+    line = [f"--config={ROOT}/configs/tvrl.py", "--workdir=~/runs/x", "--checkpoint=~/runs/y"]
+    monkeypatch.setattr(cli, "FLAGS", own)
+    monkeypatch.setattr(sys, "argv", ["train.py", *line])
+    monkeypatch.setenv("HOME", "/home/a")
+    cli._parse(("config", "workdir"), "configs.base")
+    assert (own.workdir, own.checkpoint) == ("/home/a/runs/x", "/home/a/runs/y")

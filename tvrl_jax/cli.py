@@ -21,6 +21,7 @@ OWN = (
     *("config", "workdir", "resume", "jobs", "checkpoint", "step"),
     *("coordinator", "num_processes", "process_id"),
 )
+FOLDERS = ("workdir", "checkpoint")
 KINDS = {bool: "True or False", int: "a whole number", float: "a number", tuple: "a tuple"}
 
 
@@ -96,6 +97,9 @@ def _parse(required: tuple[str, ...], template: str) -> None:
     missing = [name for name in required if not getattr(FLAGS, name)]
     if missing:
         raise UserError(f"--{missing[0]} is missing; see --help.")
+    for name in FOLDERS:
+        if name in FLAGS and FLAGS[name].value:  # the shell leaves a ~ behind = as it is
+            FLAGS[name].value = os.path.expanduser(FLAGS[name].value)
     _refuse_twice(loaded)
     settings.check_sections(FLAGS.config, whole)
     settings.check_kinds(FLAGS.config, loaded)
