@@ -1,12 +1,13 @@
 """What a cohort and the settings say of each other, where it is allowed and hardly meant."""
 
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tiny
 
-from configs import tvrl
+from configs import ltn, tvrl
 from tvrl_jax import agreement, learner
 from tvrl_jax.data import opening
 
@@ -34,7 +35,10 @@ def _dated(tmp_path, days, **changes):
         ({}, None),
         ({"data.time_unit": "s"}, 'note: data.time_unit is "s"'),
         ({"clips.stride": 2}, "note: clips.stride = 2 takes one visit of 2"),
-        ({"model.max_period": 10.0}, "times more than 60 apart look alike"),
+        (
+            {"model.max_period": 10.0},
+            "times 350 days apart, and those more than 60 apart look alike",
+        ),
     ],
 )
 def test_visits_that_are_hardly_seen_as_visits_are_noted(tmp_path, caplog, changes, words):
@@ -44,6 +48,28 @@ def test_visits_that_are_hardly_seen_as_visits_are_noted(tmp_path, caplog, chang
         agreement.check_cohort(config, learner.find_objective(config), store)
     notes = [text for text in caplog.messages if "batch" not in text]
     assert not notes if words is None else len(notes) == 1 and words in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "longest"),
+    [
+        (tvrl, {}, 14 * 33.0),  # of 8 frames, every second one
+        (tvrl, {"augment.time_scale": 0.75, "augment.interval_scale": 0.5}, 14 * 33 * 1.75 * 1.5),
+        (tvrl, {"clips.frames": 80}, 59 * 33.0),
+        (tvrl, {"clips.relative_time": False}, 59 * 33.0),
+        (tvrl, {"clips.relative_time": False, "augment.time_origin": "newest"}, 14 * 33.0),
+        (tvrl, {"model.time_embedding": False}, 0.0),
+        (ltn, {}, 59 * 33.0),
+    ],
+)
+def test_the_clock_is_told_times_of_windows(method, changes, longest):
+    config = method.get_config()
+    config.augment.time_scale = 0.0
+    config.update_from_flattened_dict(changes)
+    series = (SimpleNamespace(frames=60, time_T=33.0 * np.arange(60)),)
+    objective = learner.find_objective(config)
+    shown = agreement._shown(config, objective, SimpleNamespace(series=series))
+    assert shown == pytest.approx(longest)
 
 
 def test_numbers_that_are_taken_for_classes_are_noted(tmp_path, caplog):

@@ -67,9 +67,9 @@ def check_cohort(config: ConfigDict, objective: Objective, store: Store) -> None
 
 
 def _say_times(config: ConfigDict, objective: Objective, store: Store) -> None:
-    """Of dated images taken for frames of a cine, and of spans that the clock cannot tell."""
+    """Of dated images taken for frames of a cine, and of times that the clock cannot tell."""
     dated, unit = config.data.columns.time, config.data.time_unit
-    span = max((float(info.time_T[-1] - info.time_T[0]) for info in store.series), default=0.0)
+    span = _span(store)
     if dated and unit == "s" and span > MINUTE:
         LOG.warning(
             'note: data.time_unit is "s", and a series of images dated by data.columns.time = "%s" '
@@ -80,12 +80,36 @@ def _say_times(config: ConfigDict, objective: Objective, store: Store) -> None:
             "note: clips.stride = %d takes one visit of %d, and no view shows the others; 1 takes "
             "all.", config.clips.stride, config.clips.stride,
         )  # fmt: skip
-    if learner.uses_times(config, objective) and span > TURNS * config.model.max_period:
+    shown = _shown(config, objective, store)
+    if shown > TURNS * config.model.max_period:
         LOG.warning(
-            "note: a series spans %.4g %s, and times more than %.4g apart look alike to the clock: "
-            "take a larger model.max_period (%g).",
-            span, unit, TURNS * config.model.max_period, config.model.max_period,
+            "note: the clock may be shown times %.4g %s apart, and those more than %.4g apart look "
+            "alike to it: take a larger model.max_period (%g).",
+            shown, unit, TURNS * config.model.max_period, config.model.max_period,
         )  # fmt: skip
+
+
+def _span(store: Store, reach: int | None = None) -> float:
+    """The longest time of a series, or between two of its frames that are `reach` apart."""
+    spans = [0.0]
+    for info in store.series:
+        apart = info.frames - 1 if reach is None else min(reach, info.frames - 1)
+        spans.append(float((info.time_T[apart:] - info.time_T[: info.frames - apart]).max()))
+    return max(spans)
+
+
+def _shown(config: ConfigDict, objective: Objective, store: Store) -> float:
+    """The largest time that the network is told: between the ends of a window, stretched as
+    augmentation may; for LTN that between two windows of a series."""
+    spans = [0.0]
+    if config.model.time_embedding:
+        of_window = config.clips.relative_time or config.augment.time_origin == "newest"
+        reach = (config.clips.frames - 1) * config.clips.stride if of_window else None
+        stretch = (1 + config.augment.time_scale) * (1 + config.augment.interval_scale)
+        spans.append(stretch * _span(store, reach))
+    if "ltn" in objective.parts:
+        spans.append(_span(store))
+    return max(spans)
 
 
 def _say_classes(store: Store) -> None:
