@@ -188,6 +188,14 @@ def run(planned: Plan, jobs: int = 1) -> tuple[list[str], str]:
     return [cell.name for cell in failed], said.getvalue()
 
 
+def finish(cell: Cell) -> None:
+    """As if it had been run."""
+    cell.folder.mkdir(parents=True)
+    record.write(cell, Record(cell.arguments, 0, "", 1.0, 0.0))
+    if cell.kind != TRAIN:
+        predictions.place(cell.folder, cell.kind).touch()
+
+
 def ran(planned: Plan) -> list[int]:
     return [len((c.folder / "ran").read_text()) for c in planned.cells if c.folder.is_dir()]
 
@@ -297,9 +305,7 @@ def test_a_comparison_that_was_moved_is_done_and_one_that_is_probed_elsewhere_is
     config.methods = ("tvrl",)
     planned = small_plan(config, tmp_path / "here", known)
     for cell in planned.cells:
-        cell.folder.mkdir(parents=True)
-        record.write(cell, Record(cell.arguments, 0, "", 1.0, 0.0))
-        predictions.place(cell.folder, cell.kind).touch()
+        finish(cell)
     (tmp_path / "here").rename(tmp_path / "there")
     moved = small_plan(config, tmp_path / "there", known)
     assert [record.is_done(moved, cell) for cell in moved.cells] == [True, True]
@@ -316,8 +322,7 @@ def test_what_a_probe_warns_of_stands_above_the_table(known, tmp_path):
     planned = small_plan(config, tmp_path, known)
     leak = Check("leak", "The images of 4 test patients trained the encoder too.", "4 of 6")
     for cell in planned.cells:
-        cell.folder.mkdir(parents=True)
-        record.write(cell, Record(cell.arguments, 0, "", 1.0, 0.0))
+        finish(cell)
     (planned.cells[0].folder / "metrics.jsonl").touch()
     alarms.save(planned.cells[1].folder, "linear", [leak, Check("nothing found", "", "none")])
     results = summary.gather([])
@@ -1103,8 +1108,7 @@ def test_a_table_is_not_missed_where_all_is_done_or_it_is_written_first(known, t
     with pytest.raises(UserError, match="config.probe.data: "):
         comparer.check_tables(comparer.to_read(planned, known))
     for cell in planned.cells:
-        cell.folder.mkdir(parents=True)
-        record.write(cell, Record(cell.arguments, 0, "", 1.0, 0.0))
+        finish(cell)
     comparer.check_tables(comparer.to_read(planned, known))
 
 
