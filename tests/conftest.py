@@ -19,6 +19,8 @@ from absl import flags
 from forkserver import ForkServer
 
 from tests import probe_network
+from tvrl_jax import compare
+from tvrl_jax.comparison import plan
 from tvrl_jax.data import opening
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,6 +88,12 @@ def server(tmp_path_factory):
     """Runs the scripts, each in a process forked from one that has imported what they need."""
     with ForkServer(tmp_path_factory.mktemp("output")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def known() -> plan.Presets:
+    """The configurations of every method and probe, as a comparison finds them."""
+    return compare.presets()
 
 
 @pytest.fixture(scope="session")
