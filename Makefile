@@ -34,4 +34,4 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf runs data .pytest_cache .ruff_cache
+	rm -rf $(DEMO) .pytest_cache .ruff_cache

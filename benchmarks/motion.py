@@ -12,18 +12,18 @@ import argparse
 
 import numpy as np
 
-from tvrl_jax import prober, settings
+from tvrl_jax import settings
 from tvrl_jax.checkpoint import restore_for_reading
 from tvrl_jax.data import opening
-from tvrl_jax.probing import features
+from tvrl_jax.probing import features, pretrained
 
 
 def frames_of(checkpoint: str, series: int) -> list[np.ndarray]:
     """Features [frames, D] of each of the first test series."""
-    restored = restore_for_reading(checkpoint, ("params", "extra", "ema"), "newest")
+    restored = restore_for_reading(checkpoint, pretrained.GROUPS, "newest")
     pretraining = settings.from_json(restored.meta["config"])
     store = opening.open_cohort(pretraining.data)
-    encoder = prober.restore_encoder(restored, pretraining)
+    encoder = pretrained.encoder(restored, pretraining)
     chosen = store.split("test")[:series]
     feature_FD = features.frame_features(encoder, store, chosen, batch_size=256)
     ends = np.cumsum([store.series[i].frames for i in chosen])[:-1]

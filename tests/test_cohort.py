@@ -162,6 +162,30 @@ def test_a_pattern_lists_files_without_a_table(load, tmp_path):
     refused(load, "finds nothing", 'write "**/*.dcm" for folders below', csv="*.dcm")
 
 
+def test_a_name_that_is_no_text_is_refused_before_a_report_has_to_hold_it(load, tmp_path):
+    name = os.fsdecode(b"M\xfcller.npy")
+    try:
+        (tmp_path / name).touch()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    with pytest.raises(UserError, match=r"M\\udcfcller.npy: this name, .* is not UTF-8"):
+        load(csv="*.npy")
+    with pytest.raises(UserError, match=r"K\\udcf6ln.* is not UTF-8 text: rename"):
+        load(csv="*.npy", root=str(tmp_path / os.fsdecode(b"K\xf6ln")))
+
+
+def test_a_pattern_may_begin_at_home(load, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "a.npy").touch()
+    assert [r.subject for r in load(csv="~/own/*.npy").records] == ["a"]
+
+
+def test_a_label_that_is_too_large_to_be_kept_is_named(load):
+    text = "subject,path,x\na,a.npy,1e39\n"
+    refused(load, "row 2", '"1e39" is more than 3.4e+38', text=text, targets=("x:regression",))
+
+
 def test_files_of_a_pattern_are_patients_each_and_that_is_said(load, tmp_path, caplog):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "e.npy").touch()

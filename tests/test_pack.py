@@ -1,9 +1,11 @@
 """The store: what is packed, when it is packed again, and that it survives interruption."""
 
+import errno
 import glob
 import hashlib
 import os
 import pickle
+import resource
 import shutil
 import signal
 import subprocess
@@ -18,7 +20,7 @@ import numpy as np
 import pytest
 
 from configs import base
-from tvrl_jax.data import bundle, ledger, packed, readers
+from tvrl_jax.data import bundle, ledger, packed, readers, store
 from tvrl_jax.data.pack import open_store
 from tvrl_jax.errors import UserError
 
@@ -504,6 +506,42 @@ def test_an_unwritable_store_is_one_sentence(data, tmp_path):
     (tmp_path / "file").write_text("")
     data.store = str(tmp_path / "file" / "store")
     refused(data, "data.store")
+
+
+@pytest.mark.parametrize("on_bad", ["stop", "skip"])
+def test_a_full_disk_is_no_fault_of_the_images(data, monkeypatch, on_bad):
+    """Left out, they would stay out when there is room again."""
+    original = packed.whole_file.writing
+
+    def writing(path, **how):
+        if path.endswith(".frames") and len(list(Path(data.store).glob("*/*.frames"))) > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return original(path, **how)
+
+    data.on_bad, data.threads = on_bad, 1
+    with monkeypatch.context() as patched:
+        patched.setattr(packed.whole_file, "writing", writing)
+        refused(data, "cannot write", "No space left", "data.store")
+    assert not open_store(**data).skipped
+
+
+@pytest.mark.parametrize(
+    ("allowed", "mapped"), [(256, 64), (1024, 256), (2**20, 256), (resource.RLIM_INFINITY, 256)]
+)
+def test_a_store_maps_no_more_files_than_a_process_may_open(data, monkeypatch, allowed, mapped):
+    monkeypatch.setattr(store.resource, "getrlimit", lambda _: (allowed, allowed))
+    assert open_store(**data)._frames.cache_info().maxsize == mapped
+
+
+def test_a_file_that_cannot_be_opened_just_now_has_not_gone(data, monkeypatch):
+    opened = open_store(**data)
+
+    def view(*_):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(packed, "view", view)
+    with pytest.raises(store.Unreadable, match=r"just now \(Too many open files\)"):
+        opened.frames(0, [0])
 
 
 def test_a_file_changed_within_the_clocks_tick_is_never_trusted(tmp_path):

@@ -112,6 +112,37 @@ def test_rows_that_are_added_wait_for_another_run(root, tmp_path):
     assert _ids(_held(folder, more, may_shrink=False)) == _ids(more)
 
 
+def test_a_table_that_is_sorted_otherwise_keeps_the_order_of_the_data(root, tmp_path):
+    whole = _store(root)
+    folder = _begun(tmp_path / "run", whole)
+    head, *rows = (root / "cohort.csv").read_text().splitlines()
+    (root / "cohort.csv").write_text("\n".join([head, *rows[::-1]]) + "\n")
+    other = _store(root)
+    assert _ids(other) == _ids(whole)[::-1]
+    held = _held(folder, other, may_shrink=False)
+    assert _ids(held) == _ids(whole)
+    np.testing.assert_array_equal(held.targets(), whole.targets())
+    np.testing.assert_array_equal(held.subject_index, whole.subject_index)
+    np.testing.assert_array_equal(held.frames(3, [1]), whole.frames(3, [1]))
+
+
+def test_a_patient_more_draws_another_split_and_the_run_says_so(root, tmp_path):
+    """Of 24 to 40 patients: for some number the boundary of the training split moves."""
+
+    def seeded():
+        config = tiny.shrink(tvrl.get_config(), root)
+        config.data.columns.split = ""
+        return opening.open_cohort(config.data)
+
+    folder = _begun(tmp_path / "run", seeded())
+    for number in range(16):
+        np.save(root / f"new{number}.npy", np.load(root / "s00.npy"))
+        with (root / "cohort.csv").open("a") as table:
+            table.write(f"new{number},new{number}.npy,train,1,1,0\n")
+    with pytest.raises(UserError, match="one more or less draws another: restore the table"):
+        _held(folder, seeded(), may_shrink=False)
+
+
 @pytest.mark.parametrize(
     ("patient", "words"),
     [

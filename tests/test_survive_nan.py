@@ -126,6 +126,9 @@ def test_a_replay_takes_the_rows_of_one_run(tmp_path):
         ("step_5.npz", ["g"]),
     ):
         assert replay._read(tmp_path / name).id_B == ids
+    (tmp_path / "step_5-of-process-2-of-4.npz").unlink()
+    with pytest.raises(UserError, match="3 of the 4 parts of this batch lie there"):
+        replay._read(tmp_path / "step_5-of-process-1-of-4.npz")
     for name in ("step_6.npz", "nowhere/step_6-of-process-0-of-2.npz"):
         with pytest.raises(UserError, match="there is no such file"):
             replay._read(tmp_path / name)

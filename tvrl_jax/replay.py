@@ -87,7 +87,14 @@ def _parts(path: Path) -> list[Path]:
         return []
     like = re.compile(rf"{re.escape(named[1])}(\d+){re.escape(named[2])}")
     found = [(like.fullmatch(each.name), each) for each in path.parent.glob("*.npz")]
-    return [each for _, each in sorted((int(is_one[1]), each) for is_one, each in found if is_one)]
+    parts = [each for _, each in sorted((int(is_one[1]), each) for is_one, each in found if is_one)]
+    count = re.search(r"-of-(\d+)\.npz", named[2])
+    if count and parts and len(parts) != int(count[1]):
+        raise UserError(
+            f"--batch={path}: {len(parts)} of the {count[1]} parts of this batch lie there, and a "
+            "part alone has another loss; copy those of the other processes there, too."
+        )
+    return parts
 
 
 def _config(folder: Path):

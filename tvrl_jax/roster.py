@@ -85,11 +85,12 @@ def _restrict(folder: Path, store: Store, frames_of: dict[str, int], may_shrink:
         )
     for name in gone:
         LOG.warning('series "%s" is left out from now on: it can no longer be read', name)
-    kept = [k for k, info in enumerate(store.series) if frames_of.get(info.id) == info.frames]
+    place = {info.id: k for k, info in enumerate(store.series)}
+    kept = [place[name] for name, frames in frames_of.items() if now.get(name) == frames]
     more = len(store.series) - len(kept)
     if more:
         LOG.warning("%d series are left out: the run began without them", more)
-    return store.only(kept) if more else store
+    return store if kept == list(range(len(store.series))) else store.only(kept)
 
 
 def _tell_changes(store: Store, before: dict[str, str]) -> None:
@@ -132,10 +133,16 @@ def _check_split(folder: Path, store: Store, learnt: frozenset[str]) -> None:
     if learnt and moved:
         one = moved[0]
         verb = "learned" if one.subject in learnt else "has not learned"
+        drawn = "restore the split"
+        if not store.columns["split"]:
+            drawn = (
+                "the split is drawn from the patients of the table, and one more or less draws "
+                "another: restore the table and data.split_*"
+            )
         raise UserError(
             f'{store.where}, row {one.row}: patient "{one.subject}" is in the {one.split} split '
-            f"now, and the run in {folder} {verb} from this patient; restore the split, name "
-            "another --workdir, or say --resume to go on all the same."
+            f"now, and the run in {folder} {verb} from this patient; {drawn}, name another "
+            "--workdir, or say --resume to go on all the same."
         )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from tvrl_jax.claims import check_packed
 from tvrl_jax.data import intensity, ledger, packed, readers
 from tvrl_jax.data.cohort import Record
-from tvrl_jax.data.packed import Entry, Packed
+from tvrl_jax.data.packed import Entry, Packed, StoreError
 from tvrl_jax.data.readers.image import Image, choose_slices
 from tvrl_jax.data.sources import Source
 from tvrl_jax.errors import UserError
@@ -81,7 +81,8 @@ def fetch(bundle: Bundle, shelf: Shelf) -> tuple[Packed | None, dict[str, str]]:
     """The bundle's file in the store, decoding it where there is none that is whole, and why
     files were left out: path -> reason (None when all were).
 
-    Raises UserError naming the row, unless bad files are skipped."""
+    Raises UserError naming the row, unless bad files are skipped; StoreError for a store that
+    cannot be written."""
     bad: dict[str, str] = {}
     digest = {s.path: _attempt(_digest, s, shelf, bad) for s in bundle.sources}
     good = [source for source in bundle.sources if source.path not in bad]
@@ -219,7 +220,7 @@ def _write(path: str, series: list[tuple[Entry, np.ndarray]], book: ledger.Ledge
     packed.write(path, series)
     found = packed.read_header(path)
     if found is None:
-        raise UserError(f"{path} was removed as soon as it was written: leave data.store alone.")
+        raise StoreError(f"{path} was removed as soon as it was written: leave data.store alone.")
     with suppress(OSError):  # then it is looked at again
         ledger.remember(book, path, ledger.signature(path), found.crc, settled=0)
     return found

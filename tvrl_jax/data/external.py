@@ -112,17 +112,8 @@ def _check_prefix(prefix: str) -> None:
             f'--prefix="{prefix}" has blanks at an end, and names are read without them: '
             f'use "{prefix.strip()}".'
         )
-    if not _is_text(prefix):
+    if not tables.is_text(prefix):
         raise UserError(f'--prefix="{prefix}" is not UTF-8 text: use letters and digits.')
-
-
-def _is_text(name: str) -> bool:
-    """Whether UTF-8 can hold it: what the system hands over may be any bytes."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _read_both(cohort: str, test: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -192,7 +183,7 @@ def _moved(table: pd.DataFrame, columns: Sequence[str], where: str, out: str) ->
         if name in tables.MISSING or os.path.isabs(os.path.expanduser(name)):
             return name
         path = os.path.relpath(os.path.join(source, name), target)
-        if not _is_text(path):
+        if not tables.is_text(path):
             raise UserError(
                 f'{where}: "{path}", its path from the new table, is not UTF-8 text; rename the '
                 "folder, or write the new table into it."

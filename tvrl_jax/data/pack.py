@@ -22,7 +22,7 @@ from tvrl_jax import whole_file
 from tvrl_jax.data import intensity, ledger
 from tvrl_jax.data.bundle import ONE_EACH, Bundle, Shelf, apart, bundles, fetch
 from tvrl_jax.data.cohort import Cohort, Record, load_cohort
-from tvrl_jax.data.packed import Entry, Packed
+from tvrl_jax.data.packed import Entry, Packed, StoreError
 from tvrl_jax.data.sources import Skipped, Source
 from tvrl_jax.data.store import Place, SeriesInfo, Store
 from tvrl_jax.data.times import series_times
@@ -98,6 +98,8 @@ def _open(shelf: Shelf, clock: dict, bundle: Bundle) -> tuple[list[Series], list
     failure = None
     try:
         found, bad = fetch(bundle, shelf)
+    except StoreError:
+        raise
     except UserError as error:
         failure = error
         found, bad = None, {source.path: str(error) for source in bundle.sources}

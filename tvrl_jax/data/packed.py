@@ -23,6 +23,10 @@ PREFIX = struct.Struct("<8sII")
 PAGE = 4096
 
 
+class StoreError(UserError):
+    """Says nothing about an image: it ends the packing, whatever data.on_bad allows."""
+
+
 class Entry(NamedTuple):
     """A series in a file of the store."""
 
@@ -42,7 +46,7 @@ class Packed(NamedTuple):
 
 
 def write(path: str, series: list[tuple[Entry, np.ndarray]]) -> None:
-    """Atomic. Raises UserError when there is no room or no permission."""
+    """Atomic. Raises StoreError when there is no room or no permission."""
     crc, offset, entries = 0, 0, []
     for entry, frame_THWC in series:
         entries.append(entry._replace(offset=offset))
@@ -57,7 +61,7 @@ def write(path: str, series: list[tuple[Entry, np.ndarray]]) -> None:
             for _, frame_THWC in series:
                 file.write(frame_THWC.data)
     except OSError as error:
-        raise UserError(
+        raise StoreError(
             f"cannot write {path} ({error.strerror}): make room or set another data.store."
         ) from None
 

@@ -1,6 +1,7 @@
 """Decoded frames at random access, and what the table says about them."""
 
 import mmap
+import resource
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -8,13 +9,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from tvrl_jax import errors
 from tvrl_jax.data import packed
 from tvrl_jax.data.sources import Skipped
 from tvrl_jax.data.table import cells
 from tvrl_jax.data.targets import Target, labels, outcomes
 from tvrl_jax.errors import UserError
 
-OPEN_FILES = 256  # mapped at once; each holds a file descriptor, of which a process has about 1000
+MOST_OPEN = 256  # files mapped at once; each holds a file descriptor
 
 
 class Unreadable(UserError):
@@ -36,6 +38,12 @@ class Place(NamedTuple):
 
     path: str
     start: int
+
+
+def _open_files() -> int:
+    """Mapped at once: a quarter of what a process may have open, which is 256 in many shells."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_OPEN if allowed == resource.RLIM_INFINITY else max(1, min(MOST_OPEN, allowed // 4))
 
 
 class Store:
@@ -64,20 +72,25 @@ class Store:
         self.known_targets = tuple(known_targets)
         self.time_unit, self.image_size, self.channels = time_unit, image_size, channels
         self.skipped, self.notes = tuple(skipped), tuple(notes)
-        self._frames = lru_cache(OPEN_FILES)(self._map)
+        self._frames = lru_cache(_open_files())(self._map)
 
     def __getstate__(self) -> dict:
         return {key: value for key, value in self.__dict__.items() if key != "_frames"}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
-        self._frames = lru_cache(OPEN_FILES)(self._map)
+        self._frames = lru_cache(_open_files())(self._map)
 
     def _map(self, i: int) -> tuple[mmap.mmap, np.ndarray]:
         shape = (self.series[i].frames, self.image_size, self.image_size, self.channels)
         try:
             return packed.view(self.places[i].path, self.places[i].start, shape)
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError) as error:
+            reason = errors.no_access(error)
+            if reason:
+                raise Unreadable(
+                    f"{self.places[i].path} cannot be read just now ({reason})."
+                ) from None
             raise self._unreadable(i) from None
 
     def _unreadable(self, i: int) -> Unreadable:

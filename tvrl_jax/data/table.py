@@ -24,14 +24,25 @@ def find_file(root: str, name: str) -> str:
     return os.path.join(os.path.abspath(os.path.expanduser(root)), os.path.expanduser(name))
 
 
+def is_text(name: str) -> bool:
+    """Whether UTF-8 can hold it: what the system hands over may be any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def read_table(root: str, name: str) -> pd.DataFrame:
     """All cells as strings, index = row number in the file. A name with * or ? lists files.
 
     Raises UserError for a table that is missing, empty, without rows, ragged or not text."""
     if not name:
         raise UserError("data.csv is not given: name the cohort's table, relative to data.root.")
+    if not is_text(find_file(root, name)):
+        raise UserError(f"{find_file(root, name)} is not UTF-8 text: rename the folder or file.")
     if is_pattern(name):
-        return _list_files(root, name)
+        return _list_files(root, os.path.expanduser(name))
     path = find_file(root, name)
     if not os.path.isfile(path):
         wrong = "is no file" if os.path.exists(path) else "does not exist"
@@ -68,6 +79,12 @@ def _list_files(root: str, pattern: str) -> pd.DataFrame:
     if not found:
         deeper = "" if "**" in pattern else f', or write "**/{pattern}" for folders below it'
         raise UserError(f'data.csv="{pattern}" finds nothing in {folder}: check data.root{deeper}.')
+    odd = next((name for name in found if not is_text(name)), None)
+    if odd is not None:
+        raise UserError(
+            f'{os.path.join(folder, odd)}: this name, found by data.csv="{pattern}", is not UTF-8 '
+            "text, and no report could hold it: rename the file or its folder."
+        )
     folders = [os.path.basename(os.path.dirname(name)) for name in found]
     columns = {"path": found, OWN_NAME: _own_names(found, folder), "folder": folders}
     table = pd.DataFrame(columns, dtype=str)

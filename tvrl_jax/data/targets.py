@@ -12,6 +12,7 @@ from tvrl_jax.errors import UserError, nearest, shorten
 
 KINDS = ("regression", "classification")
 INEXACT = 2**53  # from here on, two whole numbers may be one float
+LARGEST = float(np.finfo(np.float32).max)  # what labels are kept in
 UNKNOWN = "leave the cell empty where the value is unknown"
 
 
@@ -70,6 +71,11 @@ def numbers(cell_R: pd.Series, where: str, remedy: str = UNKNOWN) -> np.ndarray:
                 f'{where}, row {row}, column "{cell_R.name}": "{shorten(text)}" is not a number; '
                 f"{hint}."
             ) from None
+        if abs(value_R[k]) > LARGEST:
+            raise UserError(
+                f'{where}, row {row}, column "{cell_R.name}": "{shorten(text)}" is more than '
+                f"{LARGEST:.1e}, the most that a label can be; take a larger unit."
+            )
     return value_R
 
 
