@@ -103,11 +103,15 @@ def _take(config: ConfigDict, source: ConfigDict, keys: list[str]) -> None:
 
 
 def _videomae(shared: ConfigDict) -> ConfigDict:
-    """At 32 pixels a tenth of the patches of 16 pixels is two: nothing to reconstruct from."""
-    model = shared.model
-    own = ConfigDict({"model": {"patch_size": model.patch_size}})
-    # 0.0: what it would take by itself, having no clock
-    own.clips = {"drop": shared.clips.drop, "drop_spread": shared.clips.drop_spread}
-    if model.image_size <= 64:
-        own.model.patch_size = 8
+    """At 32 pixels a tenth of the patches of 16 pixels is two: nothing to reconstruct from.
+
+    The rest follows `shared`, unless it is said for this method: by itself it would take a `drop`
+    of 0.0, having no clock.
+    """
+    patch_size = shared.model.get_oneway_ref("patch_size")
+    if shared.model.image_size <= 64:
+        patch_size = 8
+    own = ConfigDict({"model": {"patch_size": patch_size}, "clips": {}})
+    for key in ("drop", "drop_spread"):
+        own.clips[key] = shared.clips.get_oneway_ref(key)
     return own

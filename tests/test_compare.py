@@ -133,6 +133,21 @@ def test_the_results_of_another_command_are_left_alone(left, resume, known, tmp_
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_who_is_refused_by_the_lock_has_changed_nothing(known, tmp_path, monkeypatch):
+    never_run(monkeypatch)
+    config, out = dated(tmp_path / "data"), tmp_path / "out"
+    with pytest.raises(AssertionError, match="a cell was run"):
+        comparer.compare(config, str(out), presets=known, command="")
+    before = (out / comparer.CONFIG).read_text()
+    config.shared.optim.lr = 0.005
+    with (
+        run_folder.lock(out, inherited=True),
+        pytest.raises(UserError, match="is at work there"),
+    ):
+        comparer.compare(config, str(out), presets=known, command="", resume=True)
+    assert (out / comparer.CONFIG).read_text() == before
+
+
 def dated(root: Path):
     """A comparison on a cohort with events, in days: 110 is the first of a test patient."""
     tiny.write_cohort(root, subjects=32)

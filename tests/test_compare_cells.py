@@ -73,6 +73,33 @@ def test_the_cost_of_a_pretraining_that_goes_on_with_more_steps_is_that_of_all(t
     assert record.read(longer).seconds > 3600 > 600 > record.read(probe).seconds
 
 
+@pytest.mark.parametrize(("flag", "runs"), [("data.threads=9", [1, 1]), ("data.root=/new", [2, 1])])
+def test_where_and_how_fast_images_are_read_is_no_other_pretraining(tmp_path, flag, runs):
+    """It keeps its cost and its probe; where the images lie now, it must be told for others."""
+    planned = scripted(tmp_path, {"a": ("make()", "make()")})
+    assert run(planned)[0] == []
+    before = [record.read(cell)._replace(seconds=3600.0) for cell in planned.cells]
+    for cell, made in zip(planned.cells, before, strict=True):
+        record.write(cell, made)
+    train, probe = planned.cells
+    moved = train._replace(arguments=(*train.arguments, f"--config.{flag}"))
+    planned = planned._replace(cells=(moved, probe))
+    assert run(planned)[0] == [] and ran(planned) == runs
+    after = [record.read(cell) for cell in planned.cells]
+    assert after[0].seconds >= 3600 and after[0].ended == before[0].ended and after[1] == before[1]
+    assert run(planned)[1].count("done before") == 2
+
+
+def test_a_clock_that_was_ahead_does_not_make_a_probe_run_for_ever(tmp_path):
+    planned = scripted(tmp_path, {"a": ("make()", "make()")})
+    assert run(planned)[0] == []
+    train = planned.cells[0]
+    record.write(train, record.read(train)._replace(ended=time.time() + 9e5))
+    assert run(planned)[0] == [] and ran(planned) == [1, 1]
+    assert all(record.is_done(planned, cell) for cell in planned.cells)
+    assert run(planned)[1].count("done before") == 2
+
+
 def test_cells_find_their_configuration_from_any_folder(known, tmp_path, monkeypatch):
     reader = "path = sys.argv[2].removeprefix('--config=').split(':')[0]\nopen(path)\nmake()"
     planned = scripted(tmp_path, {"a": (reader, reader)})
@@ -231,6 +258,8 @@ def test_the_reason_is_that_of_the_last_attempt(tmp_path):
     assert record.reason(tmp_path / "log", 1) == "ValueError: seven"
     (tmp_path / "log").write_text("$ python probe.py --workdir=x\n")
     assert record.reason(tmp_path / "log", 1) == "it ended without a word"
+    assert record.reason(tmp_path / "log", -9) == "ended by signal 9 (SIGKILL)"
+    assert record.reason(tmp_path / "log", -40) == "ended by signal 40"
 
 
 def test_a_cell_that_outlives_its_comparison_keeps_others_out(tmp_path):

@@ -27,6 +27,38 @@ def test_methods_differ_only_in_what_makes_them(cohort, known, tmp_path):
         assert len({str(one[key]) for one in trained.values()}) == 1, key
 
 
+@pytest.mark.parametrize("cohort", ["phantom_cardiac", "phantom_retina", "own"])
+def test_what_is_said_of_all_methods_reaches_all(cohort, known):
+    """Whatever key of `shared` a flag changes, every method has it, but for a patch of its own."""
+    config = presets.get_config(cohort)
+    before = dict(settings.leaves(config.shared))
+    with config.unlocked(), config.ignore_type():
+        for key, value in before.items():
+            config.update_from_flattened_dict({f"shared.{key}": _other(value)})
+    for method in config.methods:
+        made = dict(settings.leaves(plan.pretraining(config, method, 0, known)))
+        for key, value in before.items():
+            own = method == "videomae" and key == "model.patch_size" and cohort != "own"
+            if not plan.inherent(config, key) and not own:
+                assert made[key] == _other(value), (method, key)
+
+
+def _other(value):
+    """Another value of the same type."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, tuple):
+        return (*value, *value[-1:])
+    return value + ("x" if isinstance(value, str) else 1)
+
+
+def test_what_is_said_of_one_method_leaves_the_others(known):
+    config = presets.get_config("phantom_retina")
+    config.update_from_flattened_dict({"shared.clips.drop": 0.2, "only.videomae.clips.drop": 0.1})
+    drops = {m: plan.pretraining(config, m, 0, known).clips.drop for m in config.methods}
+    assert drops.pop("videomae") == 0.1 and set(drops.values()) == {0.2}
+
+
 def test_each_method_keeps_what_makes_it(known, tmp_path):
     config = presets.get_config("phantom_cardiac")
     trained = small_plan(config, tmp_path, known).pretraining

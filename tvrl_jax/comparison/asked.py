@@ -1,5 +1,7 @@
 """What the probes will ask of a cohort, held against its table before hours of pretraining."""
 
+import re
+
 import numpy as np
 
 from tvrl_jax.data.cohort import Cohort, load_cohort
@@ -43,5 +45,7 @@ def check(listed: Listed, targets, probe) -> None:
         sampling.check_fractions(wanted, train, subject_N, probe.fractions)
     except UserError as error:
         text = str(error).replace("config.fractions", "config.probe.fractions")
+        text = text.replace("config.data.targets", "config.shared.data.targets")
+        text = re.sub(r"(?<![\w./])data\.(?=columns\.|split_seed)", "shared.data.", text)
         place = "config.probe." if text.startswith("survival.") else f'probe "{probe.kind}": '
         raise UserError(place + text) from error

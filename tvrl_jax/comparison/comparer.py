@@ -62,8 +62,11 @@ def compare(
         run_folder.refuse_results(planned.folder, FOREIGN, remedy)
     reads = to_read(planned, presets)
     check_tables(reads)
-    folder = run_folder.prepare(workdir, same, CONFIG)
-    with run_folder.lock(folder, inherited=True):
+    run_folder.make(workdir)
+    with run_folder.lock(planned.folder, inherited=True):
+        if not resume:  # another may have come meanwhile
+            run_folder.refuse_other(workdir, same, resume=False, name=CONFIG)
+        folder = run_folder.prepare(workdir, same, CONFIG)
         if jobs > 1:
             pack(reads)
         board = Board(planned.cells, jobs=jobs)

@@ -4,14 +4,17 @@ import json
 import math
 import re
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tvrl_jax import whole_file
+from tvrl_jax import settings, whole_file
 from tvrl_jax.comparison.plan import TRAIN, Cell, Plan
 from tvrl_jax.probing import predictions
 
 PLACES = ("--workdir=", "--checkpoint=")  # change when the folder of a comparison is moved
+# What a pretraining has to be told although nothing about it changes: its probes ask it.
+TOLD = ("data.root", "data.store")
 NOT_TRAINED = "its pretraining failed"  # the reason of a probe that could not begin
 
 
@@ -72,9 +75,20 @@ def is_done(plan: Plan, cell: Cell) -> bool:
 
 
 def same(record: Record, cell: Cell) -> bool:
-    """Whether the record is of the cell's command; the comparison may have been moved or copied."""
+    """Whether the record is of the cell's command; the comparison may have been moved or copied,
+    and a pretraining may have been told otherwise to read or to log."""
+    return _is_same(record, cell, [key for key in settings.MAY_CHANGE if key not in TOLD])
+
+
+def goes_on(record: Record, cell: Cell) -> bool:
+    """Whether a pretraining is still the one of the record, wherever its images lie now."""
+    return _is_same(record, cell, settings.MAY_CHANGE)
+
+
+def _is_same(record: Record, cell: Cell, free: Sequence[str]) -> bool:
+    aside = (*PLACES, *(f"--config.{key}" for key in free if cell.kind == TRAIN))
     before, now = (
-        [a for a in arguments if not a.startswith(PLACES)]
+        [a for a in arguments if not a.startswith(aside)]
         for arguments in (record.arguments, cell.arguments)
     )
     return before == now
@@ -83,7 +97,8 @@ def same(record: Record, cell: Cell) -> bool:
 def reason(log: Path, code: int) -> str:
     """The sentence with which the last process of a log ended: its error, else its last line."""
     if code < 0:
-        return f"ended by signal {-code} ({signal.Signals(-code).name})"
+        known = {each.value: f" ({each.name})" for each in signal.Signals}
+        return f"ended by signal {-code}{known.get(-code, '')}"
     text = log.read_text(encoding="utf-8", errors="replace")
     last = re.split(r"(?m)^\$ python .*$", text)[-1]  # a pretraining's holds earlier attempts
     lines = re.split(r"[\r\n]+", last.strip())

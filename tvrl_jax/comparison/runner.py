@@ -35,6 +35,8 @@ class Running(NamedTuple):
     process: subprocess.Popen
     spent: float  # seconds of earlier attempts that belong to its cost
     begun: float  # seconds since 1970
+    rests_on: float  # when what it rests on had ended, at the latest
+    ended: float | None  # of a pretraining that was done and is only told where its images lie now
 
 
 def run(plan: Plan, board: Board, *, resume: bool = False, jobs: int = 1) -> list[Cell]:
@@ -68,8 +70,10 @@ def run(plan: Plan, board: Board, *, resume: bool = False, jobs: int = 1) -> lis
                 if cell is None:
                     break
                 waiting.remove(cell)
-                if cell.kind == TRAIN or record.is_done(plan, plan.pretrained(cell)):
-                    running.append(_begin(cell, board, resume, alone=jobs == 1))
+                if record.is_done(plan, cell):  # its pretraining was only told something
+                    board.kept(cell)
+                elif cell.kind == TRAIN or record.is_done(plan, plan.pretrained(cell)):
+                    running.append(_begin(plan, cell, board, resume, alone=jobs == 1))
                 else:
                     record.place(cell).parent.mkdir(parents=True, exist_ok=True)
                     end(cell, Record(cell.arguments, 1, record.NOT_TRAINED, 0.0, time.time()))
@@ -94,14 +98,17 @@ def _next(plan: Plan, waiting: list[Cell], running: list[Running]) -> Cell | Non
     return next(ready, None)
 
 
-def _begin(cell: Cell, board: Board, resume: bool, *, alone: bool) -> Running:
+def _begin(plan: Plan, cell: Cell, board: Board, resume: bool, *, alone: bool) -> Running:
     """Starts a cell's process; a pretraining continues where it stopped."""
-    before = record.read(cell)
-    # What an earlier attempt at the same pretraining took, belongs to its cost; so does what was
-    # trained with the settings before those with which it now goes on.
-    spent = before.seconds if before and (resume or record.same(before, cell)) else 0.0
-    if cell.kind != TRAIN:
-        spent = 0.0
+    before, spent, rests_on, ended = record.read(cell), 0.0, 0.0, None
+    if cell.kind == TRAIN:
+        goes_on = bool(before) and record.goes_on(before, cell)
+        # What an earlier attempt at the same pretraining took, belongs to its cost; so does what
+        # was trained with the settings before those with which it now goes on.
+        spent = before.seconds if before and (resume or goes_on) else 0.0
+        ended = before.ended if goes_on and not before.code else None
+    else:
+        rests_on = record.read(plan.pretrained(cell)).ended
         shutil.rmtree(cell.folder, ignore_errors=True)  # a probe has nothing to continue from
     cell.folder.parent.mkdir(parents=True, exist_ok=True)
     log = record.log_of(cell)
@@ -111,7 +118,7 @@ def _begin(cell: Cell, board: Board, resume: bool, *, alone: bool) -> Running:
     with log.open("ab" if cell.kind == TRAIN else "wb") as file:
         file.write(f"$ python {shell.join(arguments)}\n".encode())
         file.flush()
-        return Running(cell, _start(arguments, file, alone), spent, begun)
+        return Running(cell, _start(arguments, file, alone), spent, begun, rests_on, ended)
 
 
 def _ended(running: list[Running]) -> list[Running]:
@@ -126,7 +133,9 @@ def _made(one: Running) -> Record:
     """The record of a cell whose process has ended."""
     code, now = one.process.returncode, time.time()
     reason = record.reason(record.log_of(one.cell), code) if code else ""
-    return Record(one.cell.arguments, code, reason, one.spent + now - one.begun, now)
+    # A clock may have been ahead when the pretraining ended, and be right now.
+    ended = max(now, one.rests_on) if code or one.ended is None else one.ended
+    return Record(one.cell.arguments, code, reason, one.spent + now - one.begun, ended)
 
 
 def from_here(arguments: Sequence[str]) -> tuple[str, ...]:
