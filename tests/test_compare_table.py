@@ -14,6 +14,7 @@ from configs import compare as presets
 from tvrl_jax.comparison import (
     claims,
     collect,
+    comparer,
     faults,
     figures,
     machine,
@@ -56,6 +57,20 @@ def test_what_a_probe_warns_of_stands_above_the_table(known, tmp_path):
     assert faults.raised(planned, results) == []
     config.probe.data.cohort = "abroad"
     assert small_plan(config, tmp_path, known).cohort == "abroad"
+
+
+@pytest.mark.parametrize("what", ["missing", "damaged"])
+def test_a_log_that_is_lost_costs_its_own_numbers_alone(what, known, tmp_path):
+    planned, _ = measured((0,), tmp_path, known)
+    cvrl, ltn, _ = (cell for cell in planned.cells if cell.kind == TRAIN)
+    log = cvrl.folder / "metrics.jsonl"
+    log.unlink() if what == "missing" else log.write_text("{\n" + log.read_text())
+    said = [line for line in comparer.write(planned, "command").alarms if cvrl.name in line]
+    assert len(said) == 1 and said[0].startswith(f"{cvrl.name}: {log}")
+    speed = {tuple(row[:3]): row[4] for row in summary.cost(planned).rows}
+    assert [speed[c.method, "0", TRAIN] for c in (cvrl, ltn)] == ["-", "2"]
+    assert "Training curves" in (tmp_path / "report.html").read_text()
+    assert said[0] in (tmp_path / "table.md").read_text()
 
 
 PATIENTS = 24
@@ -404,6 +419,34 @@ def test_seeds_that_disagree_are_neither_ahead_nor_behind(collected):
     assert verdict(-0.1, 0.3)[0] == claims.SPLIT
     assert "In 1 the pretraining seeds disagree." in verdict(-0.1, 0.3)[1]
     assert "disagree" not in verdict(0.1, 0.3)[1]
+
+
+def test_few_patients_of_a_class_are_few_in_the_probe_that_reads_classes_alone(known, tmp_path):
+    """One column as a target and as the event: few are free of it, and many have it."""
+    config = presets.get_config("phantom_retina")
+    config.methods, config.claimed, config.against = ("cvrl", "tvrl"), ("tvrl",), ("cvrl",)
+    planned = small_plan(config, tmp_path, known)
+
+    def row(method, probe, metric, value):
+        of = dict(cohort="c", task="event", fraction=1.0, seed=ALL, n=60, pretraining_seed=ALL)
+        interval = dict(value=value, ci_low=value - 0.05, ci_high=value + 0.05, spread=np.nan)
+        return of | interval | dict(method=method, probe=probe, metric=metric)
+
+    made = []
+    for probe, metric, smallest in (("linear", "auroc", 5), ("cox", "c_index", 55)):
+        made += [row(method, probe, metric, 0.6) for method in config.methods]
+        made += [row(method, probe, "patients_per_class", smallest) for method in config.methods]
+        made.append(row("tvrl - cvrl", probe, metric, 0.2))
+    made += [row("tvrl - cvrl", "cox", f"c_index{end}", 1e-4) for end in ("_p", collect.HOLM)]
+    results = summary.gather(made)
+    for probe, marked in (("linear", True), ("cox", False)):
+        at = summary.Setting(probe, 1.0)
+        shown, tested = summary.scores(planned, results, at), claims.table(planned, results, at)
+        assert ("!" in shown.head[1]) == ("!" in tested.rows[0][0]) == marked
+        assert ("!" in shown.note) == (tested.rows[0][-1] == claims.TOO_FEW) == marked
+        told = figures.forest(planned, results, at)
+        few = figures.forest(planned, results._replace(small={(probe, "event")}), at)
+        assert (told == few) == marked
 
 
 def test_a_probability_is_not_rounded_to_the_other_side_of_its_verdict():

@@ -41,7 +41,7 @@ def table(plan: Plan, results: Results, at: Setting) -> Grid:
         pair = a + MINUS + b
         gap, *ps = (results.find(pair, task, at, metric + end) for end in metrics)
         if gap:
-            named = [marked(results, task), method_text(a), method_text(b), _gap(gap)]
+            named = [marked(results, at.probe, task), method_text(a), method_text(b), _gap(gap)]
             own = results.per_seed.get((pair, task, *at, metric), [])
             body.append([*named, *map(_probability, ps), _word(gap, ps[1], own)])
     return Grid([*head, "verdict"], body, _note(plan, body))

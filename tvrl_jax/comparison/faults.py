@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from tvrl_jax.comparison import collect, record
-from tvrl_jax.comparison.plan import TRAIN, Plan, lenders
+from tvrl_jax.comparison.plan import TRAIN, Cell, Plan, lenders
 from tvrl_jax.comparison.summary import Results, settings_of
 from tvrl_jax.errors import UserError
 from tvrl_jax.report import alarms
@@ -48,15 +48,20 @@ def raised(plan: Plan, results: Results) -> list[str]:
         if not record.is_done(plan, cell):
             continue
         try:
-            checks, log = alarms.load(cell.folder), cell.folder / FILE
+            checks = _checks(plan, cell)
         except UserError as error:
             found.append(f"{cell.name}: {error}")
             continue
-        if cell.kind == TRAIN and log.is_file():
-            own = plan.pretraining[cell.method].train
-            checks = alarms.check_run(read_metrics(log), own.batch_size)
         found += [f"{cell.name}: {check.alarm}" for check in checks if check.alarm]
     return found + _unhelped(plan, results)
+
+
+def _checks(plan: Plan, cell: Cell) -> list[alarms.Check]:
+    """Raises UserError where a file is damaged, or the log of a pretraining missing."""
+    if cell.kind != TRAIN:
+        return alarms.load(cell.folder)
+    own = plan.pretraining[cell.method].train
+    return alarms.check_run(read_metrics(cell.folder / FILE), own.batch_size)
 
 
 def _unhelped(plan: Plan, results: Results) -> list[str]:

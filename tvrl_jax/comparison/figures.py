@@ -11,9 +11,15 @@ from matplotlib.lines import Line2D
 
 from tvrl_jax.comparison import collect
 from tvrl_jax.comparison.plan import TRAIN, Plan
-from tvrl_jax.comparison.summary import Results, Setting, marked, methods_of, tasks_of
+from tvrl_jax.comparison.summary import (
+    Results,
+    Setting,
+    logged,
+    marked,
+    methods_of,
+    tasks_of,
+)
 from tvrl_jax.report.curves import SMOOTH_FROM, running_mean
-from tvrl_jax.report.metricslog import FILE, read_metrics
 from tvrl_jax.report.naming import method_text, metric_text
 from tvrl_jax.report.style import COLOURS, GREY, MARKERS, STYLE, png
 from tvrl_jax.report.verdict import NO_SKILL
@@ -63,7 +69,7 @@ def forest(plan: Plan, results: Results, at: Setting) -> bytes | None:
     names = [n for n in methods_of(plan, results, at) if n in plan.config.methods]
     if not shown or len(names) < 2:
         return None
-    few = results.small
+    few = {task for probe, task in results.small if probe == at.probe}
     figure, axes = _panels(len(shown), 0.5 + 0.19 * len(names))
     for axis, (task, metric, best) in zip(axes, shown, strict=True):
         axis.axvline(0, color=GREY, lw=1)
@@ -75,7 +81,7 @@ def forest(plan: Plan, results: Results, at: Setting) -> bytes | None:
                 _interval(axis, place, row, look(plan, name), told=task not in few)
         axis.set_yticks(range(len(names)), [method_text(n) for n in names])
         axis.set_ylim(len(names) - 0.5, -0.5)
-        axis.set_title(f"{_title(results, task, metric)} - {method_text(best)}")
+        axis.set_title(f"{_title(results, at.probe, task, metric)} - {method_text(best)}")
         axis.tick_params(axis="y", length=0)
     for index, axis in enumerate(axes):
         if index % COLUMNS:
@@ -113,7 +119,7 @@ def label_efficiency(plan: Plan, results: Results, probe: str) -> bytes | None:
         axis.set_xticks([100 * f for f in fractions], [f"{100 * f:g}" for f in fractions])
         axis.minorticks_off()
         _cut(axis, NO_SKILL.get(metric), max(tops))
-        axis.set_title(_title(results, task, metric))
+        axis.set_title(_title(results, probe, task, metric))
     for axis in axes[-COLUMNS:]:
         axis.set_xlabel("% of the labels")
     _legend(figure, plan, methods_of(plan, results, Setting(probe, fractions[-1])))
@@ -139,9 +145,8 @@ def training(plan: Plan) -> bytes | None:
     """What metrics.jsonl of the first pretraining seed says of each method."""
     logs = {}
     for cell in plan.cells:
-        path = cell.folder / FILE
-        if cell.kind == TRAIN and cell.seed == plan.config.seeds[0] and path.is_file():
-            logs[cell.method] = read_metrics(path)
+        if cell.kind == TRAIN and cell.seed == plan.config.seeds[0] and (log := logged(cell)):
+            logs[cell.method] = log
     if not logs:
         return None
     figure, axes = _panels(len(CURVES), 2.2, columns=len(CURVES))
@@ -158,9 +163,9 @@ def training(plan: Plan) -> bytes | None:
     return png(figure)
 
 
-def _title(results: Results, task: str, metric: str) -> str:
+def _title(results: Results, probe: str, task: str, metric: str) -> str:
     """On two lines: beside three others a panel is narrower than the name of a column."""
-    return f"{marked(results, task)}\n({metric_text(metric)})"
+    return f"{marked(results, probe, task)}\n({metric_text(metric)})"
 
 
 def _panels(count: int, height: float, columns: int = COLUMNS) -> tuple[Figure, list[Axes]]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tvrl_jax.comparison import collect, record
-from tvrl_jax.comparison.plan import TRAIN, Plan, differing
+from tvrl_jax.comparison.plan import TRAIN, Cell, Plan, differing
+from tvrl_jax.errors import UserError
 from tvrl_jax.report import compare, wording
 from tvrl_jax.report.metricslog import FILE, read_metrics
 from tvrl_jax.report.naming import method_text, metric_text
@@ -29,7 +30,7 @@ class Results(NamedTuple):
     rows: Sequence[Mapping]
     by_key: dict[tuple, Mapping]  # (method, task, probe, fraction, metric) -> row
     per_seed: dict[tuple, list[float]]  # the same -> the value of each pretraining seed
-    small: frozenset[str]  # tasks with few test patients, in all or of a class
+    small: frozenset[tuple[str, str]]  # (probe, task) with few test patients, in all or of a class
 
     def find(self, method: str, task: str, at: "Setting", metric: str) -> Mapping | None:
         return self.by_key.get((method, task, *at, metric))
@@ -50,7 +51,16 @@ def gather(rows: Sequence[Mapping]) -> Results:
             by_key[key] = row
         else:
             per_seed.setdefault(key, []).append(row["value"])
-    return Results(rows, by_key, per_seed, frozenset(compare.small(rows)))
+    return Results(rows, by_key, per_seed, _small(rows))
+
+
+def _small(rows: Sequence[Mapping]) -> frozenset[tuple[str, str]]:
+    """One column may be the classes of a probe and the events of another."""
+    found = set()
+    for probe in {row["probe"] for row in rows}:
+        own = [row for row in rows if row["probe"] == probe]
+        found |= {(probe, task) for task in compare.small(own)}
+    return frozenset(found)
 
 
 def settings_of(results: Results) -> list[Setting]:
@@ -73,20 +83,20 @@ def methods_of(plan: Plan, results: Results, at: Setting) -> list[str]:
     return [name for name in collect.names(plan) if name in there]
 
 
-def heading(results: Results, task: str, metric: str) -> str:
+def heading(results: Results, probe: str, task: str, metric: str) -> str:
     """A task and its metric."""
-    return f"{marked(results, task)} ({metric_text(metric)})"
+    return f"{marked(results, probe, task)} ({metric_text(metric)})"
 
 
-def marked(results: Results, task: str) -> str:
+def marked(results: Results, probe: str, task: str) -> str:
     """A task, marked where there are few test patients, in all or of a class."""
-    return task + (wording.SMALL if task in results.small else "")
+    return task + (wording.SMALL if (probe, task) in results.small else "")
 
 
 def scores(plan: Plan, results: Results, at: Setting) -> Grid:
     """method x task: the main metric with its interval; the spread over pretraining seeds, too."""
     tasks = tasks_of(results, at.probe)
-    head = ["method", *(heading(results, task, metric) for task, metric in tasks)]
+    head = ["method", *(heading(results, at.probe, task, metric) for task, metric in tasks)]
     body = []
     for name in methods_of(plan, results, at):
         found = [results.find(name, task, at, metric) for task, metric in tasks]
@@ -162,13 +172,19 @@ def cost(plan: Plan) -> Grid:
         made = record.read(cell)
         if made is None or made.code:
             continue
-        speed = [wording.MISSING] * 2
-        if cell.kind == TRAIN:
-            speed = _speed(read_metrics(cell.folder / FILE))
+        speed = _speed(logged(cell) if cell.kind == TRAIN else [])
         took = duration(made.seconds)
         body.append([cell.method, str(cell.seed), cell.kind, took, *speed])
     note = "Wall time of the whole process; a probe's includes the baselines measured beside it."
     return Grid(["method", "seed", "cell", "time", "steps/s", "clips/s"], body, note)
+
+
+def logged(cell: Cell) -> list[dict]:
+    """The rows of a pretraining's metrics.jsonl; none where it is lost, which is an alarm."""
+    try:
+        return read_metrics(cell.folder / FILE)
+    except UserError:
+        return []
 
 
 def _speed(metrics: Sequence[Mapping]) -> list[str]:
