@@ -198,6 +198,7 @@ LACKING = LVEF._replace(value_N=np.where(np.arange(N) == 5, np.nan, LVEF.value_N
         ({"tasks": (LACKING, AF)}, ['"s05" (patient "p02")', "nan in"]),
         ({"tasks": (LVEF, AF._replace(classes=("yes", "no")))}, ['Task "AF": classes', "'yes'"]),
         ({"fractions": (1.0,)}, ['Label fraction "0.1 of LVEF"']),
+        ({"fractions": (0.10000001, 1.0)}, ['Label fraction "0.1', " of LVEF"]),
     ],
 )
 def test_what_was_measured_on_other_things_is_not_compared(tmp_path, changes, words):

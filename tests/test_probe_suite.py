@@ -162,6 +162,16 @@ def test_another_probe_of_the_same_patients_gets_a_column(
     assert other in tables.comparison(results.rows)
 
 
+def test_another_probe_may_lie_below_the_home_folder(encoder, store, config, tmp_path, monkeypatch):
+    """As --workdir=~/a put it there."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config.update_from_flattened_dict({"kind": "knn", "baselines": (), "fractions": (1.0,)})
+    probed.run(encoder, store, config, tmp_path / "a", quiet)
+    config.against = ("~/a",)
+    results = probed.run(encoder, store, config, tmp_path / "b", quiet)
+    assert f"tvrl ({tmp_path / 'a'})" in {row["method"] for row in results.rows}
+
+
 def test_a_probe_of_other_patients_is_refused_before_any_feature(encoder, store, config, tmp_path):
     config.kind, config.baselines = "knn", ()
     kept = dict(probed.run(encoder, store, config, tmp_path, quiet).arrays)

@@ -159,7 +159,8 @@ def _series(measured: Measured) -> list[str]:
 
 
 def _fractions(measured: Measured) -> list[str]:
-    return [f"{p.draw.fraction:g} of {p.draw.task.column}" for p in measured.predictions]
+    """To the last digit: what the rows of both sides are found by."""
+    return [f"{float(p.draw.fraction)} of {p.draw.task.column}" for p in measured.predictions]
 
 
 def _same_names(a: Measured, b: Measured, what: str, of_a: Sequence, of_b: Sequence) -> None:

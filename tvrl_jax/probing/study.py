@@ -1,5 +1,6 @@
 """What every method of a probe is measured on: settings, tasks, splits and label draws."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -65,7 +66,8 @@ def _others(store, test, draws, config) -> list[paired.Measured]:
     asked = {d.task.column: d.task._replace(value_N=d.task.value_N[test]) for d in draws}
     fits = [Prediction(draw, np.zeros(0), {}) for draw in draws]
     mine = paired.Measured("to be", "this probe", "", config.kind, *names, asked, fits)
-    found = [paired.aligned(mine, paired.load(f, config.kind)) for f in config.against]
+    folders = map(os.path.expanduser, config.against)  # the shell leaves a ~ behind = as it is
+    found = [paired.aligned(mine, paired.load(f, config.kind)) for f in folders]
     return [other._replace(name=_named(other)) for other in found]
 
 
