@@ -18,9 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import rankdata
 
-from tvrl_jax.probing.intervals import NOTHING, Difference, Error, Interval, added, of_draws
-
-Z = 1.959963984540054  # of a two-sided 95 % interval
+from tvrl_jax.probing.intervals import NOTHING, Difference, Error, added, of_draws
 
 
 class Components(NamedTuple):
@@ -52,13 +50,6 @@ def variance(of: Components) -> float:
     if min(map(len, of)) < 2:
         return math.nan
     return float(sum(np.var(values, ddof=1) / len(values) for values in of))
-
-
-def interval(of: Components) -> Interval:
-    """Normal 95 % interval, cut off at 0 and 1; NaN where the variance is."""
-    value, half = auroc(of), Z * math.sqrt(variance(of))
-    low, high = np.clip((value - half, value + half), 0, 1)
-    return Interval(value, float(low), float(high), 0)
 
 
 def difference(a: Components, b: Components, draws: Sequence[np.ndarray] = ()) -> Difference:
