@@ -121,7 +121,7 @@ def get_config() -> ConfigDict:
     c.temporal.pairs = 8  # pairs of frames of a series whose elapsed time is read
     c.temporal.bins = 24  # of time along a side of a heat map, at most
     c.temporal.subjects = 4  # test patients that are drawn one by one
-    # Shortcuts, probed where the table has the column; those that are absent are named.
+    # Shortcuts, probed where the table has the column; those that cannot be probed are named.
     c.temporal.columns = ("site", "sex", "age", "spacing_mm")
     c.temporal.classes = 5  # a column of numbers with at most so many different ones holds classes
     c.temporal.strengths = c.ridge.strengths  # of the ridge penalty of everything that is read

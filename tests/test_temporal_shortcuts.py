@@ -35,15 +35,29 @@ def test_patients_are_retrieved_as_by_a_loop():
 def test_identity_is_chance_without_any_and_certain_with_all():
     frames_N, subject_N = np.array([3, 1, 2, 4]), np.array([0, 0, 1, 1])
     blank = shortcuts.identity(np.ones((10, 4)), frames_N, np.ones((4, 4)), subject_N, **BOOTSTRAP)
-    for task in {m.task for m in blank}:
-        top1, chance = (measured.find(blank, task, k) for k in ("top1", "top1_chance"))
-        assert top1 == pytest.approx(chance) == pytest.approx(1 / 3)
+    # first and last frame: of three series, one is the only one of its patient
+    for task, share in (("first and last frame", 5 / 9), ("another series", 1 / 3)):
+        name = f"{shortcuts.IDENTITY}, {task}"
+        top1, chance = (measured.find(blank, name, k) for k in ("top1", "top1_chance"))
+        assert top1 == pytest.approx(chance) == pytest.approx(share)
     frame_FD = np.eye(4)[np.repeat(np.arange(4), frames_N)]
     known = shortcuts.identity(frame_FD, frames_N, np.eye(2)[subject_N], subject_N, **BOOTSTRAP)
     top1 = [m.interval for m in known if m.metric == "top1"]
     assert {one.value for one in top1} == {1.0}
     for one in top1:  # two of two patients found: Clopper and Pearson's
         assert (one.low, one.high) == pytest.approx((0.025 ** (1 / 2), 1))
+
+
+def test_another_eye_of_the_patient_is_the_patient():
+    """Features that are the patient and nothing else retrieve it, whichever series is nearest."""
+    subject_N = np.repeat(np.arange(50), 2)
+    one_hot_ND = np.eye(50)[subject_N]
+    frame_FD, frames_N = np.repeat(one_hot_ND, 3, 0), np.full(100, 3)
+    made = shortcuts.identity(frame_FD, frames_N, one_hot_ND, subject_N, **BOOTSTRAP)
+    for task, chance in (("first and last frame", 2 / 100), ("another series", 1 / 99)):
+        name = f"{shortcuts.IDENTITY}, {task}"
+        assert measured.find(made, name, "top1") == 1
+        assert measured.find(made, name, "top1_chance") == pytest.approx(chance)
 
 
 def test_the_interval_of_an_identity_stays_a_share():
@@ -106,3 +120,23 @@ def test_columns_that_cannot_be_probed_are_named():
     ]
     assert [line.split(":")[0] for line in left] == ["sex", "shoe"]
     assert "no such column" in left[1] and "two different values" in left[0]
+
+
+def test_numbers_with_a_cell_that_is_none_and_text_of_many_classes_are_named():
+    """Every age would be a class of its own for the sake of one "?", and every note."""
+    split = np.array(["train", "train", "val", "test"] * 60)
+    age = [f"{20 + k / 4}" for k in range(240)]
+    note = [f"patient of day {k % 51}" for k in range(240)]
+    grade, site = np.arange(240) // 4 % 2, [f"site {k % 50}" for k in range(240)]
+    table = pd.DataFrame({"age": age, "grade": grade.astype(str), "note": note, "site": site})
+    store = _table_of(table, split)
+    found, left = shortcuts.load(store, ("age", "grade", "site"), classes=5)
+    assert [t.kind for t in found] == ["regression", "classification", "classification"]
+    table.loc[7, ["age", "grade"]] = "?"
+    found, left = shortcuts.load(store, ("age", "grade", "note"), classes=5)
+    assert [(t.column, len(t.classes)) for t in found] == [("grade", 2)]  # few values are classes
+    assert left[0].startswith('age: t.csv, row 7, column "age": "?" is not a number; leave the')
+    assert left[-1] == (
+        "note: its text is of 51 classes, more than 50: join some, or leave it out of "
+        "temporal.columns."
+    )

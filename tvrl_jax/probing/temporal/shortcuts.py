@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tvrl_jax.data.table import MISSING, number
 from tvrl_jax.data.targets import class_codes, class_names, numbers
 from tvrl_jax.errors import UserError
 from tvrl_jax.probing import tasks
@@ -13,13 +14,15 @@ from tvrl_jax.probing.temporal.cosine import unit
 from tvrl_jax.probing.temporal.measured import Measured
 
 IDENTITY = "patient identity"
+MOST = 50  # classes of a text: what has more is a note or a date, and would be a fit of each
 
 
 def load(store, columns: Sequence[str], *, classes: int) -> tuple[list[Task], list[str]]:
     """Tasks of the columns that are there, and sentences about those, and about the test patients,
     that cannot be probed.
 
-    Text, or numbers of at most `classes` different values, are classes. A class that no training
+    Text, or numbers of at most `classes` different values, are classes. Of neither kind are numbers
+    with a cell that is none, and text of more than MOST classes. A class that no training
     patient has, such as a site of the test patients alone, cannot be learned however well the
     features tell it: it would make a shortcut look harmless, and is left out.
     """
@@ -28,7 +31,11 @@ def load(store, columns: Sequence[str], *, classes: int) -> tuple[list[Task], li
         if column not in store.text.columns:
             left.append(f"{column}: the cohort has no such column.")
             continue
-        task = _task(column, store, classes)
+        try:
+            task = _task(column, store, classes)
+        except UserError as error:
+            left.append(f"{column}: {error}")
+            continue
         if lost := _unlearnt(task, store):
             left.append(
                 f"{column}: {lost} test patient{'s' * (lost > 1)} of classes that no training "
@@ -48,18 +55,39 @@ def _known(value_N: np.ndarray) -> np.ndarray:
 
 
 def _task(column: str, store, classes: int) -> Task:
+    """Raises UserError for a column that is neither numbers nor classes."""
     cell_N = store.text[column]
     names = class_names(cell_N)
     try:
         value_N = numbers(cell_N, store.where)
-    except UserError:  # text
-        value_N = None
+    except UserError:
+        if len(names) > classes and _mostly_numbers(cell_N):
+            raise
+        value_N = None  # text
+        if len(names) > MOST:
+            raise UserError(
+                f"its text is of {len(names)} classes, more than {MOST}: join some, or leave it "
+                "out of temporal.columns."
+            ) from None
     if value_N is None or len(names) <= classes:
         trained = cell_N.iloc[store.split("train")]
         names = class_names(trained)
         value_N = class_codes(cell_N, names)
         return Task(column, "classification", names, value_N.astype(np.float32))
     return Task(column, "regression", (), value_N.astype(np.float32))
+
+
+def _mostly_numbers(cell_N) -> bool:
+    known = [text for text in cell_N if text not in MISSING]
+    return 2 * sum(map(_is_number, known)) > len(known)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        number(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _unlearnt(task: Task, store) -> int:
@@ -103,15 +131,16 @@ def retrieve(query_QD, key_KD, query_Q, key_K, allowed_QK=None) -> tuple[np.ndar
 def identity(
     frame_FD, frames_N: np.ndarray, cls_ND, subject_N: np.ndarray, **bootstrap
 ) -> list[Measured]:
-    """Top-1 retrieval of a patient, with chance: by the last frame of a series from its first one
-    (series of several frames), and by a series from the patient's other ones (two eyes, slices)."""
+    """Top-1 retrieval of a patient, with chance: by the last frame of any of the patient's series
+    from the first one of a series (series of several frames), and by a series from the patient's
+    other ones (two eyes, slices)."""
     last_N = np.cumsum(frames_N) - 1
     several = np.flatnonzero(frames_N > 1)
     found = []
     if len(several):
         first_ND, key_ND = frame_FD[(last_N - frames_N + 1)[several]], frame_FD[last_N[several]]
         patient = subject_N[several]
-        own = retrieve(first_ND, key_ND, several, several)
+        own = retrieve(first_ND, key_ND, patient, patient)
         found += _rows(f"{IDENTITY}, first and last frame", own, patient, **bootstrap)
     others_NN = ~np.eye(len(subject_N), dtype=bool)
     of_series = retrieve(cls_ND, cls_ND, subject_N, subject_N, others_NN)
