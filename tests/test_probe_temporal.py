@@ -13,6 +13,7 @@ from tvrl_jax.probing.features import Encoder
 from tvrl_jax.probing.temporal import (
     changes,
     cosine,
+    elapsed,
     measured,
     shortcuts,
     suite,
@@ -95,6 +96,20 @@ def test_a_shortcut_of_few_patients_in_all_or_of_a_class_is_marked(patients, sma
     assert ("AUROC !" in printed) == (report.SMALL_NOTE in printed) == marked
     assert "R2 !" not in printed and "patients_per_class" not in printed
     assert (report.SMALL_NOTE in report.table(rows).note) == marked
+
+
+def test_a_column_called_elapsed_is_a_shortcut_and_no_time_between_frames(monkeypatch):
+    def row(task, metric):
+        interval = intervals.Interval(0.7, 0.5, 0.9, 0)
+        return Measured(task, metric, interval, 30)
+
+    found = [row(elapsed.FRAMES, "r2"), row("elapsed_since_surgery", "r2")]
+    rows = measured.table(found, method="tvrl", cohort="c")
+    assert [row["task"] for row in report.besides(rows)] == ["elapsed_since_surgery"]
+    drawn, bars = [], report.bars
+    monkeypatch.setattr(report, "bars", lambda own, title: drawn.append(own) or bars(own, title))
+    report.sections(rows, {})
+    assert [[row["task"] for row in own] for own in drawn] == [[elapsed.FRAMES]]
 
 
 def test_rows_are_measured_on_the_features_and_patients_of_the_test(

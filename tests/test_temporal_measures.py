@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from tests.fake_store import FakeSeries
+from tests.fake_store import FakeSeries, FakeStore
 from tests.sights import (
     BOOTSTRAP,
     SERIES,
@@ -18,7 +18,7 @@ from tests.sights import (
     mean_of_frames,
     with_time,
 )
-from tvrl_jax.probing import intervals, stats
+from tvrl_jax.probing import intervals, stats, windows
 from tvrl_jax.probing.tasks import Task
 from tvrl_jax.probing.temporal import (
     changes,
@@ -176,9 +176,9 @@ def test_cosines_are_means_over_all_pairs():
 
 def test_pairs_are_of_one_window_in_order_and_never_twice():
     table = make_table()
-    table = Windows(
-        np.append(table.series_W, [3, 3]), *(np.append(a, a[3:5], 0) for a in table[1:])
-    )
+    row_W = np.r_[0:4, 3, 4, 4:SERIES]  # series 3 and 4 have two windows
+    table = Windows(*(a[row_W] for a in table))
+    table.time_WT[4] += 1  # the second one is later
     pairs = elapsed.draw(table, np.arange(SERIES), pairs=3, seed=0)
     assert (pairs.first_P < pairs.second_P).all()
     assert table.valid_WT[pairs.window_P, pairs.second_P].all()
@@ -189,6 +189,17 @@ def test_pairs_are_of_one_window_in_order_and_never_twice():
     assert len(places) == len(pairs.window_P)
     count_N = np.bincount(pairs.subject_P, minlength=SERIES)
     assert count_N[0] == 0 and count_N.max() == 3
+
+
+def test_two_frames_that_several_windows_hold_are_one_pair():
+    """And it is taken from any of them: from the first one the later frame would be its last."""
+    store = FakeStore(series=[FakeSeries("test", 20, np.arange(20) * 0.04) for _ in range(30)])
+    cut = dict(sampling="random", relative_time=True, time_origin="window", every=1)
+    table = windows.cut(store, range(30), frames=8, stride=1, **cut)
+    pairs = elapsed.draw(table, np.arange(30), pairs=60, seed=0)
+    frame_P = (table.frame_WT[pairs.window_P, place] for place in (pairs.first_P, pairs.second_P))
+    assert len(set(zip(*frame_P, strict=True))) == len(pairs.window_P) == 30 * 60
+    assert np.mean(pairs.first_P + pairs.second_P) == pytest.approx(7, abs=0.2)
 
 
 def _elapsed(sight, table, **changed):
@@ -260,8 +271,8 @@ def test_groups_are_cut_from_series_and_windows():
     groups = similarity.of_series(store, order, frame_FD)
     assert [len(g.time_n) for g in groups] == length_N.tolist()
     assert groups[4].time_n[0] == 0 and np.allclose(np.diff(groups[4].time_n), 5)
-    windows = similarity.of_windows(table, frame_FD[table.frame_WT])
-    for a, b in zip(groups, windows, strict=True):
+    tokens = similarity.of_windows(table, frame_FD[table.frame_WT])
+    for a, b in zip(groups, tokens, strict=True):
         assert (a.feature_nD == b.feature_nD).all()
     edge_E = similarity.bins(groups, 50)
     assert len(edge_E) - 1 == length_N.max() and edge_E[0] == 0
@@ -293,3 +304,14 @@ def test_trajectories_follow_time_and_know_their_own_mean():
         np.testing.assert_allclose(along.mean(), 0, atol=1e-9)
     apart = [raw.position_P2[raw.series_P == k].mean(0) for k in drawn]
     assert np.linalg.norm(apart[0] - apart[1]) > 1
+
+
+def test_drawn_patients_are_spread_over_those_with_most_moments():
+    def chosen(length_N, count):
+        groups = [similarity.Moments(np.zeros((n, 2)), np.arange(n)) for n in length_N]
+        return trajectory.choose(groups, np.arange(len(groups)), count).tolist()
+
+    assert chosen([50] * 100, 4) == [0, 33, 66, 99]
+    assert chosen([3, 9, 4, 7, 4, 4, 2], 3) == [1, 2, 5]  # 9 and 7, and three of 4
+    assert chosen([3, 9, 4, 7], 2) == [1, 3] and chosen([5, 5, 5], 1) == [0]
+    assert chosen([4, 6], 5) == [1, 0]

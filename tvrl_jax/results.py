@@ -33,6 +33,15 @@ PATIENTS_OF = "patients_of_"  # before a metric: counts those of the smallest gr
 FEW = 10  # test patients; what rests on fewer is marked, and nothing is concluded from it
 
 PREDICTIONS = "predictions_{}.npz"  # one for each kind of probe
+# tasks of TEMPORAL: the time between two frames, by what it is read from
+ELAPSED_TASKS = (
+    "elapsed time from frames",
+    "elapsed time from tokens",
+    "elapsed time from tokens, times blank",
+    "elapsed time from positions",
+    "elapsed time of other pairs",
+)
+
 ABOUT_TIME = "temporal.npz"  # what the probe of time keeps for its pictures
 
 

@@ -11,7 +11,7 @@ from tvrl_jax.report import compare, tables, wording
 from tvrl_jax.report.naming import method_text, metric_text
 from tvrl_jax.report.page import Fold, Gallery, Picture, Section, Table, Text
 from tvrl_jax.report.style import COLOURS, GREY, MARKERS, STYLE, png
-from tvrl_jax.results import FEW, PER_CLASS, TEMPORAL
+from tvrl_jax.results import ELAPSED_TASKS, FEW, PER_CLASS, TEMPORAL
 
 TITLE = "Does it know time?"
 WORDS = {
@@ -63,7 +63,8 @@ def sections(rows: Sequence[Mapping], arrays: Mapping[str, np.ndarray]) -> list[
     if not rows:
         return []
     parts = [*_bars(rows, "cls_change", "change of order and times", CHANGES)]
-    parts += _bars([r for r in rows if "elapsed" in r["task"]], "r2", "elapsed time, R2", ELAPSED)
+    elapsed = [row for row in rows if row["task"] in ELAPSED_TASKS]
+    parts += _bars(elapsed, "r2", "elapsed time, R2", ELAPSED)
     if arrays:
         methods = compare.methods_of(rows)
         drawn = [_pictures(arrays, name) for name in methods if f"map_frames/{name}" in arrays]
@@ -84,7 +85,7 @@ def besides(rows: Sequence[Mapping]) -> list[Mapping]:
         for row in rows
         if row["metric"] not in drawn
         and row["task"] not in targets
-        and "elapsed" not in row["task"]
+        and row["task"] not in ELAPSED_TASKS
     ]
 
 

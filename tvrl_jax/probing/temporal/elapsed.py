@@ -1,6 +1,7 @@
 """How much time lies between two frames, read from their features."""
 
 import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -10,12 +11,15 @@ from tvrl_jax.probing.temporal import changes, measured, reading
 from tvrl_jax.probing.temporal.measured import Measured
 from tvrl_jax.probing.temporal.sight import Sight, over_time
 from tvrl_jax.probing.windows import Windows
+from tvrl_jax.results import ELAPSED_TASKS
 
-FRAMES = "elapsed time from frames"  # two frames, each seen alone
-TOKENS = "elapsed time from tokens"  # what E_T makes of them: content, position and time
-UNTIMED = "elapsed time from tokens, times blank"  # content and position
-POSITION = "elapsed time from positions"  # control: no image
-SHUFFLED = "elapsed time of other pairs"  # control: from frames, but the times of another pair
+(
+    FRAMES,  # two frames, each seen alone
+    TOKENS,  # what E_T makes of them: content, position and time
+    UNTIMED,  # content and position
+    POSITION,  # control: no image
+    SHUFFLED,  # control: from frames, but the times of another pair
+) = ELAPSED_TASKS
 
 
 class Pairs(NamedTuple):
@@ -29,21 +33,29 @@ class Pairs(NamedTuple):
 
 
 def draw(table: Windows, subject_N: np.ndarray, *, pairs: int, seed: int) -> Pairs:
-    """At most `pairs` different pairs of each series, drawn from its windows."""
+    """At most `pairs` different pairs of frames of each series, drawn from its windows.
+
+    Windows overlap: a pair that several of them hold counts once, from any one of them.
+    """
     rng = np.random.default_rng(seed)
     drawn = []
-    for i in range(len(subject_N)):
-        found = [
-            (w, a, b)
-            for w in np.flatnonzero(table.series_W == i)
-            for a, b in itertools.combinations(range(table.valid_WT[w].sum()), 2)
-        ]
+    ends = np.searchsorted(table.series_W, np.arange(len(subject_N) + 1))  # in order of the series
+    for start, end in itertools.pairwise(ends):
+        windows = start + rng.permutation(end - start)
+        found = list({frames: at for w in windows for frames, at in _pairs(table, w)}.values())
         kept = rng.choice(len(found), min(pairs, len(found)), replace=False) if found else ()
         drawn += [found[k] for k in sorted(kept)]
     window_P, first_P, second_P = np.array(drawn, int).reshape(-1, 3).T
     time_WT, subject_W = table.time_WT, subject_N[table.series_W]
     elapsed_P = time_WT[window_P, second_P] - time_WT[window_P, first_P]
     return Pairs(window_P, first_P, second_P, elapsed_P, subject_W[window_P])
+
+
+def _pairs(table: Windows, w: int) -> Iterator[tuple[tuple[int, int], tuple[int, int, int]]]:
+    """Two frames of window w, and (w, place, place) where they stand."""
+    frame_T = table.frame_WT[w].tolist()
+    for a, b in itertools.combinations(range(table.valid_WT[w].sum()), 2):
+        yield (frame_T[a], frame_T[b]), (w, a, b)
 
 
 def join(pairs: Pairs, value_WTD: np.ndarray) -> np.ndarray:
@@ -78,7 +90,7 @@ def measure(
     if any(len(np.unique(d.elapsed_P)) < 2 for d in drawn.values()):
         return []
     found = []
-    for source in (FRAMES, TOKENS, UNTIMED, POSITION, SHUFFLED):
+    for source in ELAPSED_TASKS:
         feature = {s: _feature(source, sights[s], tables[s], drawn[s]) for s in tasks.SPLITS}
         value = {s: _value(source, drawn[s], seed) for s in tasks.SPLITS}
         subject = {s: drawn[s].subject_P for s in tasks.SPLITS}

@@ -45,4 +45,7 @@ def choose(groups: Sequence[Moments], subject_N: np.ndarray, count: int) -> np.n
     order_N = np.lexsort((np.arange(len(groups)), -length_N))
     _, first = np.unique(subject_N[order_N], return_index=True)
     best = order_N[np.sort(first)]  # of every patient, most moments first
-    return best[:count]
+    shortest = length_N[best[:count]].min()
+    most = best[length_N[best] >= shortest]  # and not the first ones of those that are equally long
+    place = np.linspace(0, len(most) - 1, min(count, len(most)))
+    return most[place.round().astype(int)]
