@@ -15,6 +15,7 @@ from tvrl_jax.probing.temporal import (
     cosine,
     elapsed,
     measured,
+    sensitivity,
     shortcuts,
     suite,
 )
@@ -140,6 +141,20 @@ def test_rows_are_measured_on_the_features_and_patients_of_the_test(
     others = ~np.eye(len(series), dtype=bool)
     hit_N, _ = shortcuts.retrieve(sight.cls_ND, sight.cls_ND, patient_N, patient_N, others)
     assert value["patient identity, another series", "top1"] == pytest.approx(hit_N.mean())
+
+
+def test_no_window_is_encoded_twice(encoder, store, config, tmp_path, monkeypatch):
+    config.baselines, seen = (), []
+
+    def noted(sight, table):
+        seen.append((sight.series.tobytes(), *(array.tobytes() for array in table)))
+        return over_time(sight, table)
+
+    for module in (elapsed, sensitivity, suite):
+        monkeypatch.setattr(module, "over_time", noted, raising=False)
+    probed.run_temporal(encoder, store, config, tmp_path, quiet)
+    # intact, and with times blank, of each split; of the test series the other changes, too
+    assert len(seen) == len(set(seen)) == 2 * 3 + 3
 
 
 def test_the_same_probe_again_gives_the_same_numbers(encoder, store, config, tmp_path):

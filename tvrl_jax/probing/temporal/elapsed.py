@@ -74,6 +74,7 @@ def measure(
     tables: dict[str, Windows],
     strengths,
     *,
+    known: dict[str, dict[str, np.ndarray]],
     pairs: int,
     seed: int,
     bootstrap: dict,
@@ -82,6 +83,8 @@ def measure(
 
     What the frames tell beyond the positions is change that was seen. What the tokens tell beyond
     the tokens without times is the time embedding, read back.
+
+    known: split -> TOKENS or UNTIMED -> the token_WTD that others have computed already.
     """
     drawn = {
         split: draw(tables[split], sights[split].subject_N, pairs=pairs, seed=seed)
@@ -91,7 +94,10 @@ def measure(
         return []
     found = []
     for source in ELAPSED_TASKS:
-        feature = {s: _feature(source, sights[s], tables[s], drawn[s]) for s in tasks.SPLITS}
+        feature = {
+            s: _feature(source, sights[s], tables[s], drawn[s], known.get(s, {}))
+            for s in tasks.SPLITS
+        }
         value = {s: _value(source, drawn[s], seed) for s in tasks.SPLITS}
         subject = {s: drawn[s].subject_P for s in tasks.SPLITS}
         scores = reading.read(source, value, subject, feature, strengths, **bootstrap)
@@ -99,7 +105,9 @@ def measure(
     return found
 
 
-def _feature(source: str, sight: Sight, table: Windows, pairs: Pairs) -> np.ndarray:
+def _feature(source: str, sight: Sight, table: Windows, pairs: Pairs, known: dict) -> np.ndarray:
+    if source in known:
+        return join(pairs, known[source])
     if source == POSITION:
         return _three(pairs.first_P[:, None], pairs.second_P[:, None])
     if source == TOKENS:

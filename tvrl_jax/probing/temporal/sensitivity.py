@@ -15,19 +15,24 @@ from tvrl_jax.probing.windows import Windows
 
 
 class Seen(NamedTuple):
-    """CLS of the test windows as they are, and after each of `changes.CHANGES`."""
+    """CLS of the test windows as they are, and after each of `changes.CHANGES`; and the tokens that
+    other measures read, so that no window is encoded twice."""
 
     table: Windows
     intact_WD: np.ndarray
     changed: dict[str, np.ndarray]
+    token_WTD: np.ndarray  # intact
+    untimed_WTD: np.ndarray  # times blank
 
 
 def see(sight: Sight, table: Windows, *, scale: float, seed: int) -> Seen:
-    made = {
-        what: over_time(sight, changes.change(table, what, scale=scale, seed=seed))[0]
-        for what in changes.CHANGES
-    }
-    return Seen(table, over_time(sight, table)[0], made)
+    def encode(what):
+        return over_time(sight, changes.change(table, what, scale=scale, seed=seed))
+
+    intact_WD, token_WTD = over_time(sight, table)
+    blank_WD, untimed_WTD = encode("times blank")
+    changed = {w: blank_WD if w == "times blank" else encode(w)[0] for w in changes.CHANGES}
+    return Seen(table, intact_WD, changed, token_WTD, untimed_WTD)
 
 
 def moves(seen: Seen, what: str, series: int) -> np.ndarray:

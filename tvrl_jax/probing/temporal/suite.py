@@ -25,7 +25,8 @@ from tvrl_jax.probing.temporal import (
 from tvrl_jax.probing.temporal.findings import Findings
 from tvrl_jax.probing.temporal.measured import Measured
 from tvrl_jax.probing.temporal.pretext import Trained
-from tvrl_jax.probing.temporal.sight import Sight, look, over_time
+from tvrl_jax.probing.temporal.sensitivity import Seen
+from tvrl_jax.probing.temporal.sight import Sight, look
 from tvrl_jax.probing.windows import Windows
 from tvrl_jax.results import ABOUT_TIME
 
@@ -93,9 +94,12 @@ def run(study: Study, trained: Trained | None, out_dir) -> Results:
         say(f"{name}: does it know time?")
         one = encoder if name == method else _untrained(study)
         sights = {split: _look(name, one, study, split) for split in tasks.SPLITS}
-        found = measure(sights, study)
+        section, table = config.temporal, study.tables["test"]
+        seen = sensitivity.see(sights["test"], table, scale=section.scale, seed=section.seed)
+        found = measure(sights, seen, study)
+        drawn = _arrays(sights["test"], seen, study)
         made += measured.table(found, method=name, cohort=cohort)
-        kept |= {f"{key}/{name}": array for key, array in _arrays(sights["test"], study).items()}
+        kept |= {f"{key}/{name}": array for key, array in drawn.items()}
         judged = judged or _judge(found, sights["test"], trained, study)
     for note in study.notes:
         say(note)
@@ -123,21 +127,21 @@ def _look(name: str, encoder: Encoder, study: Study, split: str) -> Sight:
     )
 
 
-def measure(sights: dict[str, Sight], study: Study) -> list[Measured]:
-    """Every number about one encoder."""
+def measure(sights: dict[str, Sight], seen: Seen, study: Study) -> list[Measured]:
+    """Every number about one encoder. seen: its test windows."""
     section, bootstrap = study.config.temporal, study.config.bootstrap.to_dict()
-    strengths, test, table = section.strengths, sights["test"], study.tables["test"]
+    strengths, test = section.strengths, sights["test"]
     cls = {split: sight.cls_ND for split, sight in sights.items()}
-    seen = sensitivity.see(test, table, scale=section.scale, seed=section.seed)
-    cosines = cosine.cosines(seen.intact_WD, table.series_W, test.subject_N)
+    cosines = cosine.cosines(seen.intact_WD, seen.table.series_W, test.subject_N)
     between = (cosines.other_patients, test.subject_N)
     fits = (study.series, test.subject_N, cls, strengths)
-    pairs = dict(pairs=section.pairs, seed=section.seed)
+    known = {"test": {elapsed.TOKENS: seen.token_WTD, elapsed.UNTIMED: seen.untimed_WTD}}
+    asked = dict(known=known, pairs=section.pairs, seed=section.seed)
     frames_N = np.array([study.store.series[i].frames for i in study.series["test"]])
     return [
         *sensitivity.measure(seen, *between, **bootstrap),
         *sensitivity.cost(seen, study.tasks, *fits, **bootstrap),
-        *elapsed.measure(sights, study.tables, strengths, **pairs, bootstrap=bootstrap),
+        *elapsed.measure(sights, study.tables, strengths, **asked, bootstrap=bootstrap),
         *cosine.measure(cosines, test.subject_N, **bootstrap),
         _rank(test),
         *shortcuts.identity(test.frame_FD, frames_N, test.cls_ND, test.subject_N, **bootstrap),
@@ -170,11 +174,11 @@ def _frame_arrays(study: Study) -> dict[str, np.ndarray]:
     }
 
 
-def _arrays(sight: Sight, study: Study) -> dict[str, np.ndarray]:
+def _arrays(sight: Sight, seen: Seen, study: Study) -> dict[str, np.ndarray]:
     """The pictures' numbers for one encoder: heat maps and trajectories."""
-    section, table = study.config.temporal, study.tables["test"]
+    section = study.config.temporal
     frames = similarity.centre(similarity.of_series(sight.store, sight.series, sight.frame_FD))
-    tokens = similarity.centre(similarity.of_windows(table, over_time(sight, table)[1]))
+    tokens = similarity.centre(similarity.of_windows(seen.table, seen.token_WTD))
     drawn = trajectory.choose(frames, sight.subject_N, section.subjects)
     made = {"drawn": drawn}
     for name, groups in (("frames", frames), ("tokens", tokens)):
