@@ -105,7 +105,8 @@ def get_config() -> ConfigDict:
     # as many as the spatial encoder's. VideoMAE has none.
     c.model.temporal_heads = 0
     c.model.time_embedding = True  # add an embedding of each frame's time
-    c.model.max_period = 100.0  # slowest period of the time embedding, data.time_unit
+    # data.time_unit; the slowest wave of the time embedding turns once in about 2 pi times this.
+    c.model.max_period = 100.0
     c.model.head_hidden = 2048  # hidden width of the projection head
     c.model.head_width = 128  # of the embedding that is compared
     c.model.head_norm = True  # BatchNorm in the projection head

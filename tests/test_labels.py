@@ -39,8 +39,8 @@ def _begun(folder):
     return folder
 
 
-def _learner(root, method=supervised):
-    config = _config(root, method)
+def _learner(root, method=supervised, config=None):
+    config = config or _config(root, method)
     store = opening.open_cohort(config.data)
     return make_learner(config, find_objective(config), store), store
 
@@ -55,6 +55,18 @@ def test_a_class_that_was_renamed_is_not_taken_for_another(root, tmp_path):
     with pytest.raises(UserError, match=r"cohort.csv, column \"large\": .*'mild', 'severe'.*a lot"):
         labels.hold(folder, *_learner(root))
     assert labels.hold(tmp_path / "other", *_learner(root))  # a new run may
+
+
+def test_targets_in_another_order_are_refused(root, tmp_path):
+    """The head's numbers, centres and scales are kept by position: one would be read as another."""
+    folder, config = _begun(tmp_path / "run"), _config(root)
+    config.data.targets = ("radius:regression", "rate:regression")
+    labels.write(folder, *_learner(root, config=config))
+    assert labels.hold(folder, *_learner(root, config=config))
+    for targets in (config.data.targets[::-1], ("rate:regression",)):
+        config.data.targets = targets
+        with pytest.raises(UserError, match="began with the targets radius, rate.* now .* rate"):
+            labels.hold(folder, *_learner(root, config=config))
 
 
 def test_a_regression_is_measured_from_the_mean_of_the_beginning(root, tmp_path, caplog):

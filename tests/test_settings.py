@@ -93,6 +93,7 @@ def test_choices_are_those_of_the_modules_that_make_them():
         ("data.threads", 10**6),
         ("train.steps", 10**12),
         ("data.column_unit", "hours"),
+        ("model.temporal_width", 1),
     ],
 )
 def test_nonsense_is_refused_by_name(key, value):
@@ -226,7 +227,7 @@ def test_who_learns_labels_sees_all_visits_at_their_times(cohort):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_agrees_with_itself(method):
-    config = METHODS[method].get_config()
+    config = METHODS[method].get_config("phantom_cardiac")
     settings.check(config)
     agreement.check(config, learner.find_objective(config))
 
@@ -262,6 +263,8 @@ def test_every_size_is_chosen_by_its_name_alone(method, arch):
         ("tvrl", {"clips.interval": "linear"}, 'clips.interval = "linear"'),
         ("tvrl", {"data.store": ""}, "data.store is empty"),
         ("tvrl", {"train.ema_target": True}, "train.ema"),
+        ("supervised", {"data.targets": ()}, "data.targets is empty: name what to learn"),
+        ("videomae", {"objective.mask_ratio": 0.0}, "mask_ratio = 0.0: .* reconstructs"),
     ],
 )
 def test_settings_that_do_not_agree_are_refused(method, changes, words):

@@ -10,7 +10,7 @@ from tvrl_jax import learner, masking, profiler
 from tvrl_jax.data import clips
 from tvrl_jax.data.pack import Store
 from tvrl_jax.errors import UserError, nearest
-from tvrl_jax.objectives import Objective, latent
+from tvrl_jax.objectives import Objective, latent, supervised
 
 LOG = logging.getLogger("tvrl_jax")
 
@@ -22,7 +22,7 @@ NAMES = {
 }
 
 MINUTE = 60  # seconds: longer than the frames of a cine
-TURNS = 6  # periods of the slowest wave of the time embedding, nearly: 2 pi of max_period
+TURNS = 6  # times model.max_period: in 2 pi of it the slowest wave of the time embedding turns once
 MANY = 10  # classes that no column of names needs to be asked about
 
 
@@ -31,6 +31,8 @@ def check(config: ConfigDict, objective: Objective) -> None:
     if not config.data.store:  # it would be the folder that happens to be the current one
         raise UserError("config.data.store is empty; name a folder.")
     _check_rule(config, objective)
+    if "head" in objective.parts:
+        supervised.check_any(config.data.targets)
     _check_sizes(config, objective)
     _check_averaged(config, objective)
     profiler.window(config.profile.steps, config.train.steps)
@@ -152,6 +154,11 @@ def _check_sizes(config: ConfigDict, objective: Objective) -> None:
         raise UserError(
             f"config.clips.frames = {config.clips.frames}: {method} predicts frames from others "
             "and needs 2 or more."
+        )
+    if "mae" in objective.parts and not config.objective.mask_ratio:
+        raise UserError(
+            f"config.objective.mask_ratio = {config.objective.mask_ratio}: {method} reconstructs "
+            "what is removed, and nothing would be; take more, such as 0.9."
         )
     if objective.views > 1 and config.train.batch_size < 2:
         raise UserError(

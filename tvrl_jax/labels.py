@@ -26,13 +26,20 @@ def hold(folder: Path, learner: Learner, store: Store | None) -> Learner:
 
     A run that learns no labels, or is from before they were kept, stays as it is.
 
-    Raises UserError where a column has other classes now: the head would take one for another.
+    Raises UserError where there are other columns now, or the same in another order, or a column
+    has other classes: the head, which knows them by position, would take one for another.
     """
     before = _read(folder) if _learns(learner) else None
     if before is None:
         return learner
     names = {column: list(found) for column, found in store.class_names().items()}
-    other = [c for c in (*before["classes"], *names) if before["classes"].get(c) != names.get(c)]
+    if list(before["classes"]) != list(names):
+        was, now = (shorten(", ".join(found)) for found in (before["classes"], names))
+        raise UserError(
+            f"{store.where}: the run in {folder} began with the targets {was}, in this order, and "
+            f"now they are {now}; restore data.targets, or name another --workdir."
+        )
+    other = [c for c in names if before["classes"][c] != names[c]]
     if other:
         was, now = (shorten(str(found.get(other[0]))) for found in (before["classes"], names))
         raise UserError(

@@ -79,6 +79,7 @@ RULES: tuple[tuple[list[str], Callable[[Any], bool], str], ...] = (
     (NOT_NEGATIVE, lambda v: v >= 0, "0 or more"),
     (FRACTIONS, lambda v: 0 <= v <= 1, "between 0 and 1"),
     (BELOW_ONE, lambda v: 0 <= v < 1, "at least 0 and below 1"),
+    (["model.temporal_width"], lambda v: v != 1, "0, or 2 or more"),  # a time: a cosine and a sine
     (SEEDS, lambda v: v < 2**32, "below 2^32"),
     (SIDES, lambda v: v <= 8192, "8192 at most"),
     (FEW, lambda v: v <= 1000, "1000 at most"),

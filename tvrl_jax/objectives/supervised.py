@@ -1,5 +1,7 @@
 """Learning from labels: regression and classification of any number of targets at once."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -49,6 +51,12 @@ def outputs(classes: tuple[int, ...]) -> int:
     return sum(max(count, 1) for count in classes)
 
 
+def check_any(targets: Sequence) -> None:
+    """Raises UserError when there is no target at all."""
+    if not targets:
+        raise UserError('data.targets is empty: name what to learn, such as "LVEF:regression".')
+
+
 def constants(target_NK: np.ndarray, classes: tuple[int, ...]) -> dict[str, tuple]:
     """`classes`, `centre` and `scale` from the training split's targets (NaN where missing).
 
@@ -57,8 +65,7 @@ def constants(target_NK: np.ndarray, classes: tuple[int, ...]) -> dict[str, tupl
 
     Raises UserError when there is no target at all.
     """
-    if not classes:
-        raise UserError('data.targets is empty: name what to learn, such as "LVEF:regression".')
+    check_any(classes)
     regression_K = np.array(classes) == 0
     centre_K = np.where(regression_K, np.nanmean(target_NK, axis=0), 0.0)
     spread_K = np.nanstd(target_NK, axis=0)
