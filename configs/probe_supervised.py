@@ -9,7 +9,7 @@ from configs import probe_base
 def get_config():
     c = probe_base.get_config()
     c.kind = "supervised"
-    c.baselines = ("constant",)
+    c.baselines = ("constant",)  # it is an untrained encoder itself
     c.seeds = 1  # each trains a whole network, for every task and fraction; published: 5
     c.finetune.learning_rates = (3e-4,)
     return c

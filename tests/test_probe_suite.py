@@ -270,6 +270,10 @@ def test_the_probes_that_learn_in_steps_run_and_leave_the_encoder_alone(
             {"data.targets": ("radius:regression", "radius:classification")},
             ['data.targets names "radius" twice'],
         ),
+        (
+            {"kind": "supervised", "baselines": ("untrained",)},
+            ['config.baselines has "untrained"; kind "supervised" takes () or (\'constant\',)'],
+        ),
         ({"bootstrap.seed": -1}, ["config.bootstrap.seed = -1", "0 or more"]),
         ({"untrained_seed": -1}, ["config.untrained_seed = -1", "0 or more"]),
         ({"knn.ks": (1.5,)}, ["config.knn.ks = (1.5,)", "whole numbers"]),

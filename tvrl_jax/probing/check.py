@@ -5,7 +5,7 @@ import os
 from tvrl_jax import whole_file
 from tvrl_jax.data.clips import SAMPLINGS
 from tvrl_jax.errors import UserError, nearest
-from tvrl_jax.results import BASELINES, EXPORT, TEMPORAL
+from tvrl_jax.results import BASELINES, CONSTANT, EXPORT, TEMPORAL
 from tvrl_jax.scalars import is_number
 
 SURVIVAL = ("cox", "hazard")  # answer time to an event; the other kinds data.targets
@@ -33,7 +33,9 @@ LARGEST = {
     "attentive.evaluations": 10_000,
     "cls.evaluations": 10_000,
 }
-COMPARABLE_WITH = {TEMPORAL: ("untrained",), EXPORT: ()}  # kinds that take few baselines
+# Kinds that take few baselines; a supervised one is an untrained encoder itself.
+COMPARABLE_WITH = {TEMPORAL: ("untrained",), EXPORT: (), "supervised": (CONSTANT,)}
+ALONE = (TEMPORAL, EXPORT)  # kinds that are compared with no other probe
 UNCACHED = ("finetune", "supervised")  # kinds that keep no features
 
 
@@ -90,8 +92,7 @@ def config(c) -> None:
             f"config.finetune.warmup_fraction = {c.finetune.warmup_fraction} must be "
             "between 0 and 1."
         )
-    if c.kind in COMPARABLE_WITH:
-        _comparable(c)
+    _comparable(c)
     if c.kind == TEMPORAL:
         _temporal(c)
 
@@ -132,7 +133,9 @@ def cache(c) -> None:
 
 
 def _comparable(c) -> None:
-    for key, allowed in (("baselines", COMPARABLE_WITH[c.kind]), ("against", ())):
+    limits = {"baselines": COMPARABLE_WITH.get(c.kind, BASELINES)}
+    limits |= {"against": ()} if c.kind in ALONE else {}
+    for key, allowed in limits.items():
         other = [name for name in c[key] if name not in allowed]
         if other:
             raise UserError(
