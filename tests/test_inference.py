@@ -71,6 +71,8 @@ def test_one_frame_and_few_windows(encoder, store, root):
     [
         (np.zeros((4, 8)), None, r"frames has the shape \(4, 8\): \[T, H, W\]"),
         (np.zeros((4, 8, 8, 2)), None, "with 1 or 3 channels"),
+        ([np.zeros((8, 8)), np.zeros((9, 9))], None, "frames are of unequal sizes"),
+        ([np.zeros((8, 8)), np.zeros((8, 8, 3))], None, "frames are of unequal sizes"),
         (np.zeros((0, 8, 8)), None, "holds no frames"),
         (np.zeros((1, 8, 8)), ["2020-01-01"], "times must be numbers, in s "),
         (np.zeros((1, 8, 8)), np.array(["2020-01-01"], "M8[D]"), "not dates"),
@@ -85,6 +87,27 @@ def test_one_frame_and_few_windows(encoder, store, root):
 def test_what_is_no_series_is_told_in_a_sentence(encoder, frames, times, sentence):
     with pytest.raises(UserError, match=sentence):
         inference.encode(encoder, frames, times)
+
+
+@pytest.mark.parametrize(
+    "spacing",
+    [
+        (-2, 2),
+        (0, 2),
+        (np.nan, 2),
+        (np.inf, 2),
+        (2, 1e4),
+        2.0,
+        (2, 2, 2),
+        (),
+        ("a", "b"),
+        (None, 2),
+    ],
+)
+def test_a_size_of_pixels_that_is_none_is_told_in_a_sentence(encoder, spacing):
+    """A file that states such a thing states nothing; who says it means something else."""
+    with pytest.raises(UserError, match="^spacing_mm is .*: give the size of a pixel as"):
+        inference.encode(encoder, np.zeros((1, 8, 8)), spacing_mm=spacing)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +130,12 @@ def test_a_step_may_be_a_number(tmp_path):
         (tmp_path / "checkpoints" / str(step)).mkdir(parents=True)
     with pytest.raises(UserError, match="the checkpoint of step 600 is damaged"):
         inference.load(tmp_path, step=600)
+
+
+def test_a_folder_may_be_below_the_home_of_its_user(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(UserError, match=f"^checkpoint {tmp_path}/runs/x: there is no such folder"):
+        inference.load("~/runs/x")
 
 
 def test_without_any_clock_times_are_asked_for(encoder):

@@ -195,6 +195,70 @@ def test_an_averaged_encoder_normalises_by_statistics_of_its_own(pretrained, tmp
     assert "BatchNorm of the averaged encoder" in caplog.text and found[0].std() > 0
 
 
+def _config(pretrained):
+    restored = restore_for_reading(pretrained / "run", ("ema",), "newest")
+    return settings.stored(restored.meta["config"])
+
+
+def _averaged(pretrained, folder, config=None) -> None:
+    """A run folder with an averaged encoder, in which heads have BatchNorm of their own."""
+    config = config or _config(pretrained)
+    network = learner.make_network(config, learner.find_objective(config), outputs=1)
+    params, extra = network.init(jax.random.key(0))
+    with Checkpoints(folder / "checkpoints", keep=1, best="loss") as checkpoints:
+        tree = {"params": params, "extra": extra, "ema": params["encoder"]}
+        checkpoints.save(1, tree, {"config": settings.to_json(config)}, {"loss": 1.0})
+        checkpoints.wait()
+
+
+def _export(run_dir, workdir, cache, **data) -> dict:
+    config = probe_export.get_config()
+    config.features.cache = str(cache)
+    config.data.update(data)
+    kinds = dict(step="newest", resume=False, base=base.get_config())
+    prober.probe(config, str(run_dir), str(workdir), **kinds)
+    return np.load(workdir / "features.npz")
+
+
+def test_an_averaged_encoder_gives_an_image_the_same_features_in_any_table(pretrained, tmp_path):
+    """Its BatchNorm is settled at home, also for a table of other images, all of them to test."""
+    _averaged(pretrained, tmp_path / "run")
+    abroad, images = tmp_path / "abroad", pretrained / "cohort"
+    tiny.write_cohort(abroad, subjects=8, seed=1)
+    (abroad / "s00.npy").write_bytes((images / "s00.npy").read_bytes())
+    table = pd.read_csv(abroad / "cohort.csv")
+    table.assign(split="test").to_csv(abroad / "cohort.csv", index=False)
+    made = _export(
+        tmp_path / "run", tmp_path / "out", tmp_path / "cache", root=str(abroad), cohort="abroad"
+    )
+    assert list(made["split"]) == ["test"] * 8
+    _assert_encoded_alike(tmp_path / "run", images, made["cls"])
+
+
+def test_an_averaged_encoder_whose_cohort_has_gone_says_what_it_is_for(pretrained, tmp_path):
+    config = _config(pretrained)
+    config.data.root = str(tmp_path / "gone")
+    config.data.phantom.kind = ""
+    _averaged(pretrained, tmp_path / "run", config)
+    with pytest.raises(UserError, match="^the cohort of the run settles .* BatchNorm: .*gone"):
+        inference.load(tmp_path / "run")
+    where = dict(root=str(pretrained / "cohort"), cohort="abroad")
+    with pytest.raises(UserError, match="^the cohort of the run settles"):
+        _export(tmp_path / "run", tmp_path / "out", tmp_path / "cache", **where)
+
+
+def test_an_averaged_encoder_without_batchnorm_needs_no_cohort(pretrained, tmp_path):
+    """Statistics of a projection head, which no probe reads, are not settled."""
+    config = _config(pretrained)
+    config.data.root = str(tmp_path / "gone")
+    config.model.update(stem="patch", patch_size=8)
+    _averaged(pretrained, tmp_path / "run", config)
+    encoder = inference.load(tmp_path / "run")
+    assert encoder.extra == {}
+    frame_THW = np.load(pretrained / "cohort" / "s00.npy")
+    assert np.isfinite(inference.encode(encoder, frame_THW).cls_D).all()
+
+
 def test_an_export_tells_test_patients_whom_pretraining_has_seen(pretrained, tmp_path, caplog):
     """A table that was split anew, by column or by seed."""
     table = pd.read_csv(pretrained / "cohort" / "cohort.csv")

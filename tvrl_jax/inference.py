@@ -19,9 +19,9 @@ import numpy as np
 
 from tvrl_jax import settings
 from tvrl_jax.checkpoint import restore_for_reading
-from tvrl_jax.data import intensity, opening
+from tvrl_jax.data import intensity
 from tvrl_jax.data.clips import SAMPLINGS
-from tvrl_jax.data.readers.image import make_image
+from tvrl_jax.data.readers.image import lengths, make_image
 from tvrl_jax.data.times import series_times
 from tvrl_jax.errors import UserError, nearest
 from tvrl_jax.probing import features, pretrained
@@ -46,17 +46,18 @@ def load(checkpoint: str | Path, *, step: str | int = "newest") -> Encoder:
     """The frozen encoder of a run folder.
 
     step: "newest", "best", or a number of its checkpoints. Of a run with train.ema it is the
-    averaged encoder, whose BatchNorm statistics are settled on images of the run's train split, so
-    that the cohort must still be there.
+    averaged encoder; its BatchNorm statistics, if it has any, are settled on images of the run's
+    train split, so that the cohort must still be there.
 
     Raises:
       UserError: there is no such checkpoint, or it is damaged; its cohort is needed and has gone.
     """
-    restored = restore_for_reading(checkpoint, pretrained.GROUPS, str(step))
+    folder = Path(checkpoint).expanduser()
+    restored = restore_for_reading(folder, pretrained.GROUPS, str(step))
     config = settings.stored(restored.meta["config"])
     encoder = pretrained.encoder(restored, config)
-    if pretrained.is_averaged(restored) and encoder.extra:
-        encoder = pretrained.settled(encoder, opening.open_cohort(config.data), **SETTLE)
+    if pretrained.is_averaged(restored):
+        encoder = pretrained.settled_at_home(encoder, **SETTLE)
     return encoder
 
 
@@ -132,13 +133,27 @@ def _numbers(times, unit: str) -> np.ndarray:
         raise UserError(f"times must be numbers, in {unit} as in pretraining, not dates.") from None
 
 
+def _lengths(spacing_mm) -> tuple[float, float] | None:
+    """Raises UserError for what are no lengths, which in a file count as not stated."""
+    try:
+        found = lengths(spacing_mm)
+    except (TypeError, ValueError):
+        found = None
+    if found is None and spacing_mm is not None:
+        raise UserError(
+            f"spacing_mm is {spacing_mm!r}: give the size of a pixel as (row, column), two numbers "
+            "of mm above 0 and below 10000."
+        )
+    return found
+
+
 class _Series:
     """One series in the place of a store."""
 
     def __init__(self, frames, times, spacing_mm, encoder: Encoder):
         config = encoder.config
         given_T = None if times is None else _numbers(times, encoder.config.data.time_unit)
-        image = make_image("frames", _with_channel(frames), spacing_mm=spacing_mm)
+        image = make_image("frames", _with_channel(frames), spacing_mm=_lengths(spacing_mm))
         count = len(image.frame_THWC)
         clock = {key: config.data[key] for key in ("time_unit", "frame_interval")}
         if given_T is None and count > 1 and not any(_has_clock(**clock)):
@@ -162,7 +177,10 @@ class _Series:
 
 
 def _with_channel(frames) -> np.ndarray:
-    frames = np.asarray(frames)
+    try:
+        frames = np.asarray(frames)
+    except ValueError:
+        raise UserError("frames are of unequal sizes: bring them to one, [T, H, W].") from None
     if frames.ndim == 3:
         frames = frames[..., None]
     if frames.ndim != 4 or frames.shape[-1] not in (1, 3):

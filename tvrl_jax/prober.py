@@ -125,7 +125,10 @@ def _open(restored: Restored, pretraining: ConfigDict, data, config: ConfigDict)
     if pretrained.is_averaged(restored) and config.kind != "supervised":
         how = config.features
         sizes = dict(batches=how.settle_batches, batch_size=how.settle_size)
-        encoder = pretrained.settled(encoder, store, **sizes)
+        if config.kind == EXPORT:  # the features of a series are its own, whichever table names it
+            encoder = pretrained.settled_at_home(encoder, **sizes)
+        else:
+            encoder = pretrained.settled(encoder, store, **sizes)
         study = study and study._replace(encoder=encoder)
     return _Opened(restored, store, encoder, study)
 

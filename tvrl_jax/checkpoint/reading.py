@@ -32,7 +32,7 @@ def restore_for_reading(folder: str | Path, groups: tuple[str, ...], pick: str) 
         whole.verify(tree, meta, ALONE.agree)
     except whole.Corrupt as error:
         others = ", ".join(str(s) for s in steps if s != step)
-        hint = f"choose another with --step ({others})" if others else "there is no other"
+        hint = f"choose another step ({others})" if others else "there is no other"
         raise UserError(
             f"{folder}: the checkpoint of step {step} is damaged ({error}); {hint}."
         ) from error
@@ -63,16 +63,16 @@ def _checkpoint_folder(folder: Path) -> Path:
     inner = folder / "checkpoints" if (folder / "checkpoints").is_dir() else folder
     if not inner.is_dir():
         wrong = "is a file" if inner.exists() else "there is no such folder"
-        raise UserError(f"--checkpoint={folder}: {wrong}; give the --workdir of a pretraining run.")
+        raise UserError(f"checkpoint {folder}: {wrong}; name the folder of a pretraining run.")
     if not whole.steps(inner):
         if folder.name.isdecimal() and (folder / "state").is_dir():
             run = folder.parent.parent if folder.parent.name == "checkpoints" else folder.parent
             raise UserError(
-                f"--checkpoint={folder} is one checkpoint of a run: say --checkpoint={run} "
-                f"--step={folder.name}."
+                f"checkpoint {folder} is one of a run: name the run, {run}, and the step, "
+                f"{folder.name}."
             )
         raise UserError(
-            f"--checkpoint={folder}: holds no checkpoint; give the --workdir of a pretraining run."
+            f"checkpoint {folder}: holds no checkpoint; name the folder of a pretraining run."
         )
     return inner.absolute()
 
@@ -85,7 +85,7 @@ def _pick(folder: Path, steps: list[int], pick: str) -> int:
     if pick.isdecimal() and int(pick) in steps:
         return int(pick)
     raise UserError(
-        f'--step="{pick}": {folder} has {", ".join(map(str, steps))}; name one of them, newest '
+        f'step "{pick}": {folder} has {", ".join(map(str, steps))}; name one of them, newest '
         "or best."
     )
 
@@ -97,5 +97,5 @@ def _saved_metric(folder: Path) -> float:
     except (whole.Corrupt, ValueError, AttributeError, TypeError, StopIteration):
         raise UserError(
             f"{folder} does not say how good it was (its metrics are gone): choose by number, "
-            f"--step={folder.name}."
+            f"step {folder.name}."
         ) from None

@@ -8,6 +8,11 @@ from tvrl_jax.errors import UserError
 from tvrl_jax.probing.features import Encoder
 
 
+def of_encoder(extra: dict) -> dict:
+    """The statistics of the encoder alone, {} where it has none: those of heads stay behind."""
+    return {"encoder": extra["encoder"]} if "encoder" in extra else {}
+
+
 def settle(encoder: Encoder, store, *, seed: int, batches: int, batch_size: int) -> Encoder:
     """The encoder with BatchNorm statistics of `batches` batches of training clips.
 

@@ -5,6 +5,8 @@ import logging
 from ml_collections import ConfigDict
 
 from tvrl_jax.checkpoint import Restored
+from tvrl_jax.data import opening
+from tvrl_jax.errors import UserError
 from tvrl_jax.learner import find_objective, make_network
 from tvrl_jax.probing import batchnorm
 from tvrl_jax.probing.features import Encoder
@@ -18,7 +20,7 @@ def encoder(restored: Restored, pretraining: ConfigDict) -> Encoder:
     network = make_network(pretraining, find_objective(pretraining), outputs=1)
     tree = restored.tree
     params = {"encoder": tree["ema"] or tree["params"]["encoder"]}
-    return Encoder(network, params, tree["extra"], pretraining)
+    return Encoder(network, params, batchnorm.of_encoder(tree["extra"]), pretraining)
 
 
 def needs_times(encoder: Encoder, data: ConfigDict) -> bool:
@@ -40,3 +42,17 @@ def settled(averaged: Encoder, store, *, batches: int, batch_size: int) -> Encod
         LOG.info("BatchNorm of the averaged encoder: settled on images of the train split")
     sizes = dict(batches=batches, batch_size=batch_size)
     return batchnorm.settle(averaged, store, seed=averaged.config.seed, **sizes)
+
+
+def settled_at_home(averaged: Encoder, **sizes: int) -> Encoder:
+    """`settled` on the cohort of the run, so that the features of an image are the same whatever
+    else is encoded. Raises UserError where that cohort is needed and has gone."""
+    if not averaged.extra:
+        return averaged
+    try:
+        store = opening.open_cohort(averaged.config.data)
+    except UserError as error:
+        raise UserError(
+            f"the cohort of the run settles the averaged encoder's BatchNorm: {error}"
+        ) from error
+    return settled(averaged, store, **sizes)

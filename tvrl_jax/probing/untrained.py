@@ -9,7 +9,7 @@ from tvrl_jax.probing.features import Encoder
 def fresh(encoder: Encoder, *, seed: int) -> Encoder:
     """Newly drawn parameters and the initial BatchNorm statistics (mean 0, variance 1)."""
     params, extra = encoder.network.init(jax.random.key(seed))
-    extra = {"encoder": extra["encoder"]} if "encoder" in extra else {}
+    extra = batchnorm.of_encoder(extra)
     return encoder._replace(params={"encoder": params["encoder"]}, extra=extra)
 
 

@@ -36,7 +36,7 @@ def make_image(path, frame_THWC, time_T=None, spacing_mm=None, slice=None, note=
                 f"{path} states {len(time_T)} times for {len(frame_THWC)} frames: one finite "
                 "time for each frame is needed."
             )
-    return Image(frame_THWC, time_T, _spacing(spacing_mm), slice, note)
+    return Image(frame_THWC, time_T, lengths(spacing_mm), slice, note)
 
 
 def _native(path: str, pixels: np.ndarray) -> np.ndarray:
@@ -51,7 +51,7 @@ def _native(path: str, pixels: np.ndarray) -> np.ndarray:
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
 
-def _spacing(spacing_mm) -> tuple[float, float] | None:
+def lengths(spacing_mm) -> tuple[float, float] | None:
     """None for spacings that are no lengths: some writers put 0."""
     if spacing_mm is None:
         return None
