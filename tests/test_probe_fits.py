@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
-from problems import problem_of, thirds
+from problems import assert_each_is_fitted_once, problem_of, thirds
 from sklearn.metrics import roc_auc_score
 
 from tvrl_jax.errors import UserError
@@ -226,6 +226,11 @@ def test_neighbours_equal_a_naive_loop(kind):
                 0.1,
             )
             assert np.allclose(got.test_NK[i], expected, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("kind", ["regression", "classification"])
+def test_the_neighbours_of_each_set_of_rows_are_found_once(monkeypatch, kind):
+    assert_each_is_fitted_once(knn, monkeypatch, *_cohort(kind), ks=(1, 3, 9), temperature=0.1)
 
 
 def test_neighbours_that_agree_but_for_far_ones_are_ranked_by_these():

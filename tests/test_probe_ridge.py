@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import problem_of, thirds
+from problems import assert_each_is_fitted_once, problem_of, thirds
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from tvrl_jax.probing import heads, newton, problem, ridge, spectrum, tasks
@@ -127,3 +127,9 @@ def test_newton_converges_and_a_separable_task_stays_finite():
         slope = jax.grad(loss)(found.output_NK)
         stationary_R1 = basis.row_NR.T @ slope + strength * found.weights.kernel_RK
         assert np.abs(stationary_R1).max() < 1e-3
+
+
+@pytest.mark.parametrize(("kind", "classes"), [("regression", 2), ("classification", 3)])
+def test_each_set_of_rows_is_fitted_once(monkeypatch, kind, classes):
+    cohort = _cohort(kind, classes)
+    assert_each_is_fitted_once(ridge, monkeypatch, *cohort, strengths=STRENGTHS)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from lifelines import CoxPHFitter
-from problems import problem_of, thirds
+from problems import assert_each_is_fitted_once, problem_of, thirds
 from sklearn.linear_model import LogisticRegression
 
 from configs import probe_base
@@ -493,3 +493,9 @@ def test_too_few_events_in_a_split_are_named():
 
     with pytest.raises(UserError, match='"death" tells of 0 events in the val split'):
         tasks.load_survival(Store(), horizons=HORIZONS, tau=0.0, grid=5)
+
+
+@pytest.mark.parametrize(("module", "settings"), [(cox, {}), (hazard, {"bins": 4})])
+def test_each_set_of_rows_is_fitted_once(monkeypatch, module, settings):
+    settings = {"strengths": STRENGTHS, **settings}
+    assert_each_is_fitted_once(module, monkeypatch, *_cohort(), **settings)

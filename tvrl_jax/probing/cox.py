@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tvrl_jax.probing import heads, linear, newton, spectrum, survival
-from tvrl_jax.probing.problem import Prediction, Problem, stacked
+from tvrl_jax.probing.problem import Prediction, Problem, once, stacked
 
 RANGE = 60.0  # of log hazards; exp(-RANGE) still is a float32
 
@@ -38,9 +38,10 @@ def fit(feature: dict, problem: Problem, *, strengths) -> list[Prediction]:
         "train": stacked(map(ties, target_MN2, problem.weight_MN)),
         "val": stacked(map(ties, val_MJ2, problem.val_weight_MJ)),
     }
-    head_M, picked_M, loss_M = jax.device_get(
-        _fit(feature["train"], feature["val"], draws, jnp.asarray(strength_G))
+    fit_each = functools.partial(
+        _fit, feature["train"], feature["val"], strength_G=jnp.asarray(strength_G)
     )
+    head_M, picked_M, loss_M = jax.device_get(once(fit_each, problem, draws))
     made = []
     for m, draw in enumerate(problem.draws):
         head = jax.tree.map(lambda a, m=m: a[m], head_M)

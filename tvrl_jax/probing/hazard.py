@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tvrl_jax.probing import heads, linear, newton, spectrum, survival
-from tvrl_jax.probing.problem import Prediction, Problem, stacked
+from tvrl_jax.probing.problem import Prediction, Problem, once, stacked
 
 
 class Table(NamedTuple):
@@ -41,9 +41,10 @@ def fit(feature: dict, problem: Problem, *, strengths, bins: int) -> list[Predic
         "train": stacked(map(table, problem.target_MN, problem.weight_MN, edge_MB)),
         "val": stacked(map(table, problem.val_target_MJ, problem.val_weight_MJ, edge_MB)),
     }
-    head_M, picked_M, loss_M = _fit(
-        feature["train"], feature["val"], draws, jnp.asarray(strength_G), bins=bins
+    fit_each = functools.partial(
+        _fit, feature["train"], feature["val"], strength_G=jnp.asarray(strength_G), bins=bins
     )
+    head_M, picked_M, loss_M = once(fit_each, problem, draws)
     output_MNB = np.asarray(jax.vmap(heads.apply, (0, None))(head_M, feature["test"]))
     return [
         Prediction(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tvrl_jax.probing import linear
-from tvrl_jax.probing.problem import Prediction, Problem
+from tvrl_jax.probing.problem import Prediction, Problem, once
 
 
 def fit(feature: dict, problem: Problem, *, ks, temperature: float) -> list[Prediction]:
@@ -17,13 +17,15 @@ def fit(feature: dict, problem: Problem, *, ks, temperature: float) -> list[Pred
     The validation error is the squared one, of the value or of the class probabilities. k larger
     than the number of rows in use means all of them. (Wu et al. 2018, section 3.4.)
     """
-    chosen, val_error_M, (total_MNK, share_MN1) = _fit(
+    fit_each = functools.partial(
+        _fit,
         *(jnp.asarray(feature[split]) for split in ("train", "val", "test")),
-        {name: jnp.asarray(getattr(problem, name)) for name in linear.PER_DRAW},
-        temperature,
+        temperature=temperature,
         ks=tuple(ks),
         classes=problem.outputs if problem.kind == "classification" else 0,
     )
+    draws = {name: jnp.asarray(getattr(problem, name)) for name in linear.PER_DRAW}
+    chosen, val_error_M, (total_MNK, share_MN1) = once(fit_each, problem, draws)
     if problem.kind == "regression":
         test_MNK = np.asarray(total_MNK / share_MN1)
         test_MNK = test_MNK * problem.spread_M[:, None, None] + problem.centre_M[:, None, None]

@@ -1,8 +1,9 @@
 """Draws of equal shape, stacked so that one program fits them all."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from tvrl_jax.probing import tasks
@@ -71,6 +72,27 @@ def _stack(kind: str, outputs: int, draws: list[Draw], series) -> Problem:
         spread_M=spread_M,
         seed_M=np.asarray([draw.start for draw in draws], np.int32),
     )
+
+
+def once(fit: Callable, problem: Problem, draws: Any) -> Any:
+    """`fit` of arrays that have the draws as their leading axis, as what it returns has.
+
+    Without a random start the same rows teach the same: with all labels every seed, and at every
+    fraction every restart. Each is fitted once (a single one twice), and what it gave is that of
+    all alike. Only the fit: in how many draws a head is applied at once can be seen in the last
+    bit of what it says.
+    """
+    first: dict[tuple, int] = {}
+    alike_M = [
+        first.setdefault((draw.task.column, draw.used_N.tobytes()), m)
+        for m, draw in enumerate(problem.draws)
+    ]
+    own_U = np.array(list(first.values()))
+    if len(own_U) < 2:  # a loop of one turn is compiled to other last bits than that of many
+        own_U = np.arange(min(2, len(problem.draws)))
+    place_M = np.searchsorted(own_U, alike_M)
+    made = fit(jax.tree.map(lambda a: a[own_U], draws))
+    return jax.tree.map(lambda a: a[place_M], made)
 
 
 def stacked(made: Iterable) -> Any:

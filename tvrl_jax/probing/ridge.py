@@ -8,7 +8,7 @@ import numpy as np
 
 from tvrl_jax import losses
 from tvrl_jax.probing import heads, linear, newton, spectrum
-from tvrl_jax.probing.problem import Prediction, Problem
+from tvrl_jax.probing.problem import Prediction, Problem, once
 from tvrl_jax.probing.spectrum import Spectrum
 
 PER_DRAW = ("target_MN", "weight_MN", "val_target_MJ", "val_weight_MJ")
@@ -25,13 +25,14 @@ def fit(feature: dict, problem: Problem, *, strengths) -> list[Prediction]:
     feature = linear.standardise(feature)
     strength_G = np.asarray(strengths, np.float32)
     draws = {name: jnp.asarray(getattr(problem, name)) for name in PER_DRAW}
-    head_M, picked_M, loss_M = _fit(
+    fit_each = functools.partial(
+        _fit,
         feature["train"],
         feature["val"],
-        draws,
-        jnp.asarray(strength_G),
+        strength_G=jnp.asarray(strength_G),
         classes=problem.outputs if problem.kind == "classification" else 0,
     )
+    head_M, picked_M, loss_M = once(fit_each, problem, draws)
     test_MNK = linear.predict(head_M, feature["test"], problem)
     return [
         Prediction(
