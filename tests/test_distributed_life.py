@@ -1,7 +1,9 @@
 """A run goes on through signals, kills and errors, on any number of devices and processes."""
 
 import json
+import math
 import random
+import re
 import signal
 import socket
 import sys
@@ -12,9 +14,12 @@ import jax
 import numpy as np
 import pytest
 import tiny
+from absl import flags
 from conftest import ROOT
+from ml_collections import config_flags
 from processes import ENDED_S, PATIENCE_S, bash, free_port, run, started, wait
 
+from tvrl_jax import sharding
 from tvrl_jax.checkpoint import restore_for_reading
 from tvrl_jax.peers import LOST
 
@@ -135,6 +140,34 @@ def test_the_lines_for_several_processes_on_one_machine_are_as_the_page_says(fol
     assert said.count("report: ") == said.count("Checked: finite loss") == 1, said
     rows = [json.loads(line) for line in (folder / "two" / "metrics.jsonl").open()]
     assert [row["step"] for row in rows] == list(range(STEPS))
+
+
+@pytest.mark.parametrize(
+    ("heading", "devices"),
+    [
+        ("## A GPU box", r"training on (\d+) x NVIDIA"),
+        ("## A SLURM job", r"--nodes=(\d+) .*--gpus-per-node=(\d+)"),
+        ("## A TPU pod slice", r"v5e (\d+)x(\d+)"),
+    ],
+)
+def test_the_batch_of_a_command_divides_among_the_devices_of_the_page(
+    monkeypatch, heading, devices
+):
+    page = (ROOT / "docs" / "scaling.md").read_text()
+    section = page.split(f"{heading}\n")[1].split("\n## ")[0]
+    count = math.prod(map(int, re.search(devices, section).groups()))
+    command = section.split("python train.py")[1].split("```")[0].replace("=configs/", "=")
+    line = [word.strip('"') for word in re.findall(r"--\S+", command)]
+    line[0] = line[0].replace("--config=", f"--config={ROOT}/configs/")
+    own = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", None, "", flag_values=own)
+    flags.DEFINE_string("workdir", None, "", flag_values=own)
+    monkeypatch.setattr(sys, "argv", ["train.py", *line])
+    own(sys.argv)
+    monkeypatch.setattr(jax, "device_count", lambda: count)
+    monkeypatch.setattr(jax, "local_device_count", lambda: count)
+    train = own.config.train
+    sharding.check_batch_size(train.batch_size, train.micro_batches)
 
 
 LAUNCHED = """
