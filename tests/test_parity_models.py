@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import ROOT
 from parity import PRECISIONS, assert_group_meets, assert_meets, frames_last, load, precision
 
 from configs.base import get_config
+from tvrl_jax import inference
 from tvrl_jax.interop.torch_import import flatten, from_torch, is_unused, our_path, to_torch
 from tvrl_jax.masking import kept_count
 from tvrl_jax.models import positions, sizes, spatiotemporal, videomae, vit
@@ -413,3 +415,28 @@ def test_full_size_parameter_counts(parity_dir):
     # Our token head always has a mask token; the published causal model has none.
     causal = count(full_size(("projection", "token"))) - 384
     assert causal + UNREAD == published["clm_small"]["n_params"]
+
+
+def test_a_published_state_dict_becomes_a_run_folder_as_the_page_says(parity_dir, tmp_path):
+    recording = load(parity_dir, "17a_tvrl_time_padded")
+    state = recording.group("param") | recording.group("buffer")
+    np.savez(tmp_path / "tvrl.npz", **state)
+    page = (ROOT / "docs" / "extending.md").read_text()
+    code = page.split("## Weights that were published in PyTorch")[1].split("```python")[1]
+    code = code.split("```")[0]
+    sizes_here = 'arch="nano", image_size=32, temporal_depth=2, head_hidden=64, '
+    for written, here in (
+        ("tvrl.npz", str(tmp_path / "tvrl.npz")),
+        ("runs/published", str(tmp_path / "run")),
+        ("model.update(", f"model.update({sizes_here}"),
+    ):
+        assert code.count(written) == 1
+        code = code.replace(written, here)
+    exec(code, {})
+    encoder = inference.load(tmp_path / "run")
+    back = to_torch(
+        encoder.params, {k: x for k, x in state.items() if k.startswith("encoder.temp")}
+    )
+    assert back and all((x == state[name]).all() for name, x in back.items())
+    frame_THW = np.random.default_rng(0).integers(0, 255, (8, 40, 40))
+    assert np.isfinite(inference.encode(encoder, frame_THW, np.arange(8)).cls_D).all()

@@ -2,7 +2,7 @@
 
 Names follow the reference implementation of TVRL (arXiv 2403.07513). Linear weights there are
 [out, in] and convolutions [out, in, 1, rows, columns]; ours are [in, out] and
-[rows, columns, in, out].
+[rows, columns, in, out]. docs/extending.md makes a run folder of one, for probes and inference.
 """
 
 import math
