@@ -4,12 +4,7 @@ import io
 from pathlib import Path
 
 from configs import compare as presets
-from tvrl_jax.comparison import (
-    board,
-    plan,
-    record,
-    runner,
-)
+from tvrl_jax.comparison import board, plan, record, runner
 from tvrl_jax.comparison.plan import TRAIN, Cell, Plan
 from tvrl_jax.comparison.record import Record
 from tvrl_jax.probing import predictions

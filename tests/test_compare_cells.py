@@ -16,13 +16,7 @@ from conftest import ROOT
 
 from configs import compare as presets
 from tvrl_jax import run_folder, shell
-from tvrl_jax.comparison import (
-    board,
-    faults,
-    record,
-    runner,
-    summary,
-)
+from tvrl_jax.comparison import board, faults, record, runner, summary
 from tvrl_jax.comparison.plan import TRAIN
 from tvrl_jax.comparison.record import Record
 from tvrl_jax.errors import UserError

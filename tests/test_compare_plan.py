@@ -6,10 +6,7 @@ from comparisons import small_plan
 from configs import cohorts
 from configs import compare as presets
 from tvrl_jax import settings
-from tvrl_jax.comparison import (
-    collect,
-    plan,
-)
+from tvrl_jax.comparison import collect, plan
 from tvrl_jax.comparison.plan import TRAIN
 from tvrl_jax.errors import UserError
 

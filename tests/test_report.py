@@ -9,16 +9,7 @@ import pytest
 from written import result_row, write_log
 
 from tvrl_jax.errors import UserError
-from tvrl_jax.report import (
-    alarms,
-    compare,
-    evidence,
-    facts,
-    html,
-    page,
-    pictures,
-    tables,
-)
+from tvrl_jax.report import alarms, compare, evidence, facts, html, page, pictures, tables
 from tvrl_jax.report.metricslog import FILE, MetricsLog
 
 EVIL = '<script>alert("x")</script>'

@@ -9,12 +9,7 @@ from matplotlib.mathtext import MathTextParser
 from PIL import Image
 from written import result_row
 
-from tvrl_jax.report import (
-    compare,
-    curves,
-    pictures,
-    plots,
-)
+from tvrl_jax.report import compare, curves, pictures, plots
 from tvrl_jax.report.style import COLOURS
 
 

@@ -8,17 +8,7 @@ import pytest
 from written import result_row
 
 from tvrl_jax.errors import UserError
-from tvrl_jax.report import (
-    alarms,
-    compare,
-    facts,
-    html,
-    naming,
-    page,
-    tables,
-    verdict,
-    wording,
-)
+from tvrl_jax.report import alarms, compare, facts, html, naming, page, tables, verdict, wording
 from tvrl_jax.results import ALL, PATIENTS_OF, PER_CLASS
 
 

@@ -13,10 +13,7 @@ from tests.fake_store import FakeSeries, FakeStore
 from tests.sights import WIDTH
 from tvrl_jax import step
 from tvrl_jax.objectives import OBJECTIVES
-from tvrl_jax.probing.temporal import (
-    findings,
-    pretext,
-)
+from tvrl_jax.probing.temporal import findings, pretext
 from tvrl_jax.report import alarms
 from tvrl_jax.state import State
 

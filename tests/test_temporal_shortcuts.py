@@ -6,13 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.sights import (
-    BOOTSTRAP,
-)
-from tvrl_jax.probing.temporal import (
-    measured,
-    shortcuts,
-)
+from tests.sights import BOOTSTRAP
+from tvrl_jax.probing.temporal import measured, shortcuts
 
 
 def test_patients_are_retrieved_as_by_a_loop():

@@ -82,16 +82,15 @@ def _read(path: Path):
 def _parts(path: Path) -> list[Path]:
     """The files of as many processes; none where `path` is that of a run of one. Runs of other
     numbers of processes may have failed at the same step in the same folder."""
-    named = re.fullmatch(r"(.+-of-process-)\d+((?:-of-\d+)?\.npz)", path.name)
+    named = re.fullmatch(r"(.+-of-process-)\d+((?:-of-(\d+))?\.npz)", path.name)
     if not named:
         return []
     like = re.compile(rf"{re.escape(named[1])}(\d+){re.escape(named[2])}")
     found = [(like.fullmatch(each.name), each) for each in path.parent.glob("*.npz")]
     parts = [each for _, each in sorted((int(is_one[1]), each) for is_one, each in found if is_one)]
-    count = re.search(r"-of-(\d+)\.npz", named[2])
-    if count and parts and len(parts) != int(count[1]):
+    if named[3] and parts and len(parts) != int(named[3]):
         raise UserError(
-            f"--batch={path}: {len(parts)} of the {count[1]} parts of this batch lie there, and a "
+            f"--batch={path}: {len(parts)} of the {named[3]} parts of this batch lie there, and a "
             "part alone has another loss; copy those of the other processes there, too."
         )
     return parts

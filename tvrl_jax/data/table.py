@@ -39,11 +39,11 @@ def read_table(root: str, name: str) -> pd.DataFrame:
     Raises UserError for a table that is missing, empty, without rows, ragged or not text."""
     if not name:
         raise UserError("data.csv is not given: name the cohort's table, relative to data.root.")
-    if not is_text(find_file(root, name)):
-        raise UserError(f"{find_file(root, name)} is not UTF-8 text: rename the folder or file.")
+    path = find_file(root, name)
+    if not is_text(path):
+        raise UserError(f"{path} is not UTF-8 text: rename the folder or file.")
     if is_pattern(name):
         return _list_files(root, os.path.expanduser(name))
-    path = find_file(root, name)
     if not os.path.isfile(path):
         wrong = "is no file" if os.path.exists(path) else "does not exist"
         raise UserError(
@@ -207,6 +207,15 @@ def number(text: str) -> float:
     if "_" in text or not math.isfinite(value):
         raise ValueError("not a finite number")
     return value
+
+
+def states_number(text: str) -> bool:
+    """Whether `number` takes it."""
+    try:
+        number(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _fill(parts: Iterable[tuple[str, str | None]], row: dict[str, str]) -> str:

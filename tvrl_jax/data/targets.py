@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tvrl_jax.data.table import MISSING, check_column, number
+from tvrl_jax.data.table import MISSING, check_column, number, states_number
 from tvrl_jax.errors import UserError, nearest, shorten
 
 KINDS = ("regression", "classification")
@@ -81,11 +81,8 @@ def numbers(cell_R: pd.Series, where: str, remedy: str = UNKNOWN) -> np.ndarray:
 
 def _decimal_comma(text: str) -> str:
     """What to write instead of "0,8"; "" where that is not what is wrong."""
-    try:
-        number(text.replace(",", "."))
-    except ValueError:
-        return ""
-    return f'write "{shorten(text.replace(",", "."))}", with a point'
+    point = text.replace(",", ".")
+    return f'write "{shorten(point)}", with a point' if states_number(point) else ""
 
 
 def class_names(cell_R: pd.Series) -> tuple[str, ...]:

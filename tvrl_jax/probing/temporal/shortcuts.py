@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tvrl_jax.data.table import MISSING, number
+from tvrl_jax.data.table import MISSING, states_number
 from tvrl_jax.data.targets import class_codes, class_names, numbers
 from tvrl_jax.errors import UserError
 from tvrl_jax.probing import tasks
@@ -79,15 +79,7 @@ def _task(column: str, store, classes: int) -> Task:
 
 def _mostly_numbers(cell_N) -> bool:
     known = [text for text in cell_N if text not in MISSING]
-    return 2 * sum(map(_is_number, known)) > len(known)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        number(text)
-    except ValueError:
-        return False
-    return True
+    return 2 * sum(map(states_number, known)) > len(known)
 
 
 def _unlearnt(task: Task, store) -> int:
