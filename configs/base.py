@@ -19,7 +19,7 @@ def get_config() -> ConfigDict:
     # the columns path, subject (the file's name; its path where names repeat) and folder.
     c.data.csv = ""  # the cohort table, or a pattern
     c.data.subject_csv = ""  # a second table with one row per subject, joined to the first
-    # Our noun -> the name of the CSV's column, or a template of columns in braces such as
+    # Our name for it -> the name of the CSV's column, or a template of columns in braces such as
     # "nifti/{subject}_sa.nii.gz"; "" = absent.
     c.data.columns = ConfigDict()
     c.data.columns.subject = "subject"  # the patient: splits, bootstrap and leak checks go by it
@@ -34,7 +34,9 @@ def get_config() -> ConfigDict:
     c.data.targets = ()  # "COLUMN:regression" or "COLUMN:classification"
     c.data.time_unit = "s"  # s, ms, frames, days, months or years
     c.data.column_unit = ""  # of the columns time and times; "" = data.time_unit
-    c.data.frame_interval = 0.0  # in time_unit, for files that carry no times; 0 = they must
+    c.data.frame_interval = (
+        0.0  # in time_unit, for files that carry no times; 0 = files must carry them
+    )
     c.data.split_fractions = (0.7, 0.15, 0.15)  # train, val, test, where there is no split column
     c.data.split_seed = 0  # separate from `seed`, so that runs of several seeds share one split
     c.data.channels = 1  # 1 = grey (colour is converted), 3 = RGB
@@ -63,7 +65,7 @@ def get_config() -> ConfigDict:
     c.clips.interval = "linear_decrease"  # density of the gap between two windows' starts
     c.clips.relative_time = True  # times count from the window's first frame, not the series'
     # Probability that a view lacks a frame (never its newest), in pretraining; those left move
-    # together. How many visits there are, and how they lie, names a patient.
+    # together. How many visits there are, and how they lie, identifies a patient.
     c.clips.drop = 0.0
     # Each view draws its own probability, uniform in drop -+ this: views of few visits and of many.
     c.clips.drop_spread = 0.0
@@ -87,7 +89,7 @@ def get_config() -> ConfigDict:
     # counts from) or newest (its newest frame: all times are 0 or less).
     c.augment.time_origin = "window"
     # Each interval between neighbouring frames of a view x its own uniform in 1 -+ this: hides the
-    # pattern of visits that names a patient, and keeps the pace on average.
+    # pattern of visits that identifies a patient, and keeps the pace on average.
     c.augment.interval_scale = 0.0
 
     c.model = ConfigDict()
@@ -130,22 +132,21 @@ def get_config() -> ConfigDict:
     c.optim.b2 = 0.999  # decay of AdamW's mean square
     c.optim.eps = 1e-8  # floor of AdamW's divisor
     c.optim.clip_norm = 0.0  # clip the gradient's global norm; 0 = no clipping
-    c.optim.accumulate = 1  # mean of this many steps' gradients per update
+    c.optim.accumulate = 1  # average the gradients of this many steps per update
 
     c.train = ConfigDict()
     c.train.steps = 20_000  # batches of the whole run; optim.accumulate of them make an update
     c.train.batch_size = 128  # series per step, over all devices
-    # Encode a batch in so many pieces, one after another and again in the backward pass: memory for
-    # activations falls as 1 / pieces. The loss still compares the whole batch, and loss and
-    # gradients are those of one piece, but for other draws of dropout.
+    # Encode a batch in this many pieces, one after another and again in the backward pass: memory
+    # for activations falls as 1 / pieces. The loss still compares the whole batch, and loss and
+    # gradients are those of one piece.
     c.train.micro_batches = 1
     # With several pieces, the stem's BatchNorm: exact (statistics of the whole batch, by a pass
     # over the stem for each of its layers) or micro (each piece by its own: cheaper, another rule).
     c.train.batchnorm = "exact"
-    # Visits: encode only frames that are there, packed to the smallest of so many lengths that
-    # holds a batch's (each is compiled once); 0 = padding is encoded too, of which cine has hardly
-    # any. Loss and gradients are the same, but for other draws of dropout. VideoMAE encodes no
-    # padding in any case.
+    # Visits: encode only frames that are there, packed to the smallest of this many lengths that
+    # holds a batch's (each is compiled once); 0 = padding is encoded too; cine has hardly any. Loss
+    # and gradients are the same. VideoMAE encodes no padding in any case.
     c.train.capacities = 0
     # With more embeddings than this (two a series), logits are computed in tiles of so many rows
     # and columns, and anew for the gradient: memory grows as the batch and not as its square; over
@@ -156,7 +157,8 @@ def get_config() -> ConfigDict:
     c.train.ema_target = False  # TVRL and causal predict the averaged encoder's features
     c.train.checkpoint_every = 1000  # steps
     # Newest checkpoints kept, besides the best: that with the least mean loss since the one before.
-    # One that comes out of turn, at the end or after a signal, is never it.
+    # One that comes out of turn, at the end or after a signal, is never taken as the best. (The
+    # loss of tvrl and causal is another one once the latent term has begun.)
     c.train.keep = 2
     # No room on the disk. stop: the run ends; continue: it goes on with the checkpoints that there
     # are, and tries again when the next one is due.

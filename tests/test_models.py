@@ -216,6 +216,16 @@ def test_dropped_entries_are_a_share_of_the_rate_and_the_rest_scaled():
     np.testing.assert_allclose(np.unique(x), [0, 1 / 0.9], rtol=1e-6)
 
 
+@pytest.mark.parametrize("drop", [layers.dropout, layers.drop_path])
+def test_a_row_with_a_key_of_its_own_draws_the_same_beside_any_others(drop):
+    x, key_N = jnp.ones((32, 4, 6)), layers.row_keys(KEY, 32)
+    together, alone = drop(x, 0.5, key_N), drop(x[5::2], 0.5, key_N[5::2])
+    np.testing.assert_array_equal(together[5::2], alone)
+    assert np.isin(together, [0, 2]).all() and np.unique(together, axis=0).shape[0] > 1
+    assert (drop is layers.drop_path) == all(len(np.unique(row)) == 1 for row in together)
+    assert layers.row_keys(key_N, 32) is key_N and layers.row_keys(None, 32) is None
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_convolution_by_matrix_product_is_the_convolution(channels):
     random = np.random.default_rng(0)

@@ -18,6 +18,7 @@ from tvrl_jax.models import moments, pieces
 from tvrl_jax.objectives import OBJECTIVES
 
 ROWS = 16
+DROPOUT = "model.dropout"
 MICRO = {"train.batchnorm": "micro"}
 
 
@@ -57,8 +58,8 @@ def assert_equal(one, other, relative):
 
 
 @functools.cache
-def whole(method):
-    return outcome(method, 1, batch_of(method, ROWS))
+def whole(method, dropout=0.0):
+    return outcome(method, 1, batch_of(method, ROWS), **{DROPOUT: dropout})
 
 
 @pytest.mark.parametrize("method", tuple(OBJECTIVES))
@@ -84,8 +85,9 @@ def test_pieces_on_eight_devices_are_the_whole_batch_on_one():
     assert mesh.size == 8
     state = jax.device_put(start("tvrl"), sharding.replicated(mesh))
     with jax.set_mesh(mesh):
-        eight = outcome("tvrl", 2, sharding.put(pack(batch, 8, 2), mesh), state)
-    assert_equal(eight, whole("tvrl"), 1e-5)
+        spread = sharding.put(pack(batch, 8, 2), mesh)
+        eight = outcome("tvrl", 2, spread, state, **{DROPOUT: 0.3})
+    assert_equal(eight, whole("tvrl", 0.3), 1e-5)
 
 
 def test_a_piece_may_be_normalised_by_its_own_statistics():
@@ -131,11 +133,12 @@ def test_packing_lists_the_frames_of_each_devices_share_of_a_piece():
                 np.testing.assert_array_equal(listed[listed >= 0], expected)
 
 
-def test_every_piece_draws_its_own_numbers():
-    drawn = pieces.each(
-        lambda x, key: jax.random.uniform(key, x.shape), 3, np.ones(6), jax.random.key(0)
-    )
-    assert len(np.unique(drawn)) == 6
+def test_what_a_row_draws_depends_neither_on_pieces_nor_on_what_it_is_computed_beside():
+    batch, undivided = batch_of("tvrl", ROWS), whole("tvrl", 0.3)
+    assert abs(undivided[1][0] - whole("tvrl")[1][0]) > 1e-4
+    for groups, count in ((1, 1), (2, 1), (2, 2)):  # as on one device, on two, and in pieces
+        packed = pack(batch, groups, count)
+        assert_equal(outcome("tvrl", count, packed, **{DROPOUT: 0.3}), undivided, 1e-5)
 
 
 def test_memory_for_activations_falls_with_the_pieces():

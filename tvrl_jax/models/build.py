@@ -19,7 +19,8 @@ PARTS = ("projection", "token", "ltn", "mae", "head")
 class Network(NamedTuple):
     """Functions of `params` and `extra` (BatchNorm statistics; `{}` where there are none).
 
-    `key` is for dropout and stochastic depth: None, or train=False, means neither. Eval mode
+    `key` is for dropout and stochastic depth: one, or one for each row [B], which then draws the
+    same wherever it is computed; None, or train=False, means neither. Eval mode
     returns `extra` itself. Everything that comes out is at least float32. The groups of `params`:
     "encoder", and one for each part. A function whose part was not built raises ValueError.
     """

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from tvrl_jax.errors import UserError
@@ -84,6 +85,15 @@ def clips_of(feature_ND, rows_and_frames: tuple[int, int], packed_GC=None):
     return feature_ND.reshape(*rows_and_frames, -1)
 
 
+def frame_keys(key, rows_and_frames: tuple[int, int], packed_GC=None):
+    """Of the frames of `frames_of`, by their places in the batch; `key` as in models/build.py."""
+    if key is None:
+        return None
+    rows, frames = rows_and_frames
+    key_N = jax.vmap(layers.row_keys, (0, None))(layers.row_keys(key, rows), frames).reshape(-1)
+    return key_N if packed_GC is None else packing.gather(key_N, packed_GC)
+
+
 def _factorised_parts(m: Settings) -> tuple[Part, Part, Part]:
     """Per frame, its place in time, over time."""
     side, D, dtype = m.image_size // m.patch_size, width(m), DTYPES[m.dtype]
@@ -113,15 +123,16 @@ def factorised(m: Settings) -> Stack:
 
     def spatial(params, extra, clip_BTHWC, valid_BT, packed_GC=None, *, train, key):
         arrays = frames_of(m, clip_BTHWC, valid_BT, packed_GC)
-        key = key if train else None
-        feature_ND, extra = apply(per_frame, params, extra, *arrays, train=train, key=key)
+        key_N = frame_keys(key, valid_BT.shape, packed_GC) if train else None
+        feature_ND, extra = apply(per_frame, params, extra, *arrays, train=train, key=key_N)
         return clips_of(feature_ND, valid_BT.shape, packed_GC), extra
 
     def embed_time(params, feature_BTD, time_BT):
         return apply(embedding, params, {}, feature_BTD, time_BT)[0]
 
     def temporal(params, x_BTD, key_mask_BT, *, train, key, causal=False, rows=None):
-        how = dict(causal=causal, key=key if train else None, rows=rows)
+        key_B = layers.row_keys(key, len(x_BTD)) if train else None
+        how = dict(causal=causal, key=key_B, rows=rows)
         out, _ = apply(over_time, params, {}, x_BTD, key_mask_BT, **how)
         return (None, out) if causal else (out[:, 0], out[:, 1:])
 
@@ -147,7 +158,8 @@ def batch_norms(m: Settings, per_frame: Part) -> BatchNorms:
     def spatial(params, extra, given, clip_BTHWC, valid_BT, packed_GC=None, *, key):
         arrays = frames_of(m, clip_BTHWC, valid_BT, packed_GC)
         given = put({}, IN_SPATIAL, given)
-        feature_ND, used = apply_given(per_frame, params, extra, given, *arrays, key=key)
+        key_N = frame_keys(key, valid_BT.shape, packed_GC)
+        feature_ND, used = apply_given(per_frame, params, extra, given, *arrays, key=key_N)
         return clips_of(feature_ND, valid_BT.shape, packed_GC), pick(used, IN_SPATIAL)
 
     def moved(extra, used):
@@ -179,7 +191,8 @@ def joint(m: Settings) -> Stack:
         return jnp.repeat(tubelet_Bt, side * side, axis=1)
 
     def encode(params, token_BND, mask_BN, *, train, key, rows=None):
-        how = dict(key=key if train else None, rows=rows, method="encode")
+        key_B = layers.row_keys(key, len(token_BND)) if train else None
+        how = dict(key=key_B, rows=rows, method="encode")
         return apply(part, params, {}, token_BND, mask_BN, **how)[0]
 
     def temporal(params, x_BND, key_mask_BT, *, train, key, causal=False, rows=None):

@@ -130,14 +130,28 @@ def moved(kept: dict, used: dict) -> dict:
     return {"mean": mean, "var": var}
 
 
+def row_keys(key: jax.Array | None, count: int) -> jax.Array | None:
+    """A key for each of `count` rows, or those that are given.
+
+    What a row draws then goes by its place in the batch alone, wherever and beside whichever
+    others it is computed: in pieces, packed, or on many devices.
+    """
+    if key is None or key.ndim:
+        return key
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))
+
+
 def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     """Zeroes entries with probability `rate` (to 1/65536), scaling the rest up; no key, nothing.
 
-    One 32-bit draw serves two entries: on a CPU the draws cost more than the arithmetic. They are a
-    half of the width apart, since a TPU takes long to move numbers between neighbours.
+    `key`: one for all, or [N] for the N rows of x. One 32-bit draw serves two entries: on a CPU the
+    draws cost more than the arithmetic. They are a half of the width apart, since a TPU takes long
+    to move numbers between neighbours.
     """
     if key is None or rate == 0:
         return x
+    if key.ndim:
+        return jax.vmap(dropout, (0, None, 0))(x, rate, key)
     *rows, width = x.shape
     drawn = (width + 1) // 2
     bits = jax.random.bits(key, (*rows, drawn), jnp.uint32)
@@ -147,8 +161,15 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
 
 
 def drop_path(branch: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
-    """Drops the branch of whole samples (stochastic depth, Huang et al. 2016); no key, nothing."""
+    """Drops the branch of whole samples (stochastic depth, Huang et al. 2016); no key, nothing.
+
+    `key`: one for all, or [N] for the N samples.
+    """
     if key is None or rate == 0:
         return branch
-    keep = jax.random.bernoulli(key, 1 - rate, (branch.shape[0], *[1] * (branch.ndim - 1)))
+    if key.ndim:
+        keep_N = jax.vmap(jax.random.bernoulli, (0, None))(key, 1 - rate)
+    else:
+        keep_N = jax.random.bernoulli(key, 1 - rate, branch.shape[:1])
+    keep = keep_N.reshape(-1, *[1] * (branch.ndim - 1))
     return jnp.where(keep, branch / (1 - rate), 0).astype(branch.dtype)

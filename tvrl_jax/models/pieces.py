@@ -13,9 +13,9 @@ and when rows are spread over devices in order, every device has its share of ea
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 
 from tvrl_jax.models.build import Network
+from tvrl_jax.models.layers import row_keys
 from tvrl_jax.models.moments import pooled
 
 
@@ -27,8 +27,8 @@ def in_pieces(network: Network, count: int, *, exact: bool, render: Callable) ->
         is normalised by its own. The running ones are moved by the whole batch's in any case.
       render: makes a piece's clip_BTHWC of the rows that are given in its place.
 
-    Each function's rows must be a multiple of `count`. Dropout draws anew for each piece, so that
-    its numbers are others than for the undivided batch.
+    Each function's rows must be a multiple of `count`. Dropout draws for each row what it draws in
+    the undivided batch.
     """
 
     def spatial(params, extra, source, valid_BT, packed_GC=None, *, train, key):
@@ -40,13 +40,13 @@ def in_pieces(network: Network, count: int, *, exact: bool, render: Callable) ->
             source, *rest = rows
             return network.spatial(params, extra, render(source), *rest, train=train, key=key)[0]
 
-        return joined(each(piece, count, rows, key)), extra
+        return joined(each(piece, count, rows, row_keys(key, len(valid_BT)))), extra
 
     def temporal(params, x_BND, mask_BN, *, key, **how):
         def piece(rows, key):
             return network.temporal(params, *rows, key=key, **how)
 
-        return joined(each(piece, count, (x_BND, mask_BN), key))
+        return joined(each(piece, count, (x_BND, mask_BN), row_keys(key, len(x_BND))))
 
     def predict(params, token_BTD):
         return joined(each(lambda rows, _: network.predict(params, rows), count, token_BTD))
@@ -57,7 +57,8 @@ def in_pieces(network: Network, count: int, *, exact: bool, render: Callable) ->
             error = network.reconstruction_error
             return error(params, render(source), *rest, keep=keep, train=train, key=key)
 
-        return joined(each(piece, count, (source, valid_BT, noise_BN, kept_B), key))
+        key_B = row_keys(key, len(valid_BT))
+        return joined(each(piece, count, (source, valid_BT, noise_BN, kept_B), key_B))
 
     return network._replace(
         spatial=spatial,
@@ -87,7 +88,7 @@ def _normalised(network, count, exact, render, params, extra, rows, key):
     given = {}
     for name in norms.names if exact else ():
         given = {**given, name: moments(given, name)}
-    feature, used = each(piece, count, rows, key)
+    feature, used = each(piece, count, rows, row_keys(key, len(rows[1])))
     whole = given if exact else {name: _pool(used[name]) for name in norms.names}
     return joined(feature), norms.moved(extra, whole)
 
@@ -96,19 +97,18 @@ def _pool(moments: dict) -> dict:
     return {"batch": pooled(moments["batch"])}
 
 
-def each(function: Callable, count: int, rows, key: jax.Array | None = None):
-    """function(rows of a piece, key of the piece) of every piece, stacked along a new first axis.
+def each(function: Callable, count: int, rows, key_B: jax.Array | None = None):
+    """function(rows of a piece, their keys) of every piece, stacked along a new first axis.
 
     `rows`: a pytree of arrays that share their leading axis or have one that `count` divides.
     """
 
     def step(_, piece):
-        number, rows = piece
-        return None, function(rows, None if key is None else jax.random.fold_in(key, number))
+        return None, function(*piece)
 
     # Inside a loop nothing can be merged with the forward pass, so that no barrier is needed.
     step = jax.checkpoint(step, prevent_cse=False)
-    return jax.lax.scan(step, None, (jnp.arange(count), apart(rows, count)))[1]
+    return jax.lax.scan(step, None, apart((rows, key_B), count))[1]
 
 
 def apart(rows, count: int):

@@ -1,5 +1,6 @@
 """The transformer over patches of a frame, or tubelets of a clip (Dosovitskiy et al. 2021)."""
 
+import functools
 import math
 from typing import Any
 
@@ -87,7 +88,7 @@ class Blocks(nn.Module):
     @nn.compact
     def __call__(self, x_BND, mask, key, rows: int | None = None):
         block = recomputed(Block, self.remat)
-        keys = [None] * self.depth if key is None else jax.random.split(key, (self.depth, 5))
+        keys = [None] * self.depth if key is None else self._keys(key)
         for i in range(self.depth):
             x_BND = block(
                 self.heads,
@@ -98,6 +99,11 @@ class Blocks(nn.Module):
                 name=f"block{i}",  # named, or remat would rename the parameters
             )(x_BND, mask, keys[i])
         return x_BND
+
+    def _keys(self, key):
+        """[depth,5] of one key, [depth,5,B] of one for each row."""
+        split = functools.partial(jax.random.split, num=(self.depth, 5))
+        return jax.vmap(split, out_axes=2)(key) if key.ndim else split(key)
 
 
 class ViT(nn.Module):
@@ -150,7 +156,7 @@ class ViT(nn.Module):
 
 
 def run(blocks, cls, token_BND, mask_BN, *, key, rows=None):
-    """Blocks over CLS ([D], or [B,1,D]) and tokens, hidden tokens masked as keys."""
+    """Blocks over CLS ([D], or [B,1,D]) and tokens, hidden tokens cannot be attended to."""
     first_B1D = layers.spread(cls, token_BND[:, :1])
     mask = None
     if mask_BN is not None:
