@@ -62,7 +62,7 @@ def batch_shapes(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
         "clip_BVTHWC": ((rows, windows, frames, side, side, channels), jnp.uint8),
         "time_BVT": ((rows, windows, frames), jnp.float32),
         "valid_BVT": ((rows, windows, frames), jnp.bool_),
-        "newest_BV": ((rows, windows), jnp.float32),
+        "anchor_BV": ((rows, windows), jnp.float32),
         "series_B": ((rows,), jnp.int32),
         "subject_B": ((rows,), jnp.int32),
         "weight_B": ((rows,), jnp.float32),

@@ -71,7 +71,7 @@ def batch_of(method, rows):
         "clip_BVTHWC": clip.astype(np.uint8),
         "time_BVT": (time * valid).astype(np.float32),
         "valid_BVT": valid,
-        "newest_BV": rng.random((rows, windows)).astype(np.float32),
+        "anchor_BV": rng.random((rows, windows)).astype(np.float32),
         "subject_B": np.arange(rows, dtype=np.int32) // 2,
         "target_BK": label.astype(np.float32),
         "weight_B": (np.arange(rows) < rows - 1).astype(np.float32),

@@ -42,7 +42,7 @@ SHAPES = [
 def test_a_clip_is_a_strided_run_of_its_series_padded_at_the_right(sampling, windows):
     rng = np.random.default_rng(0)
     for total, frames, stride in SHAPES * 20:
-        index_VT, valid_VT = draw(
+        index_VT, valid_VT, _ = draw(
             rng, total, sampling=sampling, windows=windows, frames=frames, stride=stride
         )
         assert index_VT.shape == valid_VT.shape == (windows, frames)
@@ -52,6 +52,19 @@ def test_a_clip_is_a_strided_run_of_its_series_padded_at_the_right(sampling, win
             assert (np.diff(index_T[valid_T]) == stride).all()
             assert (index_T[~valid_T] == 0).all()
             assert index_T[valid_T].min() >= 0 and index_T[valid_T].max() < total
+
+
+@pytest.mark.parametrize("sampling", clips.SAMPLINGS)
+def test_anchors_lie_at_the_end_that_a_window_is_counted_from_and_differ(sampling):
+    """Of a short series both windows may share their other end, the whole remainder."""
+    rng = np.random.default_rng(0)
+    for total, frames, stride in SHAPES * 5:
+        index_VT, valid_VT, anchor_V = draw(
+            rng, total, sampling=sampling, windows=2, frames=frames, stride=stride
+        )
+        for index_T, valid_T, anchor in zip(index_VT, valid_VT, anchor_V, strict=True):
+            assert anchor == index_T[valid_T][-1 if sampling == "newest" else 0]
+        assert (anchor_V[0] != anchor_V[1]) == (total > 1)
 
 
 def test_a_window_is_padded_only_where_the_series_has_no_frame_left():
@@ -119,7 +132,7 @@ def test_gaps_of_two_windows_follow_the_density(name, sampling):
     rng, draws = np.random.default_rng(2), 6000
     gaps = np.zeros(35)
     for _ in range(draws):
-        index_VT, _ = draw(rng, 50, sampling=sampling, windows=2, interval=name)
+        index_VT, _, _ = draw(rng, 50, sampling=sampling, windows=2, interval=name)
         gaps[abs(index_VT[0, 0] - index_VT[1, 0])] += 1
     expected = draws * clips.gap_density(name, 34)
     assert gaps[0] == 0
@@ -137,7 +150,7 @@ def test_either_of_two_windows_may_be_the_earlier():
 def test_two_windows_differ_whenever_there_is_more_than_one_frame(sampling):
     rng = np.random.default_rng(4)
     for total, frames, stride in [shape for shape in SHAPES if shape[0] > 1] * 30:
-        index_VT, valid_VT = draw(
+        index_VT, valid_VT, _ = draw(
             rng, total, sampling=sampling, windows=2, frames=frames, stride=stride
         )
         one, two = (set(i[v]) for i, v in zip(index_VT, valid_VT, strict=True))
@@ -147,7 +160,7 @@ def test_two_windows_differ_whenever_there_is_more_than_one_frame(sampling):
 
 
 def test_a_series_of_one_frame_gives_the_same_window_twice():
-    index_VT, valid_VT = draw(np.random.default_rng(0), 1, windows=2)
+    index_VT, valid_VT, _ = draw(np.random.default_rng(0), 1, windows=2)
     assert (index_VT == 0).all()
     assert valid_VT.sum(axis=1).tolist() == [1, 1]
 
@@ -157,7 +170,7 @@ def test_newest_holds_the_newest_visit_and_counts_back_from_it(windows, recordin
     facts, _ = recording
     rng = np.random.default_rng(5)
     for total, stride in [(t, s) for t in (1, 3, 7, 8, 12, 20) for s in (1, 2, 3)]:
-        index_VT, valid_VT = draw(rng, total, sampling="newest", stride=stride, windows=windows)
+        index_VT, valid_VT, _ = draw(rng, total, sampling="newest", stride=stride, windows=windows)
         chosen = index_VT[0][valid_VT[0]].tolist()
         assert chosen == list(range(total - 1, -1, -stride))[:8][::-1]
         if stride == 1:  # with a larger stride the published code counts from the OLD end
@@ -171,23 +184,22 @@ def test_times_count_from_the_window_or_from_the_series():
         np.array([[1, 1, 1, 0], [1, 1, 0, 0]]) > 0,
     )
     near = dict(atol=1e-6)
-    time_VT, newest_V = clips.clip_times(time_S, index_VT, valid_VT, relative=True)
+    time_VT = clips.clip_times(time_S, index_VT, valid_VT, relative=True)
     np.testing.assert_allclose(time_VT, [[0, 0.05, 0.07, 0], [0, 0.09, 0, 0]], **near)
-    np.testing.assert_allclose(newest_V, [0.11, 0.18], **near)
-    absolute_VT, same_newest_V = clips.clip_times(time_S, index_VT, valid_VT, relative=False)
+    absolute_VT = clips.clip_times(time_S, index_VT, valid_VT, relative=False)
     np.testing.assert_allclose(
         absolute_VT, np.where(valid_VT, time_VT + np.array([[0.04], [0.09]]), 0), **near
     )
-    np.testing.assert_array_equal(newest_V, same_newest_V)
-    assert time_VT.dtype == newest_V.dtype == np.float32
+    np.testing.assert_allclose(clips.since_first(time_S, np.array([3, 4])), [0.11, 0.18], **near)
+    assert time_VT.dtype == absolute_VT.dtype == np.float32
 
 
 def test_visit_times_meet_the_recording(recording):
     _, arrays = recording
     years_S = 2015 + np.arange(20) / 2
     for total in (1, 3, 7, 8, 12, 20):
-        index_VT, valid_VT = draw(np.random.default_rng(0), total, sampling="newest", stride=1)
-        time_VT, _ = clips.clip_times(years_S[:total], index_VT, valid_VT, relative=False)
+        index_VT, valid_VT, _ = draw(np.random.default_rng(0), total, sampling="newest", stride=1)
+        time_VT = clips.clip_times(years_S[:total], index_VT, valid_VT, relative=False)
         np.testing.assert_allclose(time_VT[valid_VT], arrays[f"out/history_n{total}_s1_years"])
 
 
@@ -216,7 +228,7 @@ def test_frames_are_dropped_for_each_view_the_newest_never_and_the_rest_moves_to
     left = np.zeros((2, 8))
     rng = np.random.default_rng(6)
     for _ in range(400):
-        index, valid = draw(rng, 9, sampling="newest", windows=windows, stride=1)
+        index, valid, _ = draw(rng, 9, sampling="newest", windows=windows, stride=1)
         some, seen = clips.drop_frames(rng, index, valid, views=2, drop=0.5, spread=0.0)
         assert some.shape == seen.shape == (2, 8)
         for view in range(2):

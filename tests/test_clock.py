@@ -54,8 +54,8 @@ def visit_dates(seed, patients, **clips):
     rng, times, valids = np.random.default_rng(seed), [], []
     for i in range(patients):
         years = np.array(retina.draw(0, i, nuisance="mild").visits.years)
-        index, valid = draw_clip(rng, len(years), **clips)
-        times.append(clip_times(years, index, valid, relative=True)[0])
+        index, valid, _ = draw_clip(rng, len(years), **clips)
+        times.append(clip_times(years, index, valid, relative=True))
         valids.append(valid)
     return np.stack(times), np.stack(valids)
 

@@ -20,7 +20,7 @@ from tvrl_jax.models.build import build
 from tvrl_jax.objectives import OBJECTIVES, causal, contrastive, latent, supervised, tvrl, views
 
 ROWS, FRAMES, SIDE = 4, 4, 16
-IN_VIEWS = ("clip_BVTHWC", "time_BVT", "valid_BVT", "newest_BV")
+IN_VIEWS = ("clip_BVTHWC", "time_BVT", "valid_BVT", "anchor_BV")
 LATENT = dict(temperature=0.1, distance="cosine", target_norm="none")
 TVRL = dict(LATENT, masked_contrast=True)
 # One of each rule; cvrl and csimclr share theirs with csimclr_te.
@@ -66,7 +66,7 @@ def batch_of(views_=2, seed=0):
         "clip_BVTHWC": clip * valid[..., None, None, None],
         "time_BVT": time * valid,
         "valid_BVT": valid,
-        "newest_BV": rng.random((ROWS, views_)).astype(np.float32),
+        "anchor_BV": rng.random((ROWS, views_)).astype(np.float32),
         "subject_B": np.arange(ROWS, dtype=np.int32),
         "weight_B": np.ones(ROWS, np.float32),
         "target_BK": np.array([[1, 0], [2, np.nan], [np.nan, 2], [4, 1]], np.float32),
@@ -211,10 +211,10 @@ def test_time_is_seen_by_a_rule_with_time_embedding():
 
 def test_latent_time_navigation_moves_view_1_by_the_time_between():
     batch = batch_of()
-    newest = batch["newest_BV"]
-    still = run("ltn", batch | {"newest_BV": 0 * newest})[1].embedding_BVE
-    moved = run("ltn", batch | {"newest_BV": newest})[1].embedding_BVE
-    back = run("ltn", batch | {"newest_BV": newest[:, ::-1].copy()})[1].embedding_BVE
+    newest = batch["anchor_BV"]
+    still = run("ltn", batch | {"anchor_BV": 0 * newest})[1].embedding_BVE
+    moved = run("ltn", batch | {"anchor_BV": newest})[1].embedding_BVE
+    back = run("ltn", batch | {"anchor_BV": newest[:, ::-1].copy()})[1].embedding_BVE
     np.testing.assert_array_equal(still[:, 0], moved[:, 0])
     assert np.abs(still[:, 1] - moved[:, 1]).max() > 1e-4
     np.testing.assert_array_equal(moved, back)  # |dt|: only how far apart, not which is first
@@ -463,3 +463,14 @@ def test_dropout_keys_reach_the_encoder():
     assert views.keys(None, 3) == [None] * 3
     a, b = views.keys(jax.random.key(0), 2)
     assert (jax.random.key_data(a) != jax.random.key_data(b)).any()
+
+
+def test_the_latent_term_begins_with_the_step_that_its_fraction_names():
+    """Compiled, as in training: there a quotient may lie a rounding below the fraction."""
+    progress = jax.jit(step.progress, static_argnums=1)
+    for steps in (110, 1000, 1700, 5000, 20_000):
+        for percent in (10, 20, 30, 40, 50, 70, 100):
+            weight = latent.weight_at(
+                progress(jnp.arange(steps), steps), start_fraction=percent / 100, latent_weight=0.5
+            )
+            assert int((weight == 0).sum()) == steps * percent // 100

@@ -48,7 +48,7 @@ def batch_of(recording, dtype, prefix=""):
         "clip_BVTHWC": jnp.asarray(clip),
         "time_BVT": jnp.asarray(time, dtype),
         "valid_BVT": jnp.asarray(pair(recording, f"{prefix}mask", np.ones((rows, frames), bool))),
-        "newest_BV": jnp.asarray(time[:, :, 0], dtype),  # as published; only differences count
+        "anchor_BV": jnp.asarray(time[:, :, 0], dtype),  # as published; only differences count
         "subject_B": jnp.arange(rows),
         "weight_B": jnp.ones(rows, dtype),
     }
@@ -89,7 +89,7 @@ def evaluate(net, params, extra, batch):
         x = net.embed_time(params, frame, time)
         cls, _ = net.temporal(params, x, valid, train=False, key=None)
         if v and "ltn" in params:
-            cls = net.shift(params, cls, batch["newest_BV"][:, 1] - batch["newest_BV"][:, 0])
+            cls = net.shift(params, cls, batch["anchor_BV"][:, 1] - batch["anchor_BV"][:, 0])
         features.append(cls)
         embeddings.append(net.project(params, extra, cls, train=False)[0])
     each = losses.info_nce(*embeddings, jnp.ones(len(cls), bool), temperature=0.1)

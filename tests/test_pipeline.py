@@ -69,7 +69,7 @@ def test_a_batch_has_the_stated_arrays(store):
         "clip_BVTHWC": ((8, 2, 4, 6, 6, 1), "uint8"),
         "time_BVT": ((8, 2, 4), "float32"),
         "valid_BVT": ((8, 2, 4), "bool"),
-        "newest_BV": ((8, 2), "float32"),
+        "anchor_BV": ((8, 2), "float32"),
         "subject_B": ((8,), "int32"),
         "series_B": ((8,), "int32"),
         "weight_B": ((8,), "float32"),
@@ -90,7 +90,9 @@ def test_frames_and_times_belong_together(store, relative):
                 clip, times = batch["clip_BVTHWC"][row, view], batch["time_BVT"][row, view]
                 position = clip[valid_T, 0, 0, 0]  # the fake store writes it into every pixel
                 since = info.time_T[position] - info.time_T[0]
-                np.testing.assert_allclose(batch["newest_BV"][row, view], since[-1], rtol=1e-6)
+                np.testing.assert_allclose(
+                    batch["anchor_BV"][row, view], since[0], rtol=1e-6, atol=1e-6
+                )
                 np.testing.assert_allclose(
                     times[valid_T], since - since[0] * relative, rtol=1e-5, atol=1e-6
                 )
@@ -128,7 +130,7 @@ def test_an_epoch_shows_every_series_once_and_the_next_in_another_order(store):
 
 
 def test_another_visit_to_a_series_draws_another_clip(store):
-    newest = [b["newest_BV"][0] for b in take(store, 60, batch_size=1) if b["series_B"][0] == 0]
+    newest = [b["anchor_BV"][0] for b in take(store, 60, batch_size=1) if b["series_B"][0] == 0]
     assert len({tuple(times) for times in newest}) > 1
 
 

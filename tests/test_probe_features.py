@@ -252,7 +252,7 @@ def test_an_encoder_is_shown_times_that_count_from_where_they_did_when_it_learne
     table = windows.cut(store, [0, 1], **how)
     (batch,) = windows.batches(store, [0, 1], table, batch_size=len(table.series_W))
     plans = [
-        Plan(series, (frame - series * tiny.FRAMES)[None], valid[None])
+        Plan(series, (frame - series * tiny.FRAMES)[None], valid[None], np.zeros(1, int))
         for series, frame, valid in zip(table.series_W, table.frame_WT, table.valid_WT, strict=True)
     ]
     learned = read_batch(store, plans, relative_time=relative)

@@ -265,6 +265,14 @@ def test_every_size_is_chosen_by_its_name_alone(method, arch):
         ("tvrl", {"train.ema_target": True}, "train.ema"),
         ("supervised", {"data.targets": ()}, "data.targets is empty: name what to learn"),
         ("videomae", {"objective.mask_ratio": 0.0}, "mask_ratio = 0.0: .* reconstructs"),
+        ("videomae", {"objective.mask_ratio": 0.001}, "of 256 tokens none"),
+        (
+            "videomae",
+            {"objective.mask_ratio": 0.005, "objective.masking": "tube"},
+            "of 64 places none",
+        ),
+        ("videomae", {"model.time_embedding": True}, "embeds no times"),
+        ("tvrl", {"objective.mask_ratio": 0.0}, "mask_ratio = 0: .* predicts frames"),
     ],
 )
 def test_settings_that_do_not_agree_are_refused(method, changes, words):

@@ -263,7 +263,7 @@ def clips(series=8, frames=4, side=32):
         clip_BVTHWC=rng.integers(0, 256, (series, 2, frames, side, side, 1), np.uint8),
         time_BVT=np.tile(np.arange(frames, dtype=np.float32), (series, 2, 1)),
         valid_BVT=np.ones((series, 2, frames), bool),
-        newest_BV=rng.random((series, 2)).astype(np.float32),
+        anchor_BV=rng.random((series, 2)).astype(np.float32),
         subject_B=np.arange(series, dtype=np.int32) // 2,
         weight_B=np.float32([1, 1, 1, 1, 1, 0, 1, 1]),
     )

@@ -11,7 +11,7 @@ from PIL import Image
 from configs import base, ltn, tvrl
 from tvrl_jax import trainer
 from tvrl_jax.data import opening
-from tvrl_jax.data.clips import clip_times, draw_clip
+from tvrl_jax.data.clips import draw_clip
 from tvrl_jax.data.pipeline import train_batches
 from tvrl_jax.errors import UserError
 
@@ -121,7 +121,7 @@ def test_a_window_ends_with_the_newest_visit_and_counts_from_its_own_first(root)
     assert time[row["b/OD"]].tolist() == [0, 2]
     assert valid[row["a/OS"]].tolist() == [True, False]  # one visit: the rest is padding
     assert batch["clip_BVTHWC"][row["a/OS"], 0, 1].max() == 0
-    assert batch["newest_BV"][row["a/OD"], 0] == 430  # since the first visit of the series
+    assert batch["anchor_BV"][row["a/OD"], 0] == 430  # since the first visit of the series
 
 
 def test_random_windows_take_older_visits_too(root):
@@ -139,10 +139,10 @@ def test_random_windows_take_older_visits_too(root):
         batch = next(batches)
         batches.close()
         row = [store.series[i].id for i in batch["series_B"]].index("a/OD")
-        first, second = batch["newest_BV"][row]
+        first, second = batch["anchor_BV"][row]
         assert first != second
         ends |= {float(first), float(second)}
-    assert ends == {390.0, 430.0}
+    assert ends == {0.0, 390.0}
 
 
 @pytest.mark.parametrize("drop", [0.0, 0.6])
@@ -153,12 +153,12 @@ def test_windows_that_all_reach_back_to_the_first_visit_are_as_far_apart_as_thei
     cut = dict(frames=8, stride=1, sampling="newest", windows=2, interval="constant")
     gaps = set()
     for _ in range(200):
-        index_VT, valid_VT = draw_clip(rng, 6, **cut, views=2, drop=drop, drop_spread=drop / 2)
-        _, newest_V = clip_times(year_S, index_VT, valid_VT, relative=True)
+        how = dict(views=2, drop=drop, drop_spread=drop / 2)
+        index_VT, valid_VT, anchor_V = draw_clip(rng, 6, **cut, **how)
         last_V = [index_T[valid_T][-1] for index_T, valid_T in zip(index_VT, valid_VT, strict=True)]
         assert last_V[0] == 5 and last_V[1] < 5
-        np.testing.assert_allclose(newest_V, year_S[last_V] - year_S[0], rtol=1e-6)
-        gaps.add(float(newest_V[0] - newest_V[1]))
+        assert anchor_V.tolist() == last_V
+        gaps.add(float(year_S[anchor_V[0]] - year_S[anchor_V[1]]))
     assert min(gaps) > 0 and len(gaps) > 2
 
 

@@ -155,11 +155,7 @@ def _check_sizes(config: ConfigDict, objective: Objective) -> None:
             f"config.clips.frames = {config.clips.frames}: {method} predicts frames from others "
             "and needs 2 or more."
         )
-    if "mae" in objective.parts and not config.objective.mask_ratio:
-        raise UserError(
-            f"config.objective.mask_ratio = {config.objective.mask_ratio}: {method} reconstructs "
-            "what is removed, and nothing would be; take more, such as 0.9."
-        )
+    _check_hidden(config, objective)
     if objective.views > 1 and config.train.batch_size < 2:
         raise UserError(
             f"config.train.batch_size = {config.train.batch_size}: {method} compares series with "
@@ -178,6 +174,36 @@ def _check_sizes(config: ConfigDict, objective: Objective) -> None:
             f"{config.optim.accumulate}, and its last {rest} would make no update: use {fewer} or "
             f"{fewer + config.optim.accumulate}."
         )
+
+
+def _check_hidden(config: ConfigDict, objective: Objective) -> None:
+    """Something is to be removed or hidden, and VideoMAE has no place for times."""
+    method, ratio = f'method "{config.method}"', config.objective.get("mask_ratio")
+    if "mae" in objective.parts:
+        if config.model.time_embedding:
+            raise UserError(
+                f"config.model.time_embedding = True: {method} embeds no times; say False."
+            )
+        count, unit = _maskable(config)
+        if masking.kept_count(count, ratio) >= count:
+            raise UserError(
+                f"config.objective.mask_ratio = {ratio}: {method} reconstructs what is removed, "
+                f"and of {count} {unit} none would be; take more, such as 0.9."
+            )
+    elif ratio == 0:
+        raise UserError(
+            f"config.objective.mask_ratio = 0: {method} predicts frames that are hidden, and none "
+            "would be; take more, such as 0.15, or method csimclr_te, which predicts nothing."
+        )
+
+
+def _maskable(config: ConfigDict) -> tuple[int, str]:
+    """What VideoMAE's masks choose from in a full clip: places of a frame (tubes), or tokens."""
+    m = config.model
+    places = (m.image_size // m.patch_size) ** 2
+    if config.objective.masking == "tube":
+        return places, "places"
+    return places * (config.clips.frames // m.tubelet), "tokens"
 
 
 def _check_averaged(config: ConfigDict, objective: Objective) -> None:

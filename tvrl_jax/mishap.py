@@ -10,7 +10,7 @@ from tvrl_jax import artefacts, sharding, whole_file
 from tvrl_jax.data.store import Store
 
 # what every step computes from, of what a batch holds
-NEEDED = ("clip_BVTHWC", "time_BVT", "valid_BVT", "newest_BV", "subject_B", "series_B", "weight_B")
+NEEDED = ("clip_BVTHWC", "time_BVT", "valid_BVT", "anchor_BV", "subject_B", "series_B", "weight_B")
 FOLDER = "nan"
 NAMED = 16  # series that a sentence names; the file of the batch names all
 

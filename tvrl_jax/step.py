@@ -107,6 +107,15 @@ def averaged_features(network: Network, state: State, views: dict) -> jax.Array:
     return each(of_view, state.extra, spatial_rows(views, seen_BVT))[0]
 
 
+def progress(step: jax.Array, steps: int) -> jax.Array:
+    """The share of the training that is done at the middle of a step.
+
+    There no rounding moves what begins with a step; at its beginning, a compiled quotient may lie
+    just below the share at which it should begin.
+    """
+    return (step + 0.5) / steps
+
+
 def _outcome(learner: Learner, params, state: State, batch: dict):
     config, params = learner.config, sharding.gathered(params)
     network, views = _network(learner), _views(learner, batch, state.step)
@@ -118,7 +127,7 @@ def _outcome(learner: Learner, params, state: State, batch: dict):
         state.extra,
         views,
         stream(learner.seed, "objective", state.step),
-        state.step / config.train.steps,
+        progress(state.step, config.train.steps),
         **learner.rule,
         **_computing(learner),
     )

@@ -2,15 +2,15 @@
 
 A batch is a dict of numpy arrays:
 
-    clip_BVTHWC uint8   time_BVT float32 (data.time_unit)   valid_BVT bool   newest_BV float32
+    clip_BVTHWC uint8   time_BVT float32 (data.time_unit)   valid_BVT bool   anchor_BV float32
     subject_B, series_B int32 (into store.subjects, store.series)   weight_B float32
     target_BK float32, NaN where unknown, when targets are given
 
 and, when frames are packed, packed_GVC int32 (data/packing.py), G devices of this process
 
 V is clips.windows, or the objective's views where clips.drop leaves each its own frames. Padding
-(right): image 0, time 0, valid False. `newest_BV` is the time of a window's newest frame since the
-first frame of its series.
+(right): image 0, time 0, valid False. `anchor_BV` is the time of a window's anchor (data/clips.py)
+since the first frame of its series.
 """
 
 from collections.abc import Sequence
@@ -29,6 +29,7 @@ class Plan(NamedTuple):
     series: int
     index_VT: np.ndarray
     valid_VT: np.ndarray
+    anchor_V: np.ndarray
 
 
 def read_batch(
@@ -43,15 +44,19 @@ def read_batch(
     real = len(plans)
     plans = [*plans, *[plans[-1]] * (batch_size - real)]
     series_B = np.array([plan.series for plan in plans], np.int32)
+    series = [store.series[plan.series].time_T for plan in plans]
     times = [
-        cut.clip_times(store.series[i].time_T, index, valid, relative=relative_time)
-        for i, index, valid in plans
+        cut.clip_times(time_S, plan.index_VT, plan.valid_VT, relative=relative_time)
+        for time_S, plan in zip(series, plans, strict=True)
+    ]
+    anchors = [
+        cut.since_first(time_S, plan.anchor_V) for time_S, plan in zip(series, plans, strict=True)
     ]
     batch = {
         "clip_BVTHWC": _read_clips(store, plans),
-        "time_BVT": np.stack([time for time, _ in times]),
+        "time_BVT": np.stack(times),
         "valid_BVT": np.stack([plan.valid_VT for plan in plans]),
-        "newest_BV": np.stack([newest for _, newest in times]),
+        "anchor_BV": np.stack(anchors).astype(np.float32),
         "subject_B": np.asarray(store.subject_index)[series_B].astype(np.int32),
         "series_B": series_B,
         "weight_B": (np.arange(len(plans)) < real).astype(np.float32),

@@ -7,7 +7,9 @@ Everything here is numpy on a handful of integers. `total` is the number of fram
     valid_T  False for padding, which always stands at the right
 
 Windows are counted by an offset: from the oldest frame, or, with sampling "newest", backwards from
-the newest, so that the newest frame always is in the window of offset 0.
+the newest, so that the newest frame always is in the window of offset 0. A window's anchor is the
+frame that its offset names: its oldest, or its newest. Different windows have different anchors,
+which cannot be said of their other end: a short series may end within all of them.
 
 A view may lack frames of its window (`drop`). Those that are left move together, so that their
 places tell neither how many there were nor which are gone.
@@ -169,10 +171,11 @@ def draw_clip(
     views: int,
     drop: float,
     drop_spread: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """One or two windows of a series, as config.clips says -> index_VT, valid_VT.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One or two windows of a series, as config.clips says -> index_VT, valid_VT, anchor_V.
 
-    With `drop` each of the `views` has its own window.
+    With `drop` each of the `views` has its own frames of its window, perhaps without the anchor.
+    anchor_V: positions in the series.
     """
     shape = dict(frames=frames, stride=stride)
     if windows == 2:
@@ -183,9 +186,13 @@ def draw_clip(
         *(window(o, total, **shape, sampling=sampling) for o in offsets), strict=True
     )
     index_VT, valid_VT = np.stack(index), np.stack(valid)
+    anchor_V = np.array(offsets)
+    if sampling == "newest":
+        anchor_V = total - 1 - anchor_V
     if not drop:
-        return index_VT, valid_VT
-    return drop_frames(rng, index_VT, valid_VT, views=views, drop=drop, spread=drop_spread)
+        return index_VT, valid_VT, anchor_V
+    seen = drop_frames(rng, index_VT, valid_VT, views=views, drop=drop, spread=drop_spread)
+    return *seen, np.broadcast_to(anchor_V, views)
 
 
 def drop_frames(
@@ -215,14 +222,20 @@ def drop_frames(
 
 def clip_times(
     time_S: np.ndarray, index_VT: np.ndarray, valid_VT: np.ndarray, *, relative: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Times of a clip's frames and of its windows' newest frames -> time_VT, newest_V float32.
+) -> np.ndarray:
+    """Times of a clip's frames, time_VT float32, in the unit of time_S (the whole series').
 
-    In the unit of time_S, the times of the whole series. `newest_V` counts from the first frame of
-    the series; so do the times, or from the first frame of their window when `relative`. They are
-    subtracted before they become float32: a date in seconds would not survive it.
+    They count from the first frame of the series, or of their window when `relative`.
     """
-    time_VT = np.asarray(time_S, np.float64)[index_VT] - time_S[0]
-    newest_V = np.where(valid_VT, time_VT, -np.inf).max(axis=1)
-    shown_VT = time_VT - time_VT[:, :1] if relative else time_VT
-    return np.where(valid_VT, shown_VT, 0).astype(np.float32), newest_V.astype(np.float32)
+    time_VT = since_first(time_S, index_VT)
+    if relative:
+        time_VT = time_VT - time_VT[:, :1]
+    return np.where(valid_VT, time_VT, 0).astype(np.float32)
+
+
+def since_first(time_S: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Times of frames since the first of their series, float64, of index's shape.
+
+    To be subtracted before they become float32: a date in seconds would not survive it.
+    """
+    return np.asarray(time_S, np.float64)[index] - time_S[0]

@@ -13,7 +13,10 @@ DISTANCES = {"cosine": negative_cosine, "smooth_l1": smooth_l1}
 
 
 def weight_at(progress, *, start_fraction: float, latent_weight: float) -> jax.Array:
-    """Weight of the latent term: 0 until `start_fraction` of the training is done."""
+    """Weight of the latent term: 0 until `start_fraction` of the training is done.
+
+    `progress` is the share of the training that is done at the middle of the step.
+    """
     return jnp.where(progress < start_fraction, 0.0, latent_weight)
 
 

@@ -44,7 +44,7 @@ def cut(
         else:
             index_NT, valid_NT = clips.dense_windows(info.frames, **shape)
         index_NT, valid_NT = index_NT[::every], valid_NT[::every]
-        time_NT, _ = clips.clip_times(info.time_T, index_NT, valid_NT, relative=relative_time)
+        time_NT = clips.clip_times(info.time_T, index_NT, valid_NT, relative=relative_time)
         series_N = np.full(len(index_NT), place, np.int32)
         parts.append((series_N, (index_NT + offset).astype(np.int32), time_NT, valid_NT))
         offset += info.frames
@@ -77,12 +77,18 @@ def batches(store, series: Sequence[int], windows: Windows, *, batch_size: int) 
     """
     frames_N = np.array([store.series[i].frames for i in series])
     first_N = np.cumsum(frames_N) - frames_N
-    local_WT = windows.frame_WT - first_N[windows.series_W][:, None]
-    for start in range(0, len(local_WT), batch_size):
+    local_W1T = (windows.frame_WT - first_N[windows.series_W][:, None])[:, None]
+    oldest_W1 = local_W1T[:, :, 0]
+    for start in range(0, len(local_W1T), batch_size):
         plans = [
-            Plan(int(series[windows.series_W[w]]), local_WT[w][None], windows.valid_WT[w][None])
-            for w in range(start, min(start + batch_size, len(local_WT)))
+            Plan(
+                int(series[windows.series_W[w]]),
+                local_W1T[w],
+                windows.valid_WT[w][None],
+                oldest_W1[w],
+            )
+            for w in range(start, min(start + batch_size, len(local_W1T)))
         ]
         batch = read_batch(store, plans, relative_time=True, batch_size=batch_size)
-        row_B = np.minimum(start + np.arange(batch_size), len(local_WT) - 1)
+        row_B = np.minimum(start + np.arange(batch_size), len(local_W1T) - 1)
         yield batch | {"time_BVT": windows.time_WT[row_B][:, None]}
