@@ -166,7 +166,7 @@ if index == 2:
 time.sleep(100)
 """
     for code, said in _run(tmp_path, body, timeout=5, stopped=2):
-        assert code == 1 and "process 2 of 4 (machine 2) has not been heard of for 5 s" in said
+        assert code == 1 and "process 2 of 4 (machine 2) has not been heard from for 5 s" in said
 
 
 def test_a_process_that_waits_for_late_ones_is_not_lost(tmp_path):

@@ -110,7 +110,7 @@ def verdict(error: BaseException) -> tuple[int, str]:
         return 2, (
             f"there is not enough memory ({shorten(first_line(error))}); pretraining needs less "
             "with more train.micro_batches or a smaller batch_size, image_size or clips.frames, a "
-            "probe with fewer fits at once or resamples."
+            "probe with fewer fits at once or fewer resamples."
         )
     return 1, f"{type(error).__name__}: {shorten(first_line(error))}"
 

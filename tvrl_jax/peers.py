@@ -69,7 +69,7 @@ class Star(Alone):
 
     Args:
       index: of this process, below `count`.
-      connections: by index, of all others on process 0, else of process 0. With settled hand-shake.
+      connections: by index, of all others on process 0, else of process 0. After the handshake.
       names: host and process id of the processes that are connected with.
       timeout: seconds of silence after which a process counts as lost.
       start: seconds that its first sign of life may take, which process 0 gives when all are here.
@@ -259,7 +259,7 @@ class Star(Alone):
     def _miss(self, now: float) -> None:
         for other in set(self._connections) - self._parted:
             if now - self._heard[other] > self._timeout:
-                self._lose(other, f"has not been heard of for {self._timeout:g} s")
+                self._lose(other, f"has not been heard from for {self._timeout:g} s")
 
     def _lose(self, other: int, how: str) -> None:
         who = f"process {other} of {self.count} ({self._names[other]})"

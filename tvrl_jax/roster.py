@@ -65,7 +65,7 @@ def hold(
 
 
 def refuse_other(folder: Path, began: dict | None) -> None:
-    """Raises UserError where the list is not the one that was read when this run was started."""
+    """Raises UserError where the list is not the one read when this run was started."""
     if read(folder) != began:
         raise UserError(
             f"{folder}: another run has been at work there since this one was started; the same "

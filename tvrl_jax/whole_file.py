@@ -50,8 +50,7 @@ def write(
 
 
 def sweep(folder: str | Path) -> None:
-    """Removes what killed writers of shared files left in a folder: parts that nobody touched for a
-    day."""
+    """Removes what killed writers left in a shared folder: parts that nobody touched for a day."""
     for path in Path(folder).glob(f".*{PART}"):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > ABANDONED_S:
