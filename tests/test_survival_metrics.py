@@ -10,7 +10,7 @@ from sklearn import metrics as sk
 
 from tvrl_jax.data.split import SPLITS
 from tvrl_jax.errors import UserError
-from tvrl_jax.probing import cox, hazard, stats, survival, survival_metrics, tasks
+from tvrl_jax.probing import cox, hazard, intervals, stats, survival, survival_metrics, tasks
 
 HORIZONS = (1.0, 2.5)
 
@@ -68,13 +68,14 @@ def _naive(name, train, label, output, clock):
         return _naive_censoring(train, time, before=before)
 
     def brier(time, column):
-        total = 0.0
+        total = counted = 0.0
         for (event, t), row in zip(label, output, strict=True):
-            if event and t <= time:
-                total += row[column] ** 2 / observed(t, True)
-            elif t > time:
-                total += (1 - row[column]) ** 2 / observed(time, False)
-        return total / len(label)
+            if (event and t <= time) or t > time:
+                free = t > time
+                weight = 1 / (observed(time, False) if free else observed(t, True))
+                total += weight * (free - row[column]) ** 2
+                counted += weight
+        return total / counted
 
     risk = [row[0] for row in output]
     if name == "c_index":
@@ -135,8 +136,68 @@ def test_a_recording_of_scikit_survival_is_met():
     clock = _clock(test_N2, train_N2, horizons=(1.5, 3.0))
     output_NK = np.array(OUTPUT.split(), float).reshape(-1, 3)
     for name, value in RECORDED.items():
+        if name.startswith("brier"):  # it divides by the series, and not by their weights
+            time = float(name.removeprefix("brier_"))
+            value *= 14 / _counted(train_N2.tolist(), test_N2.tolist(), time)
         metric = survival_metrics.metrics(clock)[name]
         assert metric(test_N2, output_NK, stats.once(14))[0] == pytest.approx(value, abs=1e-12)
+
+
+def _counted(train, label, time):
+    """Sum of the weights of a Brier score."""
+    return sum(
+        1 / _naive_censoring(train, min(t, time), before=t <= time)
+        for event, t in label
+        if event or t > time
+    )
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_weights_of_a_brier_score_add_up_to_the_series_whose_censoring_it_is(seed):
+    """So that it is what others divide by the number of series."""
+    label = _outcomes(np.random.default_rng(seed), 50).tolist()
+    for time in (0.3, 1.0, 2.5):
+        assert _counted(label, label, time) == pytest.approx(50, abs=1e-11)
+
+
+def _censored(rng, count: int = 400):
+    """Outcomes of whom seven of ten are censored before 1, and a model that knows a part."""
+    known_N = 0.8 * rng.normal(size=count)
+    time_N = rng.exponential(np.exp(-known_N - 0.5 * rng.normal(size=count)) / 0.7)
+    until_N = np.minimum(rng.exponential(0.4, count), 3)
+    label_N2 = np.stack([time_N <= until_N, np.minimum(time_N, until_N)], axis=1)
+    clock = _clock(label_N2.astype(np.float32), horizons=(0.5, 1.0), grid=6)
+    curve_NK = np.exp(-0.7 * np.exp(known_N)[:, None] * survival.times(clock))
+    return clock, survival.stored(label_N2), np.column_stack([known_N, curve_NK])
+
+
+def test_the_error_of_a_brier_score_is_the_spread_of_test_sets_however_many_are_censored():
+    """Divided by the number of series, resamples had 1.5 and 1.3 times that spread."""
+    rng, names = np.random.default_rng(0), ("brier_1", "ibs")
+    value, error = [], []
+    for run in range(200):
+        clock, label_N2, output_NK = _censored(rng)
+        weight_RN = stats.resample(np.arange(len(label_N2)), samples=200, seed=run)
+        named = survival_metrics.metrics(clock)
+        once, resampled = (
+            [named[name](label_N2, output_NK, weight) for name in names]
+            for weight in (stats.once(len(label_N2)), weight_RN)
+        )
+        low, high = np.percentile(resampled, intervals.MIDDLE, axis=1)
+        value.append(np.ravel(once))
+        error.append((high - low) / 2)
+    ratio = np.mean(error, axis=0) / np.std(value, axis=0)
+    assert (abs(ratio - 1) < 4 / np.sqrt(2 * 200)).all(), ratio
+
+
+def test_resamples_in_which_all_are_censored_before_have_no_brier_score():
+    label_N2 = np.array([[0, 0.5], [1, 0.6], [1, 2.0], [0, 3.0]])
+    clock = _clock(label_N2, horizons=(1.0,))
+    output_NK = np.full((4, 6), 0.5)
+    weight_RN = np.array([[4, 0, 0, 0], [2, 1, 1, 0.0]])
+    for name in ("brier_1", "ibs"):
+        value_R = survival_metrics.metrics(clock)[name](label_N2, output_NK, weight_RN)
+        assert np.isnan(value_R).tolist() == [True, False]
 
 
 def test_concordance_and_kaplan_meier_equal_lifelines_also_with_ties():

@@ -16,7 +16,7 @@ from tvrl_jax.results import ALL, FEW, P_METHODS, PATIENTS_OF, PER_CLASS, P
 LACKED = {
     "regression": "held one value only",
     "classification": "lacked a class",
-    "survival": "held no two patients whom a metric could compare",
+    "survival": "held nobody, or no two, whom a metric could judge",
 }
 
 # pretrainings of a method: of two the spread is known so badly that methods that are alike differ

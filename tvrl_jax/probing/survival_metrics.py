@@ -79,7 +79,8 @@ def brier(label_N2, output_NK, weight_RN, *, clock: Clock, time: float, column: 
     """Squared error of S(time) against being free of the event then, by IPCW (Graf et al. 1999).
 
     Who had the event up to then counts 1 / P(C >= T), who is free of it 1 / P(C > time), who was
-    censored before 0.
+    censored before 0; the mean is by these weights. Graf et al. divide by the number of series,
+    which is the same with the censoring of the very series.
     """
     return _brier(label_N2, output_NK, weight_RN, clock, [time], column)[:, 0]
 
@@ -92,17 +93,23 @@ def integrated_brier(label_N2, output_NK, weight_RN, *, clock: Clock, first: int
 
 def _brier(label_N2, output_NK, weight_RN, clock: Clock, time_G, first: int) -> np.ndarray:
     """[R, G] of these times, whose survival is in the columns from `first` on: all times in one
-    pass over the weights."""
+    pass over the weights. NaN where all were censored before.
+
+    The weights of the split as it is add up to its series. Those of a resample do not: divided by
+    the number of series its scores would differ by that, too, which those of two test sets do not.
+    """
     event_N, moment_N = label_N2[:, 0] == 1, label_N2[:, 1]
-    observed, error_NG = survival.observed(clock), [np.ones(len(event_N))]
+    observed, error_GN, counted_GN = survival.observed(clock), [], []
     for k, time in enumerate(time_G):
         case_N, free_N = event_N & (moment_N <= time), moment_N > time
         survival_N = output_NK[:, first + k].astype(np.float64)
-        error_N = _inverse(moment_N, case_N, observed) * survival_N**2
-        error_N += free_N / survival.at(observed, time) * (1 - survival_N) ** 2
-        error_NG.append(error_N)
-    sum_RG = weight_RN @ np.stack(error_NG, axis=1)
-    return sum_RG[:, 1:] / sum_RG[:, :1]
+        case_N = _inverse(moment_N, case_N, observed)
+        free_N = free_N / survival.at(observed, time)
+        error_GN.append(case_N * survival_N**2 + free_N * (1 - survival_N) ** 2)
+        counted_GN.append(case_N + free_N)
+    sum_RG = weight_RN @ np.stack(error_GN + counted_GN, axis=1)
+    error_RG, counted_RG = np.split(sum_RG, 2, axis=1)
+    return np.where(counted_RG > 0, error_RG, np.nan) / np.maximum(counted_RG, 1e-300)
 
 
 def _inverse(time_N, case_N, observed: survival.Curve) -> np.ndarray:
