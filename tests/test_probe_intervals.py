@@ -76,6 +76,36 @@ def test_what_is_always_the_same_is_sure_of_it():
         assert (made.value, made.low, made.high) == (value, value, value), metric
 
 
+@pytest.mark.parametrize("unit", [1e-18, 1e-12, 1.0, 1e15])
+def test_the_unit_of_a_target_changes_no_interval_and_no_p(unit):
+    """Grams per millilitre of what is measured in nanograms per litre."""
+    rng = np.random.default_rng(0)
+    label_N = rng.lognormal(size=100)
+    found = []
+    for scale in (1.0, unit):
+        outputs = label_N + np.random.default_rng(1).normal(size=(2, 100))
+        one, other = (
+            _scored("regression", (scale * label_N).astype(np.float32), scale * output_N[:, None])
+            for output_N in outputs
+        )
+        names = dict(method="a - b", cohort="", probe="")
+        for metric in ("mae", "r2"):
+            size = scale if metric == "mae" else 1
+            found.append(np.divide(one[metric].interval[:3], size))
+            pair = ([score._replace(seed=ALL)] for score in (one[metric], other[metric]))
+            gap, p = rows.differences(*pair, **names)
+            found.append([p["value"], *(gap[k] / size for k in ("value", "ci_low", "ci_high"))])
+    for known, again in zip(found[:4], found[4:], strict=True):
+        assert again == pytest.approx(known, rel=1e-4) and known[1] != known[2]
+
+
+def test_what_rounding_leaves_of_a_difference_is_none():
+    sample_R = 1e5 * np.random.default_rng(0).random(300)
+    noise_R = 1e-12 * np.random.default_rng(1).normal(size=300)
+    gap = intervals.difference(1e-12, sample_R, sample_R + noise_R, smallest=20)
+    assert gap.p == 1
+
+
 @pytest.mark.parametrize("metric", ["auroc", "mae", "brier_2", "r2", "cosine"])
 def test_with_many_patients_it_is_that_of_percentiles(metric):
     sample_R = np.random.default_rng(1).normal(0.7, 0.005, size=4000)

@@ -26,7 +26,7 @@ from scipy.stats import t as student
 
 LEVEL = 0.95
 MIDDLE = (15.865525393145708, 84.13447460685429)  # percentiles: a standard deviation from the mean
-NOTHING = 1e-24  # a square of an error: what rounding leaves of none
+NOTHING = 1e-24  # the square of an error, of a number near 1: what rounding leaves of none
 RANKING = ("auroc", "average_precision", "c_index", "c_index_ipcw", "top1")
 
 
@@ -149,12 +149,18 @@ def interval(
     if len(defined_R) < 2:
         return Interval(value, math.nan, math.nan, lost)
     error = added([_of_patients(defined_R, smallest), *of_draws(draws)])
-    if error.square < NOTHING or not on.inside(value):
+    if _is_nothing(error.square, value) or not on.inside(value):
         ends = _without_spread(metric, value, smallest)
     else:
         reach = error.reach * on.slope(value)
         ends = (on.back(on.there(value) - reach), on.back(on.there(value) + reach))
     return Interval(value, *ends, lost)
+
+
+def _is_nothing(square: float, size: float) -> bool:
+    """Whether the square of a number is what rounding leaves of numbers of this size: a metric may
+    have a unit, as small as it likes."""
+    return square <= NOTHING * size**2
 
 
 def _of_patients(sample_R: np.ndarray, smallest: float) -> Error:
@@ -193,8 +199,9 @@ def difference(
     if len(gap_R) < 2:
         return Difference(value, math.nan, math.nan, math.nan)
     error = added([_of_patients(gap_R, smallest), *of_draws(draws)])
-    if error.square < NOTHING:
-        p = 1.0 if abs(value) < NOTHING**0.5 else min(1.0, 2.0 ** (1 - smallest))
+    size = float(max(np.nanmax(abs(a_R)), np.nanmax(abs(b_R))))
+    if _is_nothing(error.square, size):
+        p = 1.0 if _is_nothing(value**2, size) else min(1.0, 2.0 ** (1 - smallest))
         return Difference(value, value, value, p)
     low, high = np.clip((value - error.reach, value + error.reach), *limits)
     return Difference(value, float(low), float(high), error.p(value))
