@@ -304,6 +304,28 @@ def test_r2_far_from_zero_keeps_its_digits():
         assert got == pytest.approx(wanted, rel=1e-9)
 
 
+@pytest.mark.parametrize("unit", [1e-25, 1.0, 1e19, 1e30])
+def test_r2_knows_no_unit(unit):
+    """Squares of float32 would be 0, or infinite."""
+    rng = np.random.default_rng(0)
+    label_N = (unit * rng.normal(size=60)).astype(np.float32)
+    guess_N1 = (label_N + unit * rng.normal(size=60)).astype(np.float32)[:, None]
+    wanted = sk.r2_score(label_N.astype(float) / unit, guess_N1[:, 0].astype(float) / unit)
+    assert stats.r2(label_N, guess_N1, stats.once(60))[0] == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("metric", [stats.auroc, stats.average_precision])
+def test_a_prediction_that_is_no_number_has_no_rank(metric, classes):
+    """It would count as the highest, and where all cases have it, as a perfect ranking."""
+    label_N = (np.arange(40) < 10).astype(float)
+    output_NK = np.random.default_rng(0).dirichlet(np.ones(classes), size=40)
+    output_NK[:10, 1] = np.nan
+    assert np.isnan(metric(label_N, output_NK, np.ones((3, 40)))).tolist() == [True] * 3
+    task = tasks.Task("AF", "classification", ("no", "yes"), label_N.astype(np.float32))
+    assert rows._components(task, label_N, output_NK[:, :2]) is None
+
+
 def test_resamples_of_one_class_are_left_out_and_counted():
     label_N, subject_N = np.array([0, 0, 0, 1.0]), np.arange(4)
     weight_RN = stats.resample(subject_N, samples=400, seed=0)

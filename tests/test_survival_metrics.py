@@ -267,6 +267,18 @@ def test_hazards_of_almost_nothing_do_not_tie():
         assert far == near > 0.7
 
 
+@pytest.mark.parametrize("column", [0, 1])
+def test_a_curve_or_a_risk_that_is_no_number_has_no_rank(column):
+    rng = np.random.default_rng(9)
+    label_N2 = _outcomes(rng, 60)
+    clock = _clock(label_N2)
+    output_NK = _outputs(rng, label_N2, len(survival.times(clock)))
+    output_NK[3, column] = np.nan
+    named = survival_metrics.metrics(clock)
+    for name in ("auc_1", "brier_1" if column else "c_index"):
+        assert np.isnan(named[name](label_N2, output_NK, np.ones((2, 60)))).all(), name
+
+
 def test_weights_undo_the_censoring_that_harrells_index_depends_on():
     """Early events are predicted, late ones are not; censoring hides the late ones."""
     rng = np.random.default_rng(4)

@@ -21,7 +21,10 @@ def of_class(output_NK: np.ndarray, k: int) -> np.ndarray:
 
 
 def by(first_N: np.ndarray, then_N: np.ndarray) -> np.ndarray:
-    """Rank [N] from 0 by `first_N`, where that is equal by `then_N`; equal in both is equal."""
+    """Rank [N] from 0 by `first_N`, where that is equal by `then_N`; equal in both is equal.
+
+    Neither may hold NaN, which would rank highest, each by itself.
+    """
     order_N = np.lexsort((then_N, first_N))
     new_N = np.zeros(len(order_N), int)
     for value_N in (first_N[order_N], then_N[order_N]):

@@ -158,8 +158,9 @@ def _interval(metric: str, value: float, sample_R, draws, sizes) -> intervals.In
 
 
 def _components(task: Task, label_N, output_NK) -> delong.Components | None:
-    """None with more than two classes, or where the test set lacks one of the two."""
-    if len(task.classes) != 2 or len(np.unique(label_N)) < 2:
+    """None with more than two classes, where the test set lacks one of the two, or a prediction is
+    NaN."""
+    if len(task.classes) != 2 or len(np.unique(label_N)) < 2 or np.isnan(output_NK).any():
         return None
     return delong.components(label_N == 1, ranks.of_class(output_NK, 1))
 

@@ -52,10 +52,10 @@ def mae(label_N, output_NK, weight_RN):
 def r2(label_N, output_NK, weight_RN):
     """Coefficient of determination against the mean of the same (resampled) patients."""
     far_N = label_N - np.mean(label_N, dtype=np.float64)  # so that little cancels in the spread
-    error_N = (output_NK[:, 0] - label_N) ** 2
+    error_N = (output_NK[:, 0].astype(np.float64) - label_N) ** 2  # of float32: up to 1e38 alone
     total_R, far_R, square_R, error_R = _sums(weight_RN, far_N, far_N**2, error_N)
     spread_R = square_R - far_R**2 / total_R
-    spread_R[spread_R <= 1e-12 * total_R * max(float(np.var(label_N)), 1e-300)] = np.nan
+    spread_R[spread_R <= 1e-12 * total_R * max(float(np.var(far_N)), 1e-300)] = np.nan
     return 1 - error_R / spread_R
 
 
@@ -75,7 +75,10 @@ def average_precision(label_N, output_NK, weight_RN):
 
 
 def _one_vs_rest(area, label_N, output_NK, weight_RN):
-    """The second of two classes, or the mean over the classes that the test set contains."""
+    """The second of two classes, or the mean over the classes that the test set contains. NaN where
+    a prediction is none."""
+    if np.isnan(output_NK).any():  # which sorts as the highest
+        return np.full(len(weight_RN), np.nan)
     classes = output_NK.shape[1]
     picked = [1] if classes == 2 else [k for k in range(classes) if np.any(label_N == k)]
     found = [area(label_N == k, ranks.of_class(output_NK, k), weight_RN) for k in picked]

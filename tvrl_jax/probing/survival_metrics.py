@@ -66,7 +66,9 @@ def auc(label_N2, output_NK, weight_RN, *, clock: Clock, horizon: float, column:
     """Cumulative / dynamic AUROC: events up to the horizon against series seen without one for
     longer, events weighted 1 / P(C >= T) (Uno et al. 2007). The lower S(horizon), the higher the
     rank. Where a model is sure, S is exactly 0 or 1: equal S(horizon) are ranked by the risk, of
-    which that of a Cox model is a function."""
+    which that of a Cox model is a function. NaN where one of the two is."""
+    if np.isnan(output_NK[:, [0, column]]).any():  # which sorts as the highest
+        return np.full(len(weight_RN), np.nan)
     event_N, time_N = label_N2[:, 0] == 1, label_N2[:, 1]
     case_N = event_N & (time_N <= horizon)
     pairs = concordance.all_pairs(case_N, time_N > horizon)
