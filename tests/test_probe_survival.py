@@ -364,6 +364,10 @@ def _refused(encoder, config, *words):
     [
         ({"survival.horizons": (0.5, 90.0)}, ["holds 90", "largest usable value"]),
         ({"survival.horizons": ()}, ["survival.horizons", "one or more"]),
+        (
+            {"survival.horizons": (31536000.0, 31536010.0)},
+            ["holds 31536000.0 and 31536010.0", "both be called auc_3.1536e+07", "six digits"],
+        ),
         ({"fractions": (0.01,)}, ["training patients with an event", "smallest usable fraction"]),
         ({"cox.strengths": (0.0,)}, ["cox.strengths"]),
         ({"hazard.bins": 0}, ["hazard.bins"]),

@@ -5,6 +5,7 @@ import os
 from tvrl_jax import whole_file
 from tvrl_jax.data.clips import SAMPLINGS
 from tvrl_jax.errors import UserError, nearest
+from tvrl_jax.probing.survival import stored
 from tvrl_jax.results import BASELINES, CONSTANT, EXPORT, TEMPORAL
 from tvrl_jax.scalars import is_number
 
@@ -83,6 +84,7 @@ def config(c) -> None:
         _grid(f"{section}.strengths", c[section].strengths, above=True)
     _grid("survival.horizons", c.survival.horizons, above=True)
     _once("config.survival.horizons", c.survival.horizons)
+    _named_apart(c.survival.horizons)
     _grid("survival.tau", (c.survival.tau,), above=False)
     _grid("knn.ks", c.knn.ks, above=True, whole=True)
     if not c.knn.temperature >= 1e-6:  # below, the weights of float32 cosines are no numbers
@@ -112,6 +114,18 @@ def _once(key: str, names) -> None:
     for name in names:
         if list(names).count(name) > 1:
             raise UserError(f"{key} names {name!r} twice; name it once.")
+
+
+def _named_apart(horizons) -> None:
+    """Raises UserError for two horizons whose metrics would have one name: one would be lost."""
+    found: dict[str, float] = {}
+    for horizon in horizons:
+        other = found.setdefault(f"{stored(horizon):g}", horizon)
+        if other != horizon:
+            raise UserError(
+                f"config.survival.horizons holds {other} and {horizon}, whose metrics would both "
+                f"be called auc_{stored(horizon):g}; they must differ in their first six digits."
+            )
 
 
 def cache(c) -> None:
