@@ -7,6 +7,9 @@ methods: paired resamples of the patients, the 95 % interval of the difference o
 Then the same with few test patients, for which a probe calls none better (`results.FEW`): how often
 there is a difference, either way; 5 % is right.
 
+Then of patients some of whom have many series and others one: with Student's t of as many patients
+as there are, and of their effective number, as a probe has it.
+
 Last, how often p is so small as Holm's first of 48 differences asks for: two predictions that are
 equally good.
 """
@@ -21,6 +24,14 @@ RUNS, SAMPLES = 1000, 1000
 TESTS = ((40, 10), (135, 14), (135, 45), (400, 40))  # test patients, positives
 FEW = (1, 2, 3, 5, 9, 10, 20, 50)  # test patients of a regression; positives of MANY patients
 MANY = 200
+# (test patients, series of each), ...
+UNEQUAL = (
+    ((40, 1),),
+    ((3, 30), (37, 1)),
+    ((1, 20), (39, 1)),
+    ((10, 20), (90, 1)),
+    ((5, 20), (195, 1)),
+)
 
 TAIL, TAIL_RUNS, TAIL_SAMPLES = (10, 15, 20, 40, 135), 4000, 1000
 LEVELS = (0.05, 0.01, 0.05 / 48)
@@ -78,6 +89,26 @@ def classes(positives: int):
     return lambda rng: (label_N, *(np.stack([1 - s, s], 1) for s in rng.random((2, MANY))))
 
 
+def unequal(sizes, alike: bool, runs: int = RUNS) -> np.ndarray:
+    """Of the runs: two predictions that know nothing differ in MAE, [2]: with Student's t of all
+    patients, and of their effective number. sizes: as of UNEQUAL. alike: all series of a patient
+    are; else they have nothing to do with each other."""
+    of_each = [series for patients, series in sizes for _ in range(patients)]
+    subject_N = np.repeat(np.arange(len(of_each)), of_each)
+    rng, once, found = np.random.default_rng(0), stats.once(len(subject_N)), []
+    counts = len(of_each), stats.effective(subject_N)
+    for run in range(runs):
+        weight_RN = stats.resample(subject_N, samples=SAMPLES, seed=run)
+        drawn = rng.normal(size=(3, len(subject_N)))
+        label_N, *outputs = drawn[:, subject_N] if alike else drawn
+        pair = [output_N[:, None] for output_N in outputs]
+        value = [stats.mae(label_N, output_NK, once)[0] for output_NK in pair]
+        resampled = [stats.mae(label_N, output_NK, weight_RN) for output_NK in pair]
+        gap = value[0] - value[1], *resampled
+        found.append([intervals.difference(*gap, smallest=n).p < 0.05 for n in counts])
+    return 100 * np.mean(found, axis=0)
+
+
 def tail(count: int, runs: int = TAIL_RUNS) -> np.ndarray:
     """Of the runs: p of a difference of R2 below each of LEVELS, of so many test patients."""
     rng, p = np.random.default_rng(count), []
@@ -109,6 +140,10 @@ def main() -> None:
         of_values = called(stats.mae, values(count), count, count)
         of_classes = called(stats.auroc, classes(count), MANY, count)
         print(f"  {count:>2} {of_values:6.1f} {of_classes:6.1f}", flush=True)
+    print("the same, MAE, series unlike or all alike in a patient: t of the patients, effective")
+    for sizes in UNEQUAL:
+        shares_4 = np.concatenate([unequal(sizes, alike) for alike in (False, True)])
+        print(f"  {sizes!s:<20}", *(f"{share:6.1f}" for share in shares_4), flush=True)
     print("p of a difference of R2 below 5, 1 and 0.104 % (% of the runs), so many test patients")
     for count in TAIL:
         print(f"  {count:>3}", *(f"{share:6.2f}" for share in tail(count)), flush=True)

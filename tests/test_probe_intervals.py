@@ -53,6 +53,53 @@ def test_few_patients_are_called_different_no_more_often_than_it_says(patients):
     assert called / 100 < 0.05 + FOUR_SIGMA
 
 
+def test_patients_with_equal_numbers_of_series_are_worth_their_number():
+    assert [stats.effective(np.repeat(np.arange(37), n)) for n in (1, 2, 7)] == [37, 37, 37]
+    subject_N = np.repeat(np.arange(40), [30] * 3 + [1] * 37)
+    assert stats.effective(subject_N) == pytest.approx(127**2 / (3 * 900 + 37))
+    assert stats.effective(subject_N[:0]) == 0 and stats.effective(subject_N[:5]) == 1
+
+
+def test_patients_with_most_of_the_series_are_called_different_less_often_than_by_their_count():
+    """3 of 40 have 30 series each; docs/statistics.md has all numbers, and what is left."""
+    sizes = ((3, 30), (37, 1))
+    _, effective = level.unequal(sizes, alike=False, runs=RUNS)
+    assert effective < 100 * (0.05 + FOUR_SIGMA)
+    by_count, effective = level.unequal(sizes, alike=True, runs=RUNS)
+    assert effective < 12 < by_count
+
+
+def _scores_of_unequal(kind: str, of_each):
+    """Scores of patients with so many series each, of whom a third is positive, and the notes."""
+    subject_N = np.repeat(np.arange(len(of_each)), of_each)
+    rng, every_N = np.random.default_rng(0), np.arange(len(subject_N))
+    label_N, classes = rng.normal(size=len(subject_N)), ()
+    if kind == "classification":
+        label_N, classes = (subject_N % 3 == 0).astype(float), ("no", "yes")
+    task = tasks.Task("y", kind, classes, label_N)
+    output_NK = rng.random((len(subject_N), 2 if classes else 1))
+    made = [problem.Prediction(sampling.Draw(task, 1.0, 0, np.ones(3, bool), 0), output_NK, {})]
+    scores = rows.evaluate(made, every_N, subject_N, samples=200, seed=0)
+    return scores, rows.warnings(scores, every_N, subject_N)
+
+
+@pytest.mark.parametrize("kind", ["regression", "classification"])
+def test_a_probe_counts_patients_by_their_effective_number(kind):
+    of_each = [30, *[1] * 59]  # the first is positive, as 19 others are
+    scores, notes = _scores_of_unequal(kind, of_each)
+    worth = {"regression": 89**2 / 959, "classification": 49**2 / 919}[kind]
+    for score in scores:
+        known = score.metric, score.interval.value, score.sample_R
+        assert score.interval == intervals.interval(*known, smallest=score.effective)
+        assert score.effective == rows.smallest(score) == pytest.approx(worth)
+        assert not rows.few(score)  # which is said of patients, and not of what they are worth
+    assert "60 test patients have such unequal numbers of series" in notes[0]
+    assert "they are worth 8.3 with as many each" in notes[0]
+    assert ('20 test patients of class "yes" have' in "".join(notes)) == (kind != "regression")
+    scores, notes = _scores_of_unequal(kind, [1] * 60)
+    assert not notes and {s.effective for s in scores} == {60 if kind == "regression" else 20}
+
+
 def test_methods_that_are_alike_differ_no_more_often_than_p_of_the_methods_says():
     """R2 that moves by 0.05 from pretraining to pretraining, three seeds of each."""
     differs, alike, over = pretrainings.called(300, 3, runs=RUNS // 2)
@@ -253,7 +300,7 @@ def test_a_class_that_no_test_patient_has_makes_no_interval_longer():
     assert three.interval.value == pytest.approx(two.interval.value)
     lengths = [score.interval.high - score.interval.low for score in found]
     assert lengths[1] == pytest.approx(lengths[0], rel=0.3)  # 12.7 / 2.2 of one degree of freedom
-    assert (two.per_class, three.per_class, three.present) == (12, 0, 12)
+    assert (two.per_class, three.per_class, three.effective) == (12, 0, 12)
     assert rows.smallest(two) == rows.smallest(three) == 12
     assert rows.few(three) and not rows.few(two)
 

@@ -1,5 +1,7 @@
 """Two encoders on the same test patients, from their files alone."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from scipy.stats import t as student
@@ -88,7 +90,9 @@ def test_a_difference_is_that_of_a_naive_loop(tmp_path, task, name, metric, colu
     known_N = np.isfinite(task.value_N)
     groups = [known_N] if task is not AF else [known_N & (task.value_N == k) for k in (0, 1)]
     low, high = np.percentile(gap_R, intervals.MIDDLE)
-    patients = (high - low) ** 2 / 4, min(len(set(PATIENT_N[own_N])) for own_N in groups) - 1
+    held = [Counter(PATIENT_N[own_N]).values() for own_N in groups]  # series of each patient
+    effective = min(sum(counts) ** 2 / sum(n**2 for n in counts) for counts in held)
+    patients = (high - low) ** 2 / 4, effective - 1
     draws = np.var(drawn_S, ddof=1) / len(drawn_S), len(drawn_S) - 1
     square = patients[0] + draws[0]
     freedom = square**2 / (patients[0] ** 2 / patients[1] + draws[0] ** 2 / draws[1])

@@ -5,7 +5,8 @@ the resamples of a nearly perfect ranking are nearly perfect. What the resamples
 standard error, as half the range of their middle 68 %, which a few wild ones do not move (of R2,
 those with hardly any spread of the labels). It is known no better than by the patients behind it:
 hence Student's t, with one degree of freedom less than there are patients in the smallest group
-that the metric needs. The mean over S draws of labels has a second error, since other labels might
+that the metric needs: than its effective number (`stats.effective`), where some have many series
+and others few. The mean over S draws of labels has a second error, since other labels might
 have been drawn, with S - 1: then the squares add, with the degrees of freedom of Welch (1947) and
 Satterthwaite (1946).
 
@@ -136,7 +137,8 @@ def interval(
     """The 95 % interval of a metric.
 
     sample_R: the metric in each resample of the patients; NaN where not defined.
-    smallest: patients of the smallest group that the metric needs; of one nothing is known.
+    smallest: patients of the smallest group that the metric needs, their effective number (a real
+      one) where some have more series than others; of one nothing is known.
     draws: as of `of_draws`.
 
     Where all resamples of a ranking are 1, no patient tells how far from 1 the truth is. Then the

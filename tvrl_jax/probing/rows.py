@@ -35,8 +35,8 @@ class Score(NamedTuple):
     sample_R: np.ndarray  # the metric in each resample of patients; NaN where not defined
     patients: int
     per_class: float  # test patients of the smallest class; NaN where there are no classes
-    present: float  # the same of the classes that any test patient has, on which the metric rests
     resting: float  # those of the smallest group that this metric needs; NaN where it needs none
+    effective: float  # the smallest effective number of patients of the groups behind the metric
     components: delong.Components | None  # of an AUROC of two classes, one series per patient
     fits_SR: np.ndarray  # the metric of each fit behind this score: draws x restarts
     draws: dict[int, float]  # seed of a draw of labels -> the mean metric of its fits
@@ -91,27 +91,46 @@ def _over_restarts(fits: Sequence[Sequence[Score]]) -> list[Score]:
     return [mean(alike, axis=1)._replace(seed=alike[0].seed) for alike in zip(*fits, strict=True)]
 
 
+class Group(NamedTuple):
+    """Test patients with a series of some kind."""
+
+    patients: int
+    effective: float  # `stats.effective`
+
+
 class Counts(NamedTuple):
     """Test patients behind the numbers of a task."""
 
-    labelled: int
-    per_class: dict[str, int]  # name of a class (survival: "event") -> those with a series of it
+    labelled: Group
+    per_class: dict[str, Group]  # name of a class (survival: "event") -> those with a series of it
     # metric -> what it needs besides, such as "free of the event after 2" -> those with it
-    per_metric: dict[str, dict[str, int]]
+    per_metric: dict[str, dict[str, Group]]
+
+    def effective(self, metric: str) -> float:
+        """Of the group behind the metric that is worth least. A class that no test patient has is
+        behind no number: it does not enter the mean over the classes."""
+        classes = (group for group in self.per_class.values() if group.patients)
+        behind = (self.labelled, *classes, *self.per_metric.get(metric, {}).values())
+        return min(group.effective for group in behind)
 
 
 def _counts(task: Task, value_N, subject_N) -> Counts:
     """value_N and subject_N: of all test series."""
 
-    def patients(of):
-        return {name: len(np.unique(subject_N[own_N])) for name, own_N in of.items()}
+    def group(own_N) -> Group:
+        return Group(len(np.unique(subject_N[own_N])), stats.effective(subject_N[own_N]))
 
     needs = survival_metrics.needs(value_N, task.clock) if task.clock else {}
     return Counts(
-        len(np.unique(subject_N[labelled(value_N)])),
-        patients(groups(task, value_N)),
-        {metric: patients(of) for metric, of in needs.items()},
+        group(labelled(value_N)),
+        {name: group(own_N) for name, own_N in groups(task, value_N).items()},
+        {m: {name: group(own_N) for name, own_N in of.items()} for m, of in needs.items()},
     )
+
+
+def _fewest(groups: Mapping[str, Group]) -> float:
+    """NaN of none."""
+    return min((group.patients for group in groups.values()), default=np.nan)
 
 
 def few(score: Score) -> bool:
@@ -124,37 +143,35 @@ def few(score: Score) -> bool:
 
 
 def smallest(*scores: Score) -> float:
-    """Test patients of the smallest group behind them. A class that no test patient has is behind
-    no number: it does not enter the mean over the classes."""
-    return float(np.nanmin([(s.patients, s.present, s.resting) for s in scores]))
+    """The effective number of test patients of the smallest group behind them."""
+    return min(score.effective for score in scores)
 
 
 def _score(prediction: Prediction, label_N, output_NK, weight_RN, counts: Counts) -> list[Score]:
-    draw = prediction.draw
-    per_class = min(counts.per_class.values(), default=np.nan)
-    present = min((n for n in counts.per_class.values() if n), default=np.nan)
-    scores = []
+    draw, patients = prediction.draw, counts.labelled.patients
+    per_class, scores = _fewest(counts.per_class), []
     for name, metric in stats.metrics(draw.task.kind, draw.task.clock).items():
         value = metric(label_N, output_NK, stats.once(len(label_N)))[0]
         sample_R = metric(label_N, output_NK, weight_RN)
-        of_auroc = name == "auroc" and counts.labelled == len(label_N)
+        of_auroc = name == "auroc" and patients == len(label_N)
         parts = _components(draw.task, label_N, output_NK) if of_auroc else None
         key = draw.task, draw.fraction, draw.seed, name
-        fits_SR = np.full((1, 1), value)
-        resting = min(counts.per_metric.get(name, {}).values(), default=np.nan)
-        sizes = counts.labelled, present, resting
-        made = _interval(name, value, sample_R, (), sizes)
-        patients, draws = (counts.labelled, per_class, present, resting), {draw.seed: float(value)}
-        scores.append(Score(*key, made, sample_R, *patients, parts, fits_SR, draws))
+        fits_SR, draws = np.full((1, 1), value), {draw.seed: float(value)}
+        effective = counts.effective(name)
+        made = _interval(name, value, sample_R, (), patients, effective)
+        sizes = patients, per_class, _fewest(counts.per_metric.get(name, {})), effective
+        scores.append(Score(*key, made, sample_R, *sizes, parts, fits_SR, draws))
     return scores
 
 
-def _interval(metric: str, value: float, sample_R, draws, sizes) -> intervals.Interval:
-    """Over patients and draws of labels. sizes: patients, and those of the smallest groups; NaN
-    where there are none. One patient has no interval: each of its resamples is this one again."""
-    if sizes[0] < 2:
+def _interval(
+    metric: str, value: float, sample_R, draws, patients: int, effective: float
+) -> intervals.Interval:
+    """Over patients and draws of labels. One patient has no interval: each of its resamples is this
+    one again."""
+    if patients < 2:
         return intervals.Interval(float(value), np.nan, np.nan, 0)
-    return intervals.interval(metric, value, sample_R, smallest=np.nanmin(sizes), draws=draws)
+    return intervals.interval(metric, value, sample_R, smallest=effective, draws=draws)
 
 
 def _components(task: Task, label_N, output_NK) -> delong.Components | None:
@@ -178,11 +195,10 @@ def mean(scores: Sequence[Score], axis: int = 0) -> Score:
     seeds = dict.fromkeys(seed for score in scores for seed in score.draws)
     draws = {k: float(np.mean([s.draws[k] for s in scores if k in s.draws])) for k in seeds}
     first = scores[0]
-    sizes = first.patients, first.present, first.resting
-    values = [np.array(list(draws.values()))]
+    of_draws, sizes = [np.array(list(draws.values()))], (first.patients, first.effective)
     return first._replace(
         seed=ALL,
-        interval=_interval(first.metric, value, sample_R, values, sizes),
+        interval=_interval(first.metric, value, sample_R, of_draws, *sizes),
         sample_R=sample_R,
         components=None if any(c is None for c in components) else delong.mean(components),
         fits_SR=np.concatenate([score.fits_SR for score in scores], axis),
@@ -295,10 +311,12 @@ def _row(score: Score, method: str, cohort: str, probe: str, metric: str, interv
 
 
 def warnings(scores: Sequence[Score], series_N, subject_N) -> list[str]:
-    """Sentences about test sets that are too small, and resamples that had to be left out."""
+    """Sentences about test sets that are too small, or too unequal, and resamples that had to be
+    left out."""
     found = []
     for task in {score.task.column: score.task for score in scores}.values():
-        found += _about_few(task, _counts(task, task.value_N[series_N], subject_N))
+        counts = _counts(task, task.value_N[series_N], subject_N)
+        found += _about_few(task, counts) + _about_unequal(task, counts)
         lost = max(s.interval.degenerate for s in scores if s.task.column == task.column)
         if lost:
             found.append(
@@ -310,9 +328,9 @@ def warnings(scores: Sequence[Score], series_N, subject_N) -> list[str]:
 
 def _about_few(task: Task, counts: Counts) -> list[str]:
     column, found = task.column, []
-    if counts.labelled < FEW:
-        found.append(_warning(column, counts.labelled, "", "", "the numbers"))
-    for name, patients in counts.per_class.items():
+    if counts.labelled.patients < FEW:
+        found.append(_warning(column, counts.labelled.patients, "", "", "the numbers"))
+    for name, (patients, _) in counts.per_class.items():
         if task.kind == "survival" and patients < FEW:
             found.append(_warning(column, patients, " with the event", "", "the numbers"))
         elif not patients:
@@ -323,12 +341,27 @@ def _about_few(task: Task, counts: Counts) -> list[str]:
         elif patients < FEW:
             which = f' of class "{name}"'
             found.append(_warning(column, patients, which, " per class", "the numbers"))
-    groups = {name: n for of in counts.per_metric.values() for name, n in of.items()}
-    for name, patients in groups.items():
+    groups = {name: group for of in counts.per_metric.values() for name, group in of.items()}
+    for name, (patients, _) in groups.items():
         if patients < FEW:
             resting = [metric for metric, of in counts.per_metric.items() if name in of]
             found.append(_warning(column, patients, f" {name}", "", " and ".join(resting)))
     return found
+
+
+def _about_unequal(task: Task, counts: Counts) -> list[str]:
+    """Of groups that are not few, and yet worth no more than few are."""
+    words = " with the event" if task.kind == "survival" else ' of class "{}"'
+    named = {"": counts.labelled}
+    named |= {words.format(name): group for name, group in counts.per_class.items()}
+    named |= {f" {name}": group for of in counts.per_metric.values() for name, group in of.items()}
+    return [
+        f"{task.column}: {group.patients} test patients{which} have such unequal numbers of series "
+        f"that they are worth {group.effective:.1f} with as many each: intervals and p are those "
+        f"of so many, and with fewer than {FEW} say little."
+        for which, group in named.items()
+        if group.patients >= FEW > group.effective
+    ]
 
 
 def _warning(column: str, patients: int, which: str, per: str, what: str) -> str:

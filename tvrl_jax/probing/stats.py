@@ -25,6 +25,13 @@ def resample(subject_N: np.ndarray, *, samples: int, seed: int) -> np.ndarray:
     return weight_RN
 
 
+def effective(subject_N: np.ndarray) -> float:
+    """How many patients with equal numbers of series these series are worth: (sum n)^2 / sum n^2 of
+    n series each (Kish 1965, Survey Sampling). Their number where n is the same for all."""
+    _, count_P = np.unique(subject_N, return_counts=True)
+    return float(count_P.sum() ** 2 / max(np.sum(count_P**2), 1))
+
+
 def once(count: int) -> np.ndarray:
     """The weights of the test set as it is, [1, N]."""
     return np.ones((1, count))
