@@ -117,6 +117,68 @@ def test_of_a_perfect_ranking_the_lower_end_is_that_of_as_many_successes():
         assert (mirrored.low, mirrored.high) == pytest.approx((0.0, 1 - exact.low))
 
 
+def _over_all(outputs, label_N):
+    """AUROC of several fits, with all labels, over all seeds."""
+    task = tasks.Task("y", "classification", ("no", "yes"), label_N)
+    made = [
+        problem.Prediction(sampling.Draw(task, 1.0, seed, np.ones(3, bool), 0), output_NK, {})
+        for seed, output_NK in enumerate(outputs)
+    ]
+    every_N = np.arange(len(label_N))
+    scores = rows.evaluate(made, every_N, every_N, samples=300, seed=0)
+    return next(s for s in scores if (s.seed, s.metric) == (ALL, "auroc"))
+
+
+def test_a_wrong_pair_does_not_make_a_ranking_surer_than_a_perfect_one_is():
+    """Of four perfect fits, and of one with one wrong pair of 576, it was [0.992, 1]."""
+    label_N = (np.arange(60) < 12).astype(float)
+    perfect_NK = np.stack([1 - label_N, label_N], 1)
+    near_NK = perfect_NK.copy()
+    near_NK[11:13] = [[0.6, 0.4], [0.55, 0.45]]
+    sure = _over_all([perfect_NK] * 5, label_N).interval
+    for fits in ([perfect_NK] * 4 + [near_NK], [near_NK]):
+        made = _over_all(fits, label_N).interval
+        assert sure.low <= made.low < sure.low + 0.01 and made.value < 1
+
+
+@pytest.mark.parametrize("metric", ["auroc", "average_precision", "c_index"])
+def test_near_1_the_lower_end_goes_over_into_that_of_a_perfect_ranking(metric):
+    """In proportion, where less than one patient of the smallest group is out of order."""
+    floor, ends, by_t = 0.025 ** (1 / 20), [], []
+    for wrong in (1e-9, 0.25, 0.5, 0.75, 1.0, 2.0):
+        value = 1 - wrong / 20
+        sample_R = value + 0.02 * (1 - value) * np.random.default_rng(0).normal(size=500)
+        made = intervals.interval(metric, value, sample_R, smallest=20)
+        reach = student.ppf(0.975, 19) * np.diff(np.percentile(sample_R, intervals.MIDDLE))[0] / 2
+        alone = 1 / (1 + math.exp(reach / value / (1 - value)) * (1 - value) / value)
+        ends.append(made.low)
+        by_t.append(alone)
+        share = max(1 - wrong, 0)
+        assert made.low == pytest.approx(alone - share * (alone - floor), abs=1e-6)
+        assert made.high > value
+    assert ends[0] == pytest.approx(floor, abs=1e-6) and ends[-2:] == pytest.approx(by_t[-2:])
+
+
+def test_a_mean_of_perfect_and_of_blind_fits_is_as_far_from_sure_as_its_perfect_part():
+    label_N = (np.arange(60) < 12).astype(float)
+    fits = np.stack([1 - label_N, label_N], 1), np.full((60, 2), 0.5)
+    perfect, blind = (_over_all([output_NK], label_N) for output_NK in fits)
+    made = rows.mean([perfect, blind]).interval
+    low = 0.75 - (1 - 0.025 ** (1 / 12)) / 2
+    assert made[:3] == pytest.approx((0.75, low, 0.75))
+    assert made.low == pytest.approx((perfect.interval.low + blind.interval.low) / 2)
+    reversed_ = _over_all([fits[0][:, ::-1]], label_N)
+    assert rows.mean([reversed_, blind]).interval[:3] == pytest.approx((0.25, 0.25, 1 - low))
+
+
+def test_of_a_rare_class_an_average_precision_near_0_is_not_a_ranking_turned_round():
+    """It is the share of the class, of which the resamples tell all."""
+    sample_R = np.random.default_rng(0).normal(0.02, 0.004, size=500)
+    precision = intervals.interval("average_precision", 0.02, sample_R, smallest=12)
+    area = intervals.interval("auroc", 0.02, sample_R, smallest=12)
+    assert precision.high < 0.04 < area.high < 1 - 0.025 ** (1 / 12)
+
+
 def test_what_is_always_the_same_is_sure_of_it():
     for metric, value in (("auroc", 0.5), ("mae", 0.0), ("r2", 1.0), ("cosine", 0.3)):
         made = intervals.interval(metric, value, np.full(200, value), smallest=10)

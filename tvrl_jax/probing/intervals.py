@@ -143,7 +143,8 @@ def interval(
 
     Where all resamples of a ranking are 1, no patient tells how far from 1 the truth is. Then the
     lower end is that of Clopper and Pearson (1934), as if each patient of the smallest group were
-    one trial that succeeded; and the same at 0.
+    one trial that succeeded; and the same at 0. A ranking with less than one such patient out of
+    order tells hardly more: see `_near_perfect`.
     """
     value, on = float(value), scale(metric)
     defined_R = sample_R[np.isfinite(sample_R)]
@@ -156,6 +157,8 @@ def interval(
     else:
         reach = error.reach * on.slope(value)
         ends = (on.back(on.there(value) - reach), on.back(on.there(value) + reach))
+        if is_of_a_ranking(metric):
+            ends = _near_perfect(metric, value, smallest, ends)
     return Interval(value, *ends, lost)
 
 
@@ -173,11 +176,42 @@ def _of_patients(sample_R: np.ndarray, smallest: float) -> Error:
 
 
 def _without_spread(metric: str, value: float, smallest: float) -> tuple[float, float]:
-    """Of a number that is the same in every resample, as 1, or as of a score without ranks."""
-    if is_of_a_ranking(metric) and value in (0, 1):
-        reach = ((1 - LEVEL) / 2) ** (1 / max(smallest, 1))
-        return (reach, 1.0) if value else (0.0, 1 - reach)
-    return value, value
+    """Of a number that is the same in every resample, as 1, or as of a score without ranks.
+
+    Of rankings 1, 0 and, without ranks, 0.5 are such numbers: their mean is as far from sure as the
+    share of it that is not of the last kind.
+    """
+    if not is_of_a_ranking(metric):
+        return value, value
+    reach = _unseen(smallest)
+    above = max(2 * value - 1, 0) * reach
+    below = max(1 - 2 * value, 0) * reach if _turns_round(metric) else 0.0
+    return value - above, value + below
+
+
+def _near_perfect(metric: str, value: float, smallest: float, ends) -> tuple[float, float]:
+    """Ends of a ranking, of which less than one patient of the smallest group may be out of order.
+
+    The spread is then that of this patient alone, and with a wrong pair instead of none the lower
+    end would leap from that of Clopper and Pearson nearly to 1. It goes over in proportion.
+    """
+    low, high = ends
+    reach = _unseen(smallest)
+    low -= max(1 - (1 - value) * smallest, 0) * max(low - (1 - reach), 0)
+    if _turns_round(metric):
+        high += max(1 - value * smallest, 0) * max(reach - high, 0)
+    return low, high
+
+
+def _unseen(smallest: float) -> float:
+    """The largest share of failures of which as many trials may show none (Clopper and Pearson)."""
+    return 1 - ((1 - LEVEL) / 2) ** (1 / max(smallest, 1))
+
+
+def _turns_round(metric: str) -> bool:
+    """Whether 0 is the perfect ranking turned round: an average precision is the share of the class
+    at least, which may be near 0."""
+    return metric != "average_precision"
 
 
 def difference(
