@@ -228,6 +228,16 @@ def test_neighbours_equal_a_naive_loop(kind):
             assert np.allclose(got.test_NK[i], expected, rtol=1e-2, atol=1e-2)
 
 
+def test_of_neighbours_that_are_equally_near_the_first_rows_count():
+    feature, task, series = _cohort("regression", count=90)
+    small = problem_of(task, series, fractions=(0.4,), seeds=1)
+    alike = {split: np.ones_like(feature_ND) for split, feature_ND in feature.items()}
+    value_N = task.value_N[series["train"]][small.draws[0].used_N]
+    for k in (1, 4, 500):
+        got = knn.fit(alike, small, ks=(k,), temperature=0.1)[0]
+        assert np.allclose(got.test_NK, value_N[:k].mean(), rtol=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["regression", "classification"])
 def test_the_neighbours_of_each_set_of_rows_are_found_once(monkeypatch, kind):
     assert_each_is_fitted_once(knn, monkeypatch, *_cohort(kind), ks=(1, 3, 9), temperature=0.1)

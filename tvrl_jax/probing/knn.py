@@ -15,7 +15,9 @@ def fit(feature: dict, problem: Problem, *, ks, temperature: float) -> list[Pred
 
     Features are centred by the training rows in use: the cosines of raw features are all near 1.
     The validation error is the squared one, of the value or of the class probabilities. k larger
-    than the number of rows in use means all of them. (Wu et al. 2018, section 3.4.)
+    than the number of rows in use means all of them; of rows that are equally near as the k-th, the
+    first ones count (features that have collapsed are all equally near). (Wu et al. 2018, section
+    3.4.)
     """
     fit_each = functools.partial(
         _fit,
