@@ -17,9 +17,8 @@ import numpy as np
 import pandas as pd
 
 from tvrl_jax.data import packed
-from tvrl_jax.data.pack import SeriesInfo, Store
 from tvrl_jax.data.pipeline import train_batches
-from tvrl_jax.data.store import Place
+from tvrl_jax.data.store import Place, SeriesInfo, Store
 
 
 def make_store(folder: str, *, series: int, frames: int, size: int) -> Store:

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from tvrl_jax import learner, masking, profiler
 from tvrl_jax.data import clips
-from tvrl_jax.data.pack import Store
+from tvrl_jax.data.store import Store
 from tvrl_jax.errors import UserError, nearest
 from tvrl_jax.objectives import Objective, latent, supervised
 

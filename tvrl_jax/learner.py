@@ -3,7 +3,7 @@
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from tvrl_jax import optim, step
-from tvrl_jax.data.pack import Store
+from tvrl_jax.data.store import Store
 from tvrl_jax.errors import UserError, nearest
 from tvrl_jax.models.build import Network, build
 from tvrl_jax.objectives import OBJECTIVES, Objective, supervised

@@ -12,10 +12,9 @@ from tvrl_jax import agreement, labels, roster, run_folder, settings, sharding, 
 from tvrl_jax import state as states
 from tvrl_jax.checkpoint import Checkpoints
 from tvrl_jax.data import opening
-from tvrl_jax.data.pack import Store
 from tvrl_jax.data.packing import Packing
 from tvrl_jax.data.pipeline import train_batches
-from tvrl_jax.data.store import Unreadable
+from tvrl_jax.data.store import Store, Unreadable
 from tvrl_jax.errors import UserError
 from tvrl_jax.learner import find_objective, make_learner, make_network
 from tvrl_jax.loop import loop

@@ -1,7 +1,8 @@
 """From a configuration to a packed cohort: a synthetic one is written first, where it is absent."""
 
 from tvrl_jax.data import phantom
-from tvrl_jax.data.pack import Store, open_store
+from tvrl_jax.data.pack import open_store
+from tvrl_jax.data.store import Store
 
 
 def open_cohort(data) -> Store:

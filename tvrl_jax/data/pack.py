@@ -28,8 +28,6 @@ from tvrl_jax.data.store import Place, SeriesInfo, Store
 from tvrl_jax.data.times import series_times
 from tvrl_jax.errors import UserError
 
-__all__ = ["SeriesInfo", "Skipped", "Store", "open_store"]
-
 
 class Series(NamedTuple):
     info: SeriesInfo

@@ -39,10 +39,9 @@ class Prediction(NamedTuple):
 
 def group(draws: Sequence[Draw], series: dict[str, np.ndarray]) -> list[Problem]:
     """One problem per (kind, outputs); `series` are the series indices of train and val."""
-    keys = dict.fromkeys((draw.task.kind, tasks.outputs(draw.task)) for draw in draws)
     return [
-        _stack(kind, outputs, [d for d in draws if _key(d) == (kind, outputs)], series)
-        for kind, outputs in keys
+        _stack(*key, [draw for draw in draws if _key(draw) == key], series)
+        for key in dict.fromkeys(map(_key, draws))
     ]
 
 

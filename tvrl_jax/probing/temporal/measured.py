@@ -34,7 +34,7 @@ def ratio(
     weight_RN = stats.resample(subject_N, samples=samples, seed=seed)
     value = _divide(top_N.sum(), bottom_N.sum())
     sample_R = _divide(weight_RN @ top_N, weight_RN @ bottom_N)
-    made = intervals.interval(metric, value, sample_R, smallest=patients)
+    made = intervals.interval(metric, value, sample_R, smallest=stats.effective(subject_N))
     return Measured(task, metric, made, patients)
 
 
