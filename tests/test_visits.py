@@ -1,6 +1,7 @@
 """Series of dated images: what becomes of ties, negative days, single and missing visits."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from tvrl_jax.data import opening
 from tvrl_jax.data.clips import draw_clip
 from tvrl_jax.data.pipeline import train_batches
 from tvrl_jax.errors import UserError
+from tvrl_jax.probing import suite
 
 # patient, eye, day, brightness of the image
 VISITS = [
@@ -171,6 +173,53 @@ def test_a_missing_visit_is_named_or_left_out_and_counted(root):
     assert [(skipped.row, skipped.reason) for skipped in store.skipped] == [
         (4, "the file does not exist")
     ]
+
+
+def _with_outcomes(root, **changes):
+    """A skipping cohort of VISITS whose table repeats the outcome of a series on each of its rows,
+    counted from the newest."""
+    table = pd.read_csv(root / "visits.csv")
+    table.assign(va=np.arange(9), dead=1, after=500).to_csv(root / "visits.csv", index=False)
+    asked = {"data.columns.event": "dead", "data.columns.duration": "after", "data.on_bad": "skip"}
+    return settings(root, **asked, **{"data.targets": ("va:regression",)}, **changes)
+
+
+@pytest.mark.parametrize("damage", ["damaged", "absent"])
+def test_a_series_that_lost_its_newest_image_is_counted(root, damage, capsys):
+    """Its label is that of another day, and its duration may count from one that is not there."""
+    data = _with_outcomes(root)
+    assert opening.open_cohort(data).notes == ()
+    for name in (
+        "0.png",
+        "1.png",
+        "6.png",
+    ):  # the newest of a/OD and b/OD, and another
+        (root / name).unlink() if damage == "absent" else (root / name).write_bytes(b"")
+    capsys.readouterr()
+    store = opening.open_cohort(data)
+    (note,) = store.notes
+    assert note == store.lost_note()
+    assert "2 series lost the newest image, the first that of row 2:" in note
+    assert store.targets()[:, 0].tolist() == [2, 3, 5, 8]  # which the note says
+    assert capsys.readouterr().err.count(note) == 1
+    assert opening.open_cohort(data).notes == store.notes  # a resumption, or another host
+    assert "1 series lost" in store.only([1, 2]).lost_note()
+    assert not store.only([1, 3]).lost_note()
+
+
+def test_of_two_newest_images_of_one_day_the_later_row_is_lost(root):
+    data = _with_outcomes(root)
+    (root / "8.png").unlink()
+    assert "the first that of row 10:" in opening.open_cohort(data).lost_note()
+
+
+def test_what_a_probe_tells_of_labels_is_in_its_notes(root):
+    data = _with_outcomes(root)
+    (root / "0.png").unlink()
+    store = opening.open_cohort(data)
+    test = dict(series={"test": np.arange(0)}, subject={"test": np.arange(0)})
+    notes = suite._notes(SimpleNamespace(store=store, tasks=(), **test), [])
+    assert notes == [store.lost_note()]
 
 
 RADIOGRAPHS = {  # patient -> days, in the order of the table

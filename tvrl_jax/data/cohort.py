@@ -42,6 +42,7 @@ class Record(NamedTuple):
     name: str
     split: str
     sources: tuple[Source, ...]
+    newest: int  # row of its newest image, whether or not there is its file
 
 
 class Cohort(NamedTuple):
@@ -245,13 +246,15 @@ def _join(
         subject, series, split = names[source.row]
         own = source.slice if joined else source.row
         groups.setdefault((subject, series, split, own), []).append(source)
-    there = ((key, _in_order(group, absent)) for key, group in groups.items())
-    return tuple(
-        Record(subject, series, split, kept) for (subject, series, split, _), kept in there if kept
-    )
+    records = []
+    for (subject, series, split, _), group in groups.items():
+        order = _in_order(group)
+        kept = tuple(source for source in order if source.row not in absent)
+        if kept:
+            records.append(Record(subject, series, split, kept, order[-1].row))
+    return tuple(records)
 
 
-def _in_order(group: list[Source], absent: Set[int]) -> tuple[Source, ...]:
+def _in_order(group: list[Source]) -> list[Source]:
     order = sorted(group, key=lambda source: 0.0 if source.time is None else source.time)
-    numbered = (source._replace(position=k) for k, source in enumerate(order))
-    return tuple(source for source in numbered if source.row not in absent)
+    return [source._replace(position=k) for k, source in enumerate(order)]

@@ -140,6 +140,7 @@ def _series(record: Record, kept: list[Source], found: Packed, clock: dict) -> l
                 frames=entry.frames,
                 time_T=_times(kept, entry, clock),
                 slice=entry.slice,
+                lost=None if kept[-1].row == record.newest else record.newest,
             ),
             Place(found.path, found.start + entry.offset),
             kept[-1].row,
@@ -184,6 +185,7 @@ def _store(
         skipped=skipped,
         notes=_counted(series),
     )
+    store.notes += tuple(filter(None, [store.lost_note()]))
     _say(store)
     return store
 

@@ -31,6 +31,7 @@ class SeriesInfo(NamedTuple):
     frames: int
     time_T: np.ndarray  # float64, data.time_unit
     slice: int | None
+    lost: int | None = None  # row of the series' newest image, where that image is left out
 
 
 class Place(NamedTuple):
@@ -153,6 +154,18 @@ class Store:
             for k in ("event", "duration")
         )
         return outcomes(event_N, duration_N, self.where).astype(np.float32)
+
+    def lost_note(self) -> str:
+        """A sentence on the series whose newest image is left out, and with it the row that spoke
+        for them; "" where there are none."""
+        rows = [info.lost for info in self.series if info.lost is not None]
+        if not rows:
+            return ""
+        return (
+            f"{len(rows)} series lost the newest image, the first that of row {rows[0]}: labels "
+            "and outcomes are those of the newest image that is left, from which a duration must "
+            "count."
+        )
 
     def require_times(self) -> None:
         """UserError for a series of several frames that all carry the same time."""

@@ -72,7 +72,9 @@ def _notes(study: Study, scores: list[rows.Score]) -> list[str]:
     total = len(study.store.series)
     lost = [(task.column, tasks.missing(task)) for task in study.tasks]
     gaps = [f"{c}: {n} of {total} series have no value and are left out." for c, n in lost if n]
-    return gaps + rows.warnings(scores, study.series["test"], study.subject["test"])
+    lost = filter(None, [study.store.lost_note()])
+    small = rows.warnings(scores, study.series["test"], study.subject["test"])
+    return [*gaps, *lost, *small]
 
 
 def arrays(study: Study, made_by, features, **names) -> dict[str, np.ndarray]:
