@@ -15,7 +15,7 @@ from tvrl_jax.data import opening
 from tvrl_jax.data.clips import draw_clip
 from tvrl_jax.data.pipeline import train_batches
 from tvrl_jax.errors import UserError
-from tvrl_jax.probing import suite
+from tvrl_jax.probing import suite, tasks
 
 # patient, eye, day, brightness of the image
 VISITS = [
@@ -220,6 +220,44 @@ def test_what_a_probe_tells_of_labels_is_in_its_notes(root):
     test = dict(series={"test": np.arange(0)}, subject={"test": np.arange(0)})
     notes = suite._notes(SimpleNamespace(store=store, tasks=(), **test), [])
     assert notes == [store.lost_note()]
+
+
+def _gaps(store, task) -> list[str]:
+    """What a probe says of the series that it has to leave out."""
+    test = dict(series={"test": np.arange(0)}, subject={"test": np.arange(0)})
+    return suite._notes(SimpleNamespace(store=store, tasks=(task,), **test), [])
+
+
+def test_a_value_at_an_older_visit_alone_is_told_from_none(root):
+    table = pd.read_csv(root / "visits.csv")
+    va = ["", 1, "", "", 5, 6, "NA", 8, ""]  # newest: rows 0, 3, 6 and 8
+    dead = [1, "", "", "", "", "", 0, 1, ""]
+    after = [2, "", "", "", "", "", 3, 4, ""]
+    table.assign(va=va, dead=dead, after=after).to_csv(root / "visits.csv", index=False)
+    asked = {"data.columns.event": "{dead}", "data.columns.duration": "after"}
+    asked |= {"data.targets": ("va:regression",)}
+    store = opening.open_cohort(settings(root, **asked))
+    value_N = store.targets()[:, 0]
+    assert _gaps(store, tasks.Task("va", "regression", (), value_N)) == [
+        "va: 4 of 4 series have no value at their newest image (3 have one at an older one) and "
+        "are left out."
+    ]
+    died = tasks.Task("{dead}", "survival", (), store.outcomes())
+    assert (
+        "2 of 4 series have no value at their newest image (1 has one at" in _gaps(store, died)[0]
+    )
+    fewer = store.only([1, 2])
+    task = tasks.Task("va", "regression", (), value_N[[1, 2]])
+    assert "2 of 2 series have no value at their newest image (1 has one" in _gaps(fewer, task)[0]
+
+
+def test_of_a_series_in_one_row_no_other_visit_is_spoken(root):
+    table = pd.read_csv(root / "visits.csv").drop_duplicates(["subject", "eye"])
+    table.assign(va=["", 1, 2, 3]).to_csv(root / "visits.csv", index=False)
+    mapped = {"data.columns.time": "", "data.columns.series": "", "data.frame_interval": 1.0}
+    store = opening.open_cohort(settings(root, **mapped, **{"data.targets": ("va:regression",)}))
+    task = tasks.Task("va", "regression", (), store.targets()[:, 0])
+    assert _gaps(store, task) == ["va: 1 of 4 series have no value and are left out."]
 
 
 RADIOGRAPHS = {  # patient -> days, in the order of the table

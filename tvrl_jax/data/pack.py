@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from tvrl_jax import whole_file
 from tvrl_jax.data import intensity, ledger
+from tvrl_jax.data import table as tables
 from tvrl_jax.data.bundle import ONE_EACH, Bundle, Shelf, apart, bundles, fetch
 from tvrl_jax.data.cohort import Cohort, Record, load_cohort
 from tvrl_jax.data.packed import Entry, Packed, StoreError
@@ -32,7 +34,7 @@ from tvrl_jax.errors import UserError
 class Series(NamedTuple):
     info: SeriesInfo
     place: Place
-    last: int  # the row of the table that speaks for the series
+    rows: list[int]  # of the table, in the order of time: the last one speaks for the series
     note: str
 
 
@@ -143,7 +145,7 @@ def _series(record: Record, kept: list[Source], found: Packed, clock: dict) -> l
                 lost=None if kept[-1].row == record.newest else record.newest,
             ),
             Place(found.path, found.start + entry.offset),
-            kept[-1].row,
+            [source.row for source in kept],
             entry.note,
         )
         for entry in found.entries
@@ -175,7 +177,8 @@ def _store(
     store = Store(
         series=[one.info for one in series],
         places=[one.place for one in series],
-        table=cohort.table.loc[[one.last for one in series]],
+        table=cohort.table.loc[[one.rows[-1] for one in series]],
+        older=_older(cohort, series),
         where=cohort.where,
         columns=cohort.columns,
         known_targets=cohort.targets,
@@ -188,6 +191,16 @@ def _store(
     store.notes += tuple(filter(None, [store.lost_note()]))
     _say(store)
     return store
+
+
+def _older(cohort: Cohort, series: list[Series]) -> pd.DataFrame:
+    """What the rows of the series' older images say of labels and outcomes; index = the series'."""
+    mapped = (cohort.columns["event"], cohort.columns["duration"])
+    names = [name for spec in mapped if spec for name in tables.fields(spec, "data.columns")]
+    columns = list(dict.fromkeys([*(target.column for target in cohort.targets), *names]))
+    pairs = [(one.info.id, row) for one in series for row in one.rows[:-1]]
+    found = cohort.table.loc[[row for _, row in pairs], columns]
+    return found.set_axis([name for name, _ in pairs])
 
 
 def _counted(series: Iterable[Series]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import pandas as pd
 from tvrl_jax import errors
 from tvrl_jax.data import packed
 from tvrl_jax.data.sources import Skipped
-from tvrl_jax.data.table import cells
+from tvrl_jax.data.table import MISSING, cells
 from tvrl_jax.data.targets import Target, labels, outcomes
 from tvrl_jax.errors import UserError
 
@@ -56,6 +56,7 @@ class Store:
         series: Sequence[SeriesInfo],
         places: Sequence[Place],
         table: pd.DataFrame,
+        older: pd.DataFrame | None = None,  # of other rows of the series; index = the series' ids
         where: str,
         columns: dict[str, str],
         known_targets: Sequence[Target],
@@ -70,6 +71,7 @@ class Store:
         code = {subject: k for k, subject in enumerate(self.subjects)}
         self.subject_index = np.array([code[info.subject] for info in series], np.int32)
         self.text, self.where, self.columns = table, where, columns
+        self.older = older
         self.known_targets = tuple(known_targets)
         self.time_unit, self.image_size, self.channels = time_unit, image_size, channels
         self.skipped, self.notes = tuple(skipped), tuple(notes)
@@ -114,6 +116,7 @@ class Store:
             series=[self.series[k] for k in kept],
             places=[self.places[k] for k in kept],
             table=self.text.iloc[list(kept)],
+            older=self.older,
             where=self.where,
             columns=self.columns,
             known_targets=self.known_targets,
@@ -154,6 +157,14 @@ class Store:
             for k in ("event", "duration")
         )
         return outcomes(event_N, duration_N, self.where).astype(np.float32)
+
+    def known_before(self, spec: str) -> np.ndarray:
+        """Bool [series]: a label or outcome has a value at an older image than the newest."""
+        if self.older is None or self.older.empty:
+            return np.zeros(len(self.series), bool)
+        cell_R = cells(self.older, spec, self.where, "data.columns")
+        known = set(cell_R.index[~cell_R.isin(MISSING)])
+        return np.array([info.id in known for info in self.series], bool)
 
     def lost_note(self) -> str:
         """A sentence on the series whose newest image is left out, and with it the row that spoke

@@ -69,12 +69,20 @@ def _evaluate(predictions: list[Prediction], study: Study) -> list[rows.Score]:
 
 
 def _notes(study: Study, scores: list[rows.Score]) -> list[str]:
-    total = len(study.store.series)
-    lost = [(task.column, tasks.missing(task)) for task in study.tasks]
-    gaps = [f"{c}: {n} of {total} series have no value and are left out." for c, n in lost if n]
+    gaps = [_gap(study.store, task) for task in study.tasks if tasks.missing(task)]
     lost = filter(None, [study.store.lost_note()])
     small = rows.warnings(scores, study.series["test"], study.subject["test"])
     return [*gaps, *lost, *small]
+
+
+def _gap(store, task: tasks.Task) -> str:
+    """How many series lack a label; of dated images it may be one that an older one has."""
+    lacks_N = ~tasks.labelled(task.value_N)
+    text = f"{task.column}: {lacks_N.sum()} of {len(lacks_N)} series have no value"
+    if older := (lacks_N & store.known_before(task.column)).sum():
+        have = "has" if older == 1 else "have"
+        text += f" at their newest image ({older} {have} one at an older one)"
+    return f"{text} and are left out."
 
 
 def arrays(study: Study, made_by, features, **names) -> dict[str, np.ndarray]:
