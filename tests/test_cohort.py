@@ -1,6 +1,8 @@
 """The table: what it may look like, and that each mistake in it is one sentence."""
 
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -380,6 +382,22 @@ def test_days_begin_at_midnight():
     assert eval(code, {"pd": pd, "t": t, "first": first}).tolist() == [0, 2]
     date = eval(code.split(" - ")[0][1:], {"pd": pd, "t": t})
     assert (date - date.min()).dt.days.tolist() == [0, 2]
+
+
+def test_the_recipe_for_dates_leaves_every_other_cell_as_it_is(load, tmp_path, monkeypatch):
+    """Above all a class named None, and 007."""
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+    (recipe,) = re.findall(r"```python\n(table = .*?)```", page, re.DOTALL)
+    header, *rows = (
+        "patient,path,date,finding",
+        "007,a.npy,2020-01-31,None",
+        "007,b.npy,2020-02-02,NA",
+    )
+    Path("dates.csv").write_text("\n".join([header, *rows, "8,c.npy,2019-12-31,"]) + "\n")
+    exec(recipe, {"pd": pd})
+    made = Path("list.csv").read_text().splitlines()
+    assert made == [header + ",day", rows[0] + ",0", rows[1] + ",2", "8,c.npy,2019-12-31,,0"]
 
 
 def test_slices_must_be_counts(load):
