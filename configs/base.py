@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
     c.data.columns = ConfigDict()
     c.data.columns.subject = "subject"  # the patient: splits, bootstrap and leak checks go by it
     c.data.columns.path = "path"  # image file, or folder of single-frame DICOMs
-    c.data.columns.time = ""  # time of a row's image (one row per dated image), in data.time_unit
+    c.data.columns.time = ""  # time of a row's dated image: in data.time_unit, or its ISO date
     c.data.columns.times = ""  # all frame times of a row's file in one cell, separated by spaces
     c.data.columns.series = ""  # rows of one subject and series are joined and sorted by time
     c.data.columns.slice = ""  # take only this slice (from 0); "" = every slice is a series

@@ -2,11 +2,14 @@
 
 import os
 import re
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import strategies as st
 
 from configs import base, cohorts
 from tvrl_jax.data import split, table, targets, times
@@ -355,9 +358,94 @@ def test_numbers_of_days_months_and_years_are_no_dates(load, unit, numbers):
     assert [r.sources[0].time for r in records] == [float(number) for number in given]
 
 
-def test_a_date_with_dashes_is_told_what_is_right(load):
-    text = "subject,path,day\n1,a.npy,2020-01-31\n"
-    refused(load, "row 2", '"2020-01-31"', "days since the", text=text, columns_time="day")
+DATED = "subject,path,eye,date\n1,a.npy,L,{}\n1,b.npy,L,{}\n1,c.npy,R,{}\n2,d.npy,L,{}\n"
+DATES = ("2020-03-01", "2019-02-28", "2020-02-29", "2180-03-13")  # shifted years, too
+
+
+def dated(load, *cells, **changes):
+    """Row -> time of each row of DATED with these cells."""
+    mapped = dict(columns_time="date", time_unit="days") | changes
+    records = load(DATED.format(*cells), **mapped).records
+    return {source.row: source.time for record in records for source in record.sources}
+
+
+def test_iso_dates_are_days_since_the_first_of_their_series(load):
+    assert dated(load, *DATES) == {2: 367, 3: 0, 4: 366, 5: 0}
+    assert dated(load, *DATES, columns_series="eye") == {2: 367, 3: 0, 4: 0, 5: 0}
+    assert dated(load, *DATES, column_unit="days", time_unit="years")[2] == 367 / 365.25
+    assert dated(load, *DATES, time_unit="months")[2] == 367 / 30.4375
+    first, _ = load(DATED.format(*DATES), columns_time="date", time_unit="days").records
+    assert [source.row for source in first.sources] == [3, 4, 2] and first.newest == 2
+
+
+def test_a_date_that_is_skipped_counts_all_the_same(load, tmp_path):
+    (tmp_path / "b.npy").unlink()
+    assert dated(load, *DATES, on_bad="skip") == {2: 367, 4: 366, 5: 0}
+
+
+def test_the_time_of_day_of_a_date_is_kept(load):
+    """Also where others of the column have none, which are their midnight."""
+    clocks = ("2020-03-02T10:30", "2020-03-02", "2020-03-03 00:00:00", "2020-01-01T00:00:00.25")
+    assert dated(load, *clocks) == {2: 0.4375, 3: 0, 4: 1, 5: 0}
+    far = ("9999-12-31T23:59:59.999999", "0001-01-01", "0001-01-01T00:00:00.000001", "2020-01-01")
+    found = dated(load, *far)
+    assert found[4] == 1e-6 / 86400 and found[2] == 3652059 - 1e-6 / 86400
+
+
+@hypothesis.settings(max_examples=50, deadline=None)
+@hypothesis.given(
+    st.lists(st.datetimes(), min_size=1, max_size=5),
+    st.sampled_from([" ", "T"]),
+    st.sampled_from(["minutes", "seconds", "microseconds"]),
+)
+def test_any_moment_that_is_written_as_iso_says_is_read(moments, mark, spec):
+    texts = [moment.isoformat(mark, spec) for moment in moments]
+    assert all(map(times.is_date, texts))
+    read = [datetime.fromisoformat(text) for text in texts]
+    found = times.days_since_first(times.parse_date(text) for text in texts)
+    assert found == [(moment - min(read)) / timedelta(days=1) for moment in read]
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ("45", '"45" is no date'),
+        ("", '"" is no date'),
+        ("NA", '"NA" is no date'),
+        ("20200302", '"20200302" is no date'),
+        ("02/03/2020", '"02/03/2020" is no date'),
+        ("2020-3-2", '"2020-3-2" is no date'),
+        ("2020-03-02T10:30+01:00", "is no date"),
+        ("2020-03-02T25:00", "is no day or no time of day"),
+        ("2019-02-29", '"2019-02-29" is no day'),
+        ("0000-01-01", "is no day"),
+    ],
+)
+def test_a_column_of_dates_holds_nothing_else(load, cell, words):
+    text = DATED.format(DATES[0], DATES[1], cell, DATES[3])
+    where = 'row 4, column "date": '
+    refused(load, where, words, text=text, columns_time="date", time_unit="days")
+    if "no date" in words:
+        words = '"2020-03-01" (row 2) is one; write every cell as YYYY-MM-DD'
+        refused(load, words, text=text, columns_time="date", time_unit="days")
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "frames"])
+def test_dates_have_a_unit_of_the_calendar(load, unit):
+    words = ('row 2, column "date"', '"2020-03-01" is a date', "days, months or years")
+    text, mapped = DATED.format(*DATES), dict(columns_time="date")
+    refused(load, *words, f'data.time_unit is "{unit}"', text=text, time_unit=unit, **mapped)
+    mapped |= dict(time_unit="days", column_unit=unit)
+    refused(load, *words, f'data.column_unit is "{unit}"', text=text, **mapped)
+
+
+def test_other_dates_are_told_what_is_right(load):
+    for cell in ("31.01.2020", "03/07/2019", "31 Jan 2020"):
+        words = ("row 2", f'"{cell}"', "YYYY-MM-DD", "pd.to_datetime(")
+        text = f"subject,path,day\n1,a.npy,{cell}\n"
+        refused(load, *words, text=text, columns_time="day", time_unit="days")
+    text = "subject,path,day\n1,a.npy,2020-01-31 2020-02-02\n"
+    refused(load, "row 2", "days since the first", text=text, columns_times="day")
 
 
 def test_what_the_sentence_says_turns_dates_into_days():
@@ -389,15 +477,15 @@ def test_the_recipe_for_dates_leaves_every_other_cell_as_it_is(load, tmp_path, m
     monkeypatch.chdir(tmp_path)
     page = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
     (recipe,) = re.findall(r"```python\n(table = .*?)```", page, re.DOTALL)
-    header, *rows = (
-        "patient,path,date,finding",
-        "007,a.npy,2020-01-31,None",
-        "007,b.npy,2020-02-02,NA",
+    text = (
+        "patient,path,date,finding\n007,a.npy,31.01.2020,None\n007,b.npy,02.02.2020,NA\n"
+        "8,c.npy,31.12.2019,\n8,d.npy,,null\n"
     )
-    Path("dates.csv").write_text("\n".join([header, *rows, "8,c.npy,2019-12-31,"]) + "\n")
+    Path("dates.csv").write_text(text)
     exec(recipe, {"pd": pd})
-    made = Path("list.csv").read_text().splitlines()
-    assert made == [header + ",day", rows[0] + ",0", rows[1] + ",2", "8,c.npy,2019-12-31,,0"]
+    for other, iso in (("31.01.2020", "2020-01-31"), ("02.02.2020", "2020-02-02")):
+        text = text.replace(other, iso)
+    assert Path("list.csv").read_text() == text.replace("31.12.2019", "2019-12-31")
 
 
 def test_slices_must_be_counts(load):

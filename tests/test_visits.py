@@ -94,6 +94,19 @@ def test_target_and_outcome_are_those_of_the_newest_visit(root):
     assert store.outcomes().tolist() == expected.tolist()
 
 
+def test_dates_are_the_days_between_them_and_pack_nothing_again(root):
+    days = opening.open_cohort(settings(root))
+    table = pd.read_csv(root / "visits.csv")
+    date = pd.Timestamp("2019-03-07") + pd.to_timedelta(table["day"], unit="days")
+    table.assign(day=date.dt.strftime("%Y-%m-%d")).to_csv(root / "visits.csv", index=False)
+    store = opening.open_cohort(settings(root))
+    assert store.places == days.places
+    for info, before in zip(store.series, days.series, strict=True):
+        np.testing.assert_array_equal(info.time_T, before.time_T - before.time_T[0])
+    with pytest.raises(UserError, match='"2019-04-06" is a date, and data.time_unit is "s"'):
+        opening.open_cohort(settings(root, **{"data.time_unit": "s"}))
+
+
 def test_days_become_years_exactly(root):
     data = settings(root, **{"data.time_unit": "years", "data.column_unit": "days"})
     store = opening.open_cohort(data)

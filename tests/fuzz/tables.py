@@ -19,9 +19,10 @@ TIMES = ("0", "1.5", "-3", "nan", "inf", "1e308", "-1e308", "2020-01-01", "", "1
 PATHS = ("../sentinel/secret.npy", "/dev/zero", "/dev/random", "/etc/passwd", "~/x", "pipe.npy",
          "link.npy", "loop.npy", "folder", "folder/../a.npy", "//a.npy", "a.npy/", ".", "..", "",
          "/proc/self/mem", "a.npy\0", "x" * 300, "/proc/kmsg", "{subject}", "*")  # fmt: skip
+DATES = ("2019-03-07", "2020-02-29T10:30")
 SPLITS = ("train", "val", "test", "TRAIN", "tran", "", "x" * 9000, "train\n")
 KEYS = {
-    "data.time_unit": ("s", "years", "frames", "ms"),
+    "data.time_unit": ("s", "years", "frames", "ms", "days"),
     "data.column_unit": ("", "days", "frames", "years"),
     "data.on_bad": ("stop", "skip"),
     "data.targets": ((), ("y:regression",), ("y:classification",), ("event:regression",)),
@@ -38,7 +39,7 @@ KEYS = {
 }
 
 
-def _cell(rng: np.random.Generator, name: str, n: int) -> str:
+def _cell(rng: np.random.Generator, name: str, n: int, dated: bool) -> str:
     if rng.random() < 0.004:
         return str(mutate.pick(rng, mutate.WORDS))
     odd = rng.random() < 0.01
@@ -47,7 +48,8 @@ def _cell(rng: np.random.Generator, name: str, n: int) -> str:
     if name == "path":
         return str(mutate.pick(rng, PATHS)) if odd else f"{'abcd'[n % 4]}.npy"
     if name == "time":
-        return str(mutate.pick(rng, TIMES)) if odd else str(n % 2)
+        usual = DATES[n % 2] if dated else str(n % 2)
+        return str(mutate.pick(rng, TIMES)) if odd else usual
     if name == "split":
         return str(mutate.pick(rng, SPLITS)) if odd else ("train", "val")[n // 2 % 2]
     if name == "event":
@@ -59,7 +61,8 @@ def table(rng: np.random.Generator) -> bytes:
     names = [name for name in HEADER if rng.random() < 0.99]
     if rng.random() < 0.03:
         names[int(rng.integers(len(names)))] = str(mutate.pick(rng, (*HEADER, *mutate.WORDS)))
-    rows = [[_cell(rng, name, n) for name in names] for n in range(4)]
+    dated = rng.random() < 0.2
+    rows = [[_cell(rng, name, n, dated) for name in names] for n in range(4)]
     text = io.StringIO()
     csv.writer(text, lineterminator=str(mutate.pick(rng, ("\n", "\r\n")))).writerows([names, *rows])
     data = text.getvalue().encode("utf-8", "surrogatepass")

@@ -96,7 +96,8 @@ def load_cohort(
     _check_outcomes(table, where, mapping)
     parsed = parse_targets(targets, table, where)
     _warn_unknown(table, where, parsed)
-    sources = read_sources(table, where, root, mapping, unit, time_unit)
+    owners = list(zip(subject_R, series_R, strict=True))
+    sources = read_sources(table, where, root, mapping, unit, time_unit, owners)
     check_repeats(sources, subject_R, where)
     missing = find_missing(sources, where, mapping, on_bad)
     records = _join(

@@ -1,10 +1,12 @@
 """A row of the table -> its file, with the times and the slice that the row states."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import takewhile
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from tvrl_jax.data import table as tables
@@ -51,8 +53,11 @@ def read_sources(
     mapping: Mapping[str, str],
     unit: str,
     time_unit: str,
+    series_R: Sequence[Hashable],
 ) -> list[Source]:
-    """One Source per row; the table's times are in `unit`, the result's in `time_unit`."""
+    """One Source per row; the table's times are in `unit`, the result's in `time_unit`.
+
+    series_R: the series of each row, from whose first image dates count."""
     if mapping["time"] and mapping["times"]:
         raise UserError(
             "map data.columns.time (a time for each row) or data.columns.times (all times of a "
@@ -69,15 +74,67 @@ def read_sources(
         folder = path.endswith(os.sep) and any(table[name][row] in tables.MISSING for name in last)
         if path in tables.MISSING or folder:
             raise UserError(f"{place(where, row, mapping, 'path')}: the path is empty.")
-    for noun in ("time", "times"):
-        _check_dates(table, where, mapping, noun, unit)
-    time_R = _parsed(table, where, mapping, "time", lambda text: _one(frame_times(text)))
+    time_R = _dated(table, where, mapping, unit, time_unit, series_R)
+    if time_R is None:
+        _check_dates(table, where, mapping, "time", unit)
+        time_R = _parsed(table, where, mapping, "time", lambda text: _one(frame_times(text)))
+    _check_dates(table, where, mapping, "times", unit)
     times_R = _parsed(table, where, mapping, "times", frame_times)
     slice_R = _parsed(table, where, mapping, "slice", _slice)
     return [
         Source(int(row), os.path.normpath(tables.find_file(root, path)), *values)
         for (row, path), *values in zip(path_R.items(), time_R, times_R, slice_R, strict=True)
     ]
+
+
+def _dated(
+    table: pd.DataFrame,
+    where: str,
+    mapping: Mapping[str, str],
+    unit: str,
+    time_unit: str,
+    series_R: Sequence[Hashable],
+) -> list[float] | None:
+    """The times of rows whose cells are dates, since the earliest row of their series; None where
+    no cell is one."""
+    text_R = column(table, where, mapping, "time")
+    if text_R is None or not (date_R := text_R.map(times.is_date)).any():
+        return None
+    row = date_R.idxmax()
+    first = f'{place(where, row, mapping, "time")}: "{text_R[row]}" is a date'
+    for key, given in (("time_unit", time_unit), ("column_unit", unit)):
+        if given not in times.CALENDAR:
+            raise UserError(
+                f'{first}, and data.{key} is "{given}": set it to days, months or years.'
+            )
+    if not date_R.all():
+        other = (~date_R).idxmax()
+        raise UserError(
+            f'{place(where, other, mapping, "time")}: "{shorten(text_R[other])}" is no date, and '
+            f'"{text_R[row]}" (row {row}) is one; write every cell as YYYY-MM-DD, or every one as '
+            "a number."
+        )
+    moment_R = [_moment(text, place(where, r, mapping, "time")) for r, text in text_R.items()]
+    return _since_first(moment_R, series_R, time_unit)
+
+
+def _moment(text: str, found: str) -> datetime:
+    try:
+        return times.parse_date(text)
+    except ValueError:
+        raise UserError(f'{found}: "{text}" is no day or no time of day; correct it.') from None
+
+
+def _since_first(
+    moment_R: Sequence[datetime], series_R: Sequence[Hashable], time_unit: str
+) -> list[float]:
+    rows: dict[Hashable, list[int]] = {}
+    for k, series in enumerate(series_R):
+        rows.setdefault(series, []).append(k)
+    day_R = np.zeros(len(moment_R))
+    for own in rows.values():
+        day_R[own] = times.days_since_first(moment_R[k] for k in own)
+    return times.convert(day_R, "days", time_unit).tolist()
 
 
 def _check_dates(
@@ -92,8 +149,8 @@ def _check_dates(
         first = given_R[given_R.map(form.has)]
         found = f'{place(where, first.index[0], mapping, noun)}: "{shorten(first.iloc[0])}"'
         raise UserError(
-            f"{found} looks like a calendar date ({form.name}), and no number of {unit}; give "
-            f"{DAYS.format(form.pandas)}."
+            f"{found} looks like a calendar date ({form.name}), and no number of {unit}; "
+            f"{'write it as YYYY-MM-DD, or ' * (noun == 'time')}give {DAYS.format(form.pandas)}."
         )
 
 
@@ -112,8 +169,13 @@ def _slice(text: str) -> int | None:
 
 
 WANTED = {
-    "time": "the time must be one number, and of a date the days since the patient's first image",
-    "times": "the times must be numbers separated by spaces",
+    "time": (
+        "the time must be one number, or in every row a date written YYYY-MM-DD, as pandas writes "
+        'pd.to_datetime(t, format="%d.%m.%Y")'
+    ),
+    "times": (
+        "the times must be numbers separated by spaces, and of dates the days since the first"
+    ),
     "slice": "the slice must be a whole number, counted from 0",
 }
 
