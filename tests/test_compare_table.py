@@ -29,7 +29,7 @@ from tvrl_jax.probing import cache, intervals, paired, predictions, stats
 from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.sampling import Draw
 from tvrl_jax.probing.tasks import Task
-from tvrl_jax.report import alarms, style, tables
+from tvrl_jax.report import alarms, facts, style, tables
 from tvrl_jax.report.alarms import Check
 from tvrl_jax.results import ALL, COLUMNS
 
@@ -57,6 +57,43 @@ def test_what_a_probe_warns_of_stands_above_the_table(known, tmp_path):
     assert faults.raised(planned, results) == []
     config.probe.data.cohort = "abroad"
     assert small_plan(config, tmp_path, known).cohort == "abroad"
+
+
+def test_what_the_probes_left_out_stands_below_the_table(known, tmp_path):
+    """Each sentence once, with the cells that said it where others did not."""
+    config = presets.get_config("phantom_cardiac")
+    config.methods, config.seeds, config.probes = ("tvrl", "cvrl"), (0,), ("linear", "knn")
+    planned = small_plan(config, tmp_path, known)
+    for cell in planned.cells:
+        finish(cell)
+        if cell.kind == TRAIN:
+            (cell.folder / "metrics.jsonl").touch()
+            continue
+        lines = ["ef: 4 of 79 series have no value and are left out."]
+        lines += ["ef: of this kind."] * (cell.kind == "knn")
+        lines += ["ef: of this cell."] * (cell.kind == "knn" and cell.method == "cvrl")
+        facts.save(cell.folder, cell.kind, lines)
+    results = summary.gather([])
+    found = faults.find(planned, results)
+    assert list(found.notes) == [
+        "ef: 4 of 79 series have no value and are left out.",
+        "knn probe: ef: of this kind.",
+        "cvrl seed 0 knn: ef: of this cell.",
+    ]
+    text = markdown.text(planned, results, [], found)
+    page.write(tmp_path / "report.html", planned, results, [], found)
+    for made in (text, (tmp_path / "report.html").read_text()):
+        assert all(made.count(note) == 1 for note in found.notes)
+        assert "resamples are their own (the comparison draws 5000)" in made
+    assert "## Notes" in text and "## Notes" not in markdown.text(
+        planned, results, [], found._replace(notes=())
+    )
+    last = planned.cells[-1]
+    (last.folder / "notes_knn.json").write_text("[1]")
+    again = faults.find(planned, results)
+    assert [line for line in again.alarms if last.name in line and "notes_knn.json" in line]
+    record.write(last, Record(last.arguments, 1, "no", 1.0, 0.0))
+    assert list(faults.find(planned, results).notes)[1] == "knn probe: ef: of this kind."
 
 
 @pytest.mark.parametrize("what", ["missing", "damaged"])

@@ -1,12 +1,15 @@
-"""What a reader of a comparison is told before its numbers: cells that are not done, and alarms."""
+"""What a reader of a comparison is told beside its numbers: cells that are not done, alarms, and
+what its probes left out."""
 
+import contextlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from tvrl_jax.comparison import collect, record
 from tvrl_jax.comparison.plan import TRAIN, Cell, Plan, lenders
 from tvrl_jax.comparison.summary import Results, settings_of
 from tvrl_jax.errors import UserError
-from tvrl_jax.report import alarms
+from tvrl_jax.report import alarms, facts
 from tvrl_jax.report.metricslog import FILE, read_metrics
 from tvrl_jax.results import ALL, MINUS
 
@@ -16,11 +19,12 @@ class Faults(NamedTuple):
 
     undone: list[str]  # of cells
     alarms: list[str]
+    notes: Sequence[str] = ()  # of the probes: labels and resamples that are left out, small tests
 
 
 def find(plan: Plan, results: Results) -> Faults:
     """Reads the records and logs of all cells: once serves terminal, table and page."""
-    return Faults(undone(plan), raised(plan, results))
+    return Faults(undone(plan), raised(plan, results), said(plan))
 
 
 def undone(plan: Plan) -> list[str]:
@@ -59,9 +63,31 @@ def raised(plan: Plan, results: Results) -> list[str]:
 def _checks(plan: Plan, cell: Cell) -> list[alarms.Check]:
     """Raises UserError where a file is damaged, or the log of a pretraining missing."""
     if cell.kind != TRAIN:
+        facts.load(cell.folder)  # `said` passes over what cannot be read
         return alarms.load(cell.folder)
     own = plan.pretraining[cell.method].train
     return alarms.check_run(read_metrics(cell.folder / FILE), own.batch_size)
+
+
+def said(plan: Plan) -> list[str]:
+    """The notes of the probes that are done, each once: after the kind of probe or the cells that
+    it is of, where it is not of all."""
+    found: dict[str, list[Cell]] = {}
+    done = [c for c in plan.cells if c.kind != TRAIN and record.is_done(plan, c)]
+    for cell in done:
+        with contextlib.suppress(UserError):  # `raised` tells it
+            for sentence in facts.load(cell.folder):
+                found.setdefault(sentence, []).append(cell)
+    return [_sayers(own, done) + sentence for sentence, own in found.items()]
+
+
+def _sayers(own: list[Cell], done: list[Cell]) -> str:
+    if own == done:
+        return ""
+    kinds = list(dict.fromkeys(cell.kind for cell in own))
+    if own == [cell for cell in done if cell.kind in kinds]:
+        return f"{', '.join(kinds)} probe: "
+    return f"{', '.join(cell.name for cell in own)}: "
 
 
 def _unhelped(plan: Plan, results: Results) -> list[str]:

@@ -25,6 +25,9 @@ def text(plan: Plan, results: Results, facts: Sequence[tuple[str, str]], found: 
     parts += ["## Cost", table(summary.cost(plan))]
     parts += ["## What differs between the methods"]
     parts += [table(summary.differences_between_methods(plan))]
+    if found.notes:
+        parts += ["## Notes", summary.about_notes(plan)]
+        parts.append("\n".join(f"* {_cell(line)}" for line in found.notes))
     return "\n\n".join(parts) + "\n"
 
 

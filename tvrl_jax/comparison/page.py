@@ -52,7 +52,7 @@ def sections(
         _training(plan),
         Section("Cost", [_table(summary.cost(plan), left=3)]),
         _methods(plan),
-        Section("Notes", [Bullets([*NOTES, *_horizons(plan, results)])]),
+        Section("Notes", _notes(plan, results, found)),
     ]
     return [section for section in made if section.parts]
 
@@ -150,6 +150,13 @@ def _methods(plan: Plan) -> Section:
             Fold("What they share", [Table(("key", "value"), rows, left=2)]),
         ],
     )
+
+
+def _notes(plan: Plan, results: Results, found: Faults) -> list:
+    parts = [Bullets([*NOTES, *_horizons(plan, results)])]
+    if found.notes:
+        parts += [Text(summary.about_notes(plan)), Bullets(found.notes)]
+    return parts
 
 
 def _horizons(plan: Plan, results: Results) -> list[str]:

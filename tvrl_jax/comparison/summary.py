@@ -63,6 +63,14 @@ def _small(rows: Sequence[Mapping]) -> frozenset[tuple[str, str]]:
     return frozenset(found)
 
 
+def about_notes(plan: Plan) -> str:
+    """What stands above the notes of the probes."""
+    return (
+        "Said by the probes, whose resamples are their own (the comparison draws "
+        f"{plan.config.bootstrap.samples}):"
+    )
+
+
 def settings_of(results: Results) -> list[Setting]:
     """Of each table; most labels first."""
     return [Setting(*pair) for pair in compare.settings_of(results.rows)] if results.rows else []
