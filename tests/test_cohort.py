@@ -101,7 +101,22 @@ def test_a_series_in_two_spellings_is_said(load, caplog):
 
 
 @pytest.mark.parametrize(
-    ("cell", "words"), [("0,8", 'write "0.8", with a point'), ("mild", '"AF:classification"')]
+    ("cell", "words"),
+    [
+        ("0,8", 'write "0.8", with a point'),
+        ("-1234,5", 'write "-1234.5", with a point'),
+        ("1,23", 'write "1.23", with a point'),
+        ("0,800", 'write "0.800", with a point'),
+        ("1,234", 'write "1234", or "1.234" where the comma is a decimal one'),
+        ("-12,345", 'write "-12345", or "-12.345" where'),
+        ("1,234,567", 'write "1234567", with no mark but a decimal point'),
+        ("1,234.5", 'write "1234.5", with no mark but a decimal point'),
+        ("1.234,5", 'write "1234.5", with no mark but a decimal point'),
+        ("1.234.567,89", 'write "1234567.89", with no mark but a decimal point'),
+        ("1.234.567", 'write "1234567", with no mark but a decimal point'),
+        ("1,2,3", '"AF:classification"'),
+        ("mild", '"AF:classification"'),
+    ],
 )
 def test_text_where_a_number_is_wanted_is_told_what_would_be_right(load, cell, words):
     text = f'subject,path,AF\n1,a.npy,2\n2,b.npy,"{cell}"\n'

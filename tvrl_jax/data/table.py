@@ -4,6 +4,7 @@ import csv
 import glob
 import math
 import os
+import re
 import string
 from collections.abc import Iterable
 
@@ -15,6 +16,9 @@ from tvrl_jax.errors import UserError, guess, nearest, shorten
 MISSING = frozenset({"", "nan", "NaN", "NAN", "-nan", "-NaN", "NA", "<NA>", "N/A", "n/a", "null"})
 MISSING |= {"NULL", "NaT", "#N/A", "#N/A N/A", "#NA"}
 MISSING |= {"1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"}
+# A 0 begins no thousands: 0,800 is less than 1.
+THOUSANDS = re.compile(r"[-+]?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]*)?")
+THOUSANDS_BY_POINT = re.compile(r"[-+]?[1-9][0-9]{0,2}(\.[0-9]{3})+(,[0-9]*)?")
 OWN_NAME = "subject"  # column of a list of files: what tells a file from the others
 ROW = "csv row"  # name of the index: the header is row 1
 
@@ -216,6 +220,22 @@ def states_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def marks_hint(text: str) -> str:
+    """What to write instead of "0,8", "1,234" or "1.234,5"; "" where that is not what is wrong."""
+    if "," not in text and text.count(".") < 2:
+        return ""
+    point, whole = shorten(text.replace(",", ".")), shorten(text.replace(",", ""))
+    by_comma, decimal = THOUSANDS.fullmatch(text), states_number(text.replace(",", "."))
+    if by_comma and decimal:
+        return f'write "{whole}", or "{point}" where the comma is a decimal one'
+    if by_comma:
+        return f'write "{whole}", with no mark but a decimal point'
+    if THOUSANDS_BY_POINT.fullmatch(text):
+        whole = shorten(text.replace(".", "").replace(",", "."))
+        return f'write "{whole}", with no mark but a decimal point'
+    return f'write "{point}", with a point' if decimal else ""
 
 
 def _fill(parts: Iterable[tuple[str, str | None]], row: dict[str, str]) -> str:

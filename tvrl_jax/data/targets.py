@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tvrl_jax.data.table import MISSING, check_column, number, states_number
+from tvrl_jax.data.table import MISSING, check_column, marks_hint, number
 from tvrl_jax.errors import UserError, nearest, shorten
 
 KINDS = ("regression", "classification")
@@ -66,7 +66,7 @@ def numbers(cell_R: pd.Series, where: str, remedy: str = UNKNOWN) -> np.ndarray:
         try:
             value_R[k] = number(text)
         except ValueError:
-            hint = _decimal_comma(text) or remedy
+            hint = marks_hint(text) or remedy
             raise UserError(
                 f'{where}, row {row}, column "{cell_R.name}": "{shorten(text)}" is not a number; '
                 f"{hint}."
@@ -77,12 +77,6 @@ def numbers(cell_R: pd.Series, where: str, remedy: str = UNKNOWN) -> np.ndarray:
                 f"{LARGEST:.1e}, the most that a label can be; take a larger unit."
             )
     return value_R
-
-
-def _decimal_comma(text: str) -> str:
-    """What to write instead of "0,8"; "" where that is not what is wrong."""
-    point = text.replace(",", ".")
-    return f'write "{shorten(point)}", with a point' if states_number(point) else ""
 
 
 def class_names(cell_R: pd.Series) -> tuple[str, ...]:
