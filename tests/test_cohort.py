@@ -275,6 +275,40 @@ def test_missing_and_broken_tables(load, tmp_path):
     refused(load, "UTF-8", csv="latin.csv")
 
 
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ['"subject"', '"path"', '"ef"'],  # all quoted, as R and SPSS write
+        ["subject", "path", '"a,b"'],
+        ["subject", "path", "ef"],
+        ["subject", '"path, of the file"', "ef"],
+    ],
+)
+def test_a_table_of_another_separator_is_told_so(load, mark, lines):
+    rows = [
+        mark.join(lines),
+        mark.join(['"1"', '"a.npy"', '"1,5"']),
+        mark.join(["2", "b.npy", "1"]),
+    ]
+    refused(load, "table.csv is not separated by commas", ".tsv", text="\n".join(rows) + "\n")
+
+
+def test_a_table_of_tabs_is_none_of_commas(load, tmp_path):
+    (tmp_path / "t.tsv").write_text("subject,path\n1,a.npy\n")
+    refused(load, "t.tsv is not separated by tabs", csv="t.tsv")
+    (tmp_path / "t.tsv").write_text("a, b, c, or d\tsubject\tpath\n,\t1\ta.npy\n")
+    load(csv="t.tsv")
+
+
+def test_names_that_hold_another_mark_are_names(load):
+    load('subject,path,"dose; mg; ml; x|y"\n1,a.npy,"2; 3"\n')
+    load('"subject; no|all",path\n1,a.npy\n', columns_subject="subject; no|all")
+    text = '"s;u;b",path\n1,a.npy\n2,b"c"d.npy\n3,"c"npy\n'
+    refused(load, "row 4 cannot be read", "quotation mark", text=text, columns_subject="s;u;b")
+    refused(load, "row 1 cannot be read", "quotation mark", text='"subject"x,path\n1,a.npy\n')
+
+
 def test_bom_blank_lines_and_spaces_are_harmless(load):
     cohort = load("\ufeffsubject, path\n1,a.npy\n\n 2 , b.npy\n\n")
     assert [r.subject for r in cohort.records] == ["1", "2"]

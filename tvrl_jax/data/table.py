@@ -19,6 +19,9 @@ MISSING |= {"1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"}
 # A 0 begins no thousands: 0,800 is less than 1.
 THOUSANDS = re.compile(r"[-+]?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]*)?")
 THOUSANDS_BY_POINT = re.compile(r"[-+]?[1-9][0-9]{0,2}(\.[0-9]{3})+(,[0-9]*)?")
+TAB = "\t"
+OTHERS = ";|" + TAB  # separators that are written, too, and seldom in a name
+LONGEST_HEADER = 1 << 20  # characters: more are no names
 OWN_NAME = "subject"  # column of a list of files: what tells a file from the others
 ROW = "csv row"  # name of the index: the header is row 1
 
@@ -117,7 +120,7 @@ def _without_ending(path: str) -> str:
 
 def separator(path: str) -> str:
     """Between the cells of a table, by the file's name."""
-    return "\t" if path.lower().endswith((".tsv", ".tab")) else ","
+    return TAB if path.lower().endswith((".tsv", ".tab")) else ","
 
 
 def _read_records(path: str) -> list[list[str]]:
@@ -129,6 +132,7 @@ def _read_records(path: str) -> list[list[str]]:
     except UnicodeDecodeError:
         raise UserError(f"{path} is not UTF-8 text: save the table as CSV UTF-8.") from None
     except csv.Error as error:
+        _check_separator(path)
         raise UserError(
             f"{path}, row {len(records) + 1} cannot be read ({error}): is a quotation mark there "
             "not closed, or a cell longer than 131072 characters?"
@@ -142,12 +146,31 @@ def _read_records(path: str) -> list[list[str]]:
     return records
 
 
+def _check_separator(path: str) -> None:
+    """UserError for a table whose header holds more names by another mark than by its own."""
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        line = file.readline(LONGEST_HEADER).rstrip("\r\n")
+    own = separator(path)
+    name, *more = _names(line, own, strict=False) or [""]
+    for mark in OTHERS.replace(own, "") + "," * (own == TAB and not more):
+        # Read as it would have been written: a name in quotation marks may hold any mark.
+        if mark in name and (not more or len(_names(line, mark, strict=True)) > 1 + len(more)):
+            raise UserError(
+                f"{path} is not separated by {'tabs' if own == TAB else 'commas'}: its header is "
+                f"{shorten(line)!r}; save it with commas, or with tabs as .tsv."
+            )
+
+
+def _names(line: str, mark: str, *, strict: bool) -> list[str]:
+    """The cells of a line; none where it cannot be read so."""
+    try:
+        return next(csv.reader([line], delimiter=mark, strict=strict), [])
+    except csv.Error:
+        return []
+
+
 def _check_shape(path: str, header: list[str], rows: dict[int, list[str]]) -> None:
-    if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
-        raise UserError(
-            f"{path} is not separated by commas: its header is one cell, {shorten(header[0])!r}; "
-            "save it with commas, or with tabs as .tsv."
-        )
+    _check_separator(path)
     seen: set[str] = set()
     for name in header:
         if name in seen:
