@@ -331,6 +331,40 @@ def test_times_must_be_numbers(load):
     refused(load, "frames", columns_time="day", column_unit="frames")
 
 
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ("0,00 0,04 0,08", 'write "0.00 0.04 0.08", with points'),
+        ("[0,1;0,2;0,3]", 'write "0.1 0.2 0.3", with points'),
+        ("0,00, 0,04, -1,5e3", 'write "0.00 0.04 -1.5e3", with points'),
+        ("0 0,04 0,08", 'write "0 0.04 0.08", with points'),
+        ("0,40, 80", "or the same mark between all of them"),
+    ],
+)
+def test_decimal_commas_are_not_taken_for_more_times(load, cell, words):
+    text = f'subject,path,t\n1,a.npy,"{cell}"\n'
+    refused(load, "row 2", f'"{cell}" cannot be used', words, text=text, columns_times="t")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["0,40,80", "0, 40, 80", "[0, 40, 80]", "0;40;80", "0 40 80", "0.0,4e1 , 80", "(0,40,80)"],
+)
+def test_times_may_be_separated_by_any_mark(load, cell):
+    cohort = load(f'subject,path,t\n1,a.npy,"{cell}"\n', columns_times="t")
+    assert cohort.records[0].sources[0].times == (0, 40, 80)
+
+
+def test_a_number_with_a_comma_is_told_its_point(load):
+    for noun, cell, words in (
+        ("time", "0,5", 'write "0.5", with a point'),
+        ("time", "1,234", 'write "1234", or "1.234" where'),
+        ("slice", "2,0", 'write "2.0", with a point'),
+    ):
+        text = f'subject,path,t\n1,a.npy,"{cell}"\n'
+        refused(load, "row 2", "cannot be used", words, text=text, **{f"columns_{noun}": "t"})
+
+
 @pytest.mark.parametrize("noun", ["time", "times"])
 @pytest.mark.parametrize("unit", ["ms", "s", "days", "months", "years"])
 def test_calendar_dates_are_not_taken_for_numbers(load, noun, unit):

@@ -193,9 +193,18 @@ def _parsed(
         except (ValueError, OverflowError):
             raise UserError(
                 f'{place(where, row, mapping, noun)}: "{shorten(text)}" cannot be '
-                f"used; {WANTED[noun]}."
+                f"used; {_comma_hint(text, noun) or WANTED[noun]}."
             ) from None
     return values
+
+
+def _comma_hint(text: str, noun: str) -> str:
+    if noun != "times":
+        return tables.marks_hint(text)
+    points = times.pointed(text)
+    if not points:
+        return ""
+    return f'write "{shorten(points)}", with points, or the same mark between all of them'
 
 
 def find_missing(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tvrl_jax.data.table import number
+from tvrl_jax.data.table import number, states_number
 from tvrl_jax.errors import UserError, nearest
 
 SECONDS = {
@@ -77,7 +77,12 @@ def convert(time_T: np.ndarray, source: str, target: str) -> np.ndarray:
 
 
 def parse_times(text: str) -> tuple[float, ...]:
-    """The numbers of one cell, separated by spaces, commas or semicolons; brackets are allowed."""
+    """The numbers of one cell, separated by spaces, commas or semicolons; brackets are allowed.
+
+    ValueError where one is none, and where commas stand within what other marks separate: they
+    may be decimal ones."""
+    if pointed(text):
+        raise ValueError("a comma within a number")
     return tuple(number(word) for word in _words(text))
 
 
@@ -97,6 +102,16 @@ def days_since_first(moments: Iterable[datetime]) -> list[float]:
     moments = list(moments)
     first = min(moments)
     return [(moment - first) / timedelta(days=1) for moment in moments]
+
+
+def pointed(text: str) -> str:
+    """A cell of times with points for its decimal commas; "" where it has none, as "0,5" alone."""
+    words = [word.strip(",") for word in text.translate(str.maketrans("[]();", "     ")).split()]
+    points = [word.replace(",", ".") for word in words if word]
+    within = any(word.count(",") == 1 for word in words)
+    return (
+        " ".join(points) if len(points) > 1 and within and all(map(states_number, points)) else ""
+    )
 
 
 def _words(text: str) -> list[str]:
