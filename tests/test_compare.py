@@ -1,6 +1,7 @@
 """A comparison from its command to its table, and what it refuses before the first cell."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -149,6 +150,7 @@ def dated(root: Path):
     """A comparison on a cohort with events, in days: 110 is the first of a test patient."""
     tiny.write_cohort(root, subjects=32)
     table = pd.read_csv(root / "cohort.csv")
+    table["still"] = 1
     table["dead"], table["days"] = (np.arange(32) // 4) % 2, 100 + 10 * (np.arange(32) // 4)
     table.to_csv(root / "cohort.csv", index=False)
     config = presets.get_config("own")
@@ -187,6 +189,14 @@ def refused_for(changes: dict, known, tmp_path: Path) -> str:
             ["config.probe.fractions holds 0.01", "--config.probe.frac"],
         ),
         ({"shared.data.targets": ("radios:regression",)}, ['"radios"', '"radius"']),
+        ({"shared.data.targets": ("dead:regressio",)}, ["shared.data.targets has ", "regression"]),
+        ({"shared.data.targets": ("radios:regression",)}, ["(shared.data.targets)"]),
+        ({"probe.data.columns.split": "splitt"}, ["(probe.data.columns.split)", '"split"']),
+        ({"shared.data.columns.subject": "subjekt"}, ["(shared.data.columns.subject)"]),
+        (
+            {"shared.data.targets": ("still:regression",)},
+            ['"still" holds only', "config.shared.data.targets", "(shared.data.columns.split or"],
+        ),
         ({"shared.data.columns.event": "rate"}, ["row 2", "must be 1 (observed) or 0"]),
         ({"shared.data.columns.event": "daed"}, ['"daed"', "dead"]),
     ],
@@ -198,6 +208,8 @@ def test_what_the_table_does_not_allow_is_found_before_the_first_cell(
     said = refused_for(changes, known, tmp_path)
     for word in words:
         assert word in said, said
+    own = re.findall(r"(\S*)data\.(?:targets|columns|on_bad|split)", said)
+    assert all(before.endswith(("shared.", "probe.")) for before in own), said
 
 
 def test_horizons_are_those_of_the_survival_probes_alone(known, tmp_path):

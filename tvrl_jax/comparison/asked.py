@@ -1,9 +1,12 @@
 """What the probes will ask of a cohort, held against its table before hours of pretraining."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
+from tvrl_jax import settings
 from tvrl_jax.data.cohort import Cohort, load_cohort
 from tvrl_jax.data.store import Store
 from tvrl_jax.errors import UserError
@@ -23,6 +26,26 @@ class Listed:
         self.text = cohort.table.loc[[record.sources[-1].row for record in cohort.records]]
         self.where, self.columns = cohort.where, cohort.columns
         self.time_unit = cohort.time_unit
+
+
+@contextmanager
+def by_its_keys(probe) -> Iterator[None]:
+    """Around what speaks of data.KEY: a comparison has that of the probes, where it says anything,
+    and else that which all share. probe: the configuration that opens the table."""
+    try:
+        yield
+    except UserError as error:
+        given = {k for k, value in settings.leaves(probe.data) if value and value != -1}
+        keys = "|".join(re.escape(key) for key, _ in settings.leaves(probe.data))
+
+        def owned(found: re.Match) -> str:
+            section = "probe" if found["key"] in given else "shared"
+            return f"{found['front'] or ''}{section}.data.{found['key']}"
+
+        # Not in the name of a file or column.
+        front = r'(?<![\w./"-])(?P<front>(--)?config\.)?'
+        text = re.sub(rf"{front}data\.(?P<key>{keys})\b", owned, str(error))
+        raise UserError(text) from error
 
 
 def listed(data) -> Listed:
@@ -45,7 +68,5 @@ def check(listed: Listed, targets, probe) -> None:
         sampling.check_fractions(wanted, train, subject_N, probe.fractions)
     except UserError as error:
         text = str(error).replace("config.fractions", "config.probe.fractions")
-        text = text.replace("config.data.targets", "config.shared.data.targets")
-        text = re.sub(r"(?<![\w./])data\.(?=columns\.|split_seed)", "shared.data.", text)
         place = "config.probe." if text.startswith("survival.") else f'probe "{probe.kind}": '
         raise UserError(place + text) from error

@@ -126,8 +126,9 @@ def check_tables(reads: Sequence[Read]) -> None:
         there = not data.phantom.kind or Path(table.find_file(data.root, data.csv)).is_file()
         if probe is not None and there:
             name = str(data)
-            listed[name] = listed.get(name) or asked.listed(data)
-            asked.check(listed[name], data.targets, probe)
+            with asked.by_its_keys(probe):
+                listed[name] = listed.get(name) or asked.listed(data)
+                asked.check(listed[name], data.targets, probe)
 
 
 def pack(reads: Sequence[Read]) -> None:
