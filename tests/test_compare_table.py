@@ -366,6 +366,50 @@ def test_the_table_and_the_page_say_what_was_measured(collected, tmp_path):
     assert figures.label_efficiency(planned, results, "linear") is None  # one fraction: no curve
 
 
+def _axes(monkeypatch, draw) -> list:
+    """The visible panels of a figure."""
+    drawn = []
+    monkeypatch.setattr(figures, "png", lambda figure: drawn.append(figure) or b"")
+    draw()
+    return [axis for axis in drawn[0].axes if axis.get_visible()]
+
+
+def _at_fractions(made: list[dict], values: dict[str, tuple[float, float]]) -> list[dict]:
+    """Rows of a comparison with these R2 of a tenth and of all of the labels."""
+    found = []
+    for row in made:
+        pair = values.get(row["method"]) if row["metric"] == "r2" else None
+        if pair:
+            near = [dict(value=v, ci_low=v - 0.01, ci_high=v + 0.01) for v in pair]
+            found += [row | of | {"fraction": f} for of, f in zip(near, (0.1, 1.0), strict=True)]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("values", "lowest"),
+    [
+        ({"tvrl": (0.4, 0.7), "constant": (-0.32, -0.32)}, -0.32),
+        ({"tvrl": (0.4, 0.7), "constant": (-0.1, 0.0)}, -0.1),
+        ({"tvrl": (-40.0, 0.7), "constant": (0.0, 0.0)}, -0.7),  # it would press all else flat
+        ({"tvrl": (0.4, 0.7), "constant": (-9.0, -3.0)}, -3.0),
+    ],
+)
+def test_no_curve_is_wholly_outside_its_panel(collected, monkeypatch, values, lowest):
+    planned, made = collected
+    results = summary.gather(_at_fractions(made, values))
+    (axis,) = _axes(monkeypatch, lambda: figures.label_efficiency(planned, results, "linear"))
+    low, high = axis.get_ylim()
+    assert lowest - 0.1 * (high - lowest) < low < lowest and high > 0.7
+    for line in axis.lines:
+        assert max(line.get_ydata()) > low
+
+
+def test_steps_are_whole_numbers(collected, monkeypatch):
+    planned, _ = collected
+    for axis in _axes(monkeypatch, lambda: figures.training(planned)):
+        assert all(float(tick).is_integer() for tick in axis.get_xticks())
+
+
 def test_a_method_of_its_own_budget_is_judged_by_it(known, tmp_path):
     """Its contrastive loss is that of guessing among the views of its own batch."""
     config = presets.get_config("phantom_cardiac")

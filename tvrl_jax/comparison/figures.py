@@ -28,7 +28,8 @@ from tvrl_jax.scalars import is_number
 
 COLUMNS = 4
 WIDTH = 9.6  # inches, of a figure
-CUT = 0.35  # of the span above no skill: how far below it a panel reaches
+CUT = 1.0  # of the span above no skill: how far below it a panel reaches, if anything is there
+MARGIN = 0.05  # of the span of a panel that is cut, below its lowest point
 UNTRAINED = ((".", "--"), ("x", "-."), ("+", (0, (6, 2))), ("1", (0, (3, 1, 1, 1, 1, 1))))
 CURVES = (
     ("loss", "loss"),
@@ -107,18 +108,18 @@ def label_efficiency(plan: Plan, results: Results, probe: str) -> bytes | None:
         return None
     figure, axes = _panels(len(tasks), 1.9)
     for axis, (task, metric) in zip(axes, tasks, strict=True):
-        tops = []
+        bests = []  # of each curve
         for name in methods_of(plan, results, Setting(probe, fractions[-1])):
             found = [results.find(name, task, Setting(probe, f), metric) for f in fractions]
             points = [
                 (100 * r["fraction"], r["value"], r["ci_low"], r["ci_high"]) for r in found if r
             ]
-            tops += [point[1] for point in points]
+            bests += [max(values)] if (values := _finite(points)) else []
             _curve(axis, np.array(points).T, look(plan, name), name in plan.config.claimed)
         axis.set_xscale("log")
         axis.set_xticks([100 * f for f in fractions], [f"{100 * f:g}" for f in fractions])
         axis.minorticks_off()
-        _cut(axis, NO_SKILL.get(metric), max(tops))
+        _cut(axis, NO_SKILL.get(metric), bests)
         axis.set_title(_title(results, probe, task, metric))
     for axis in axes[-COLUMNS:]:
         axis.set_xlabel("% of the labels")
@@ -133,11 +134,18 @@ def _curve(axis: Axes, points: np.ndarray, style: dict, banded: bool) -> None:
         axis.fill_between(share, low, high, color=style["color"], alpha=0.12, lw=0)
 
 
-def _cut(axis: Axes, no_skill: float | None, top: float) -> None:
-    """With few labels R2 falls to minus anything, which would press all else into a line."""
+def _finite(points: Sequence[tuple]) -> list[float]:
+    return [value for _, value, *_ in points if math.isfinite(value)]
+
+
+def _cut(axis: Axes, no_skill: float | None, bests: Sequence[float]) -> None:
+    """With few labels R2 falls to minus anything, which would press all else into a line. Of each
+    curve the panel holds the best point at least."""
+    top = max(bests, default=-math.inf)
     if no_skill is not None and top > no_skill:
         low, high = axis.get_ylim()
-        axis.set_ylim(max(low, no_skill - CUT * (top - no_skill)), high)
+        floor = min(no_skill - CUT * (top - no_skill), *bests)
+        axis.set_ylim(max(low, floor - MARGIN * (top - floor)), high)
 
 
 @rc_context(STYLE)
@@ -159,6 +167,7 @@ def training(plan: Plan) -> bytes | None:
                 axis.plot(step_N, smooth_N, **look(plan, method) | {"marker": ""})
         axis.set(title=title, xlabel="step")
         axis.set_ylim(bottom=min(axis.get_ylim()[0], 0))
+        axis.xaxis.get_major_locator().set_params(integer=True)
     _legend(figure, plan, list(logs))
     return png(figure)
 

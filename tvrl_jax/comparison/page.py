@@ -123,7 +123,8 @@ def _efficiency(plan: Plan, results: Results) -> Section:
         if figure:
             caption = (
                 f"{probe} probe: score against the share of labelled training patients. Bands: "
-                "95 % intervals of the claimed methods. What is far below chance leaves the frame."
+                "95 % intervals of the claimed methods. What is far below chance leaves "
+                "the frame, but for the best point of its line."
             )
             parts.append(Picture(figure, f"Label efficiency, {probe} probe", caption))
     return Section("How many labels it takes", parts)

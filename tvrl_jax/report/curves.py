@@ -66,6 +66,7 @@ def training_curves(rows: Sequence[Mapping]) -> tuple[bytes | None, list[str]]:
     for axis, (panel, names) in zip(axes, held, strict=False):
         _draw(axis, rows, names, panel.noisy)
         axis.set_title(panel.title)
+        axis.xaxis.get_major_locator().set_params(integer=True)
         _scale(axis, panel.scale)
     for axis in axes[len(held) :]:
         axis.set_visible(False)
