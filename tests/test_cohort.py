@@ -642,6 +642,9 @@ def test_splits_are_checked(load):
         load, '"1"', "two splits", "row 2", "row 3", text=text.format("val"), columns_split="part"
     )
     refused(load, "row 3", '"valid"', '"val"?', text=text.format("valid"), columns_split="part")
+    for name, meant in (("Validation", "val"), ("training", "train"), ("TESTING", "test")):
+        words = f'"{name}" is no split; use train, val or test. Did you mean "{meant}"?'
+        refused(load, "row 3", words, text=text.format(name), columns_split="part")
     cohort = load(text.format("Train"), columns_split="part")
     assert [r.split for r in cohort.records] == ["train", "train", "val"]
     for fractions in ((0.5, 0.5), (0.9, 0.2, -0.1), (0.5, 0.2, 0.2)):

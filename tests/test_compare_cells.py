@@ -289,6 +289,19 @@ def test_the_remaining_time_is_that_of_the_like(tmp_path):
     assert "[5/6] c seed 0 pretrain ..." in said.getvalue()
 
 
+def test_what_was_spent_before_an_interruption_is_told_apart(tmp_path):
+    planned, now, said = scripted(tmp_path, {"a": ("", "")}), [0.0], io.StringIO()
+    shown = board.Board(planned.cells, stream=said, clock=lambda: now[0])
+    for cell, before in zip(planned.cells, (219, 0), strict=True):
+        cell.folder.parent.mkdir(parents=True, exist_ok=True)
+        shown.begun(cell, record.log_of(cell))
+        now[0] += 167
+        shown.ended(cell, Record(cell.arguments, 0, "", 167.2 + before, now[0]))
+    first, second = (line for line in said.getvalue().splitlines() if "done in" in line)
+    assert "done in 6:26, 3:39 of them before this start  (elapsed 2:47" in first
+    assert "done in 2:47  (elapsed 5:34" in second
+
+
 def test_whose_failure_costs_the_table_an_untrained_encoder_is_said(tmp_path):
     planned = scripted(tmp_path, {"a": ("make()", "sys.exit(2)"), "b": ("make()", "sys.exit(2)")})
     cells = [cell._replace(baselines=("untrained", "constant")) for cell in planned.cells[:2]]

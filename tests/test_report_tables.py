@@ -76,6 +76,22 @@ def test_a_paired_difference_decides_before_the_intervals():
     assert _best([*apart, perhaps]) == [[False, False]]
 
 
+def test_one_column_is_not_said_to_be_no_better_than_others():
+    for methods, told in ((("tvrl",), False), (("tvrl", "untrained"), True)):
+        rows = [result_row(method, value=0.5) for method in methods]
+        for shown in (methods, ("tvrl", "untrained")):  # a column may be there, and empty
+            note = wording.note(compare.compare(rows, shown, 1.0))
+            assert ("no column is better" in note) is told
+
+
+def test_the_table_of_a_terminal_tells_the_unit_of_its_horizons():
+    rows = [result_row(metric="auc_365")]
+    assert 'The horizon of a metric, after "at", is a time in days.' in tables.comparison(
+        rows, "days"
+    )
+    assert "horizon" not in tables.comparison([result_row()], "days")
+
+
 def test_of_errors_the_smaller_is_better():
     rows = [result_row(metric="mae", value=5.0), result_row("untrained", metric="mae", value=9.0)]
     assert _best(rows) == [[True, False]]
@@ -184,8 +200,9 @@ def test_nothing_is_concluded_from_few_patients_whatever_the_task():
 
 def test_a_note_says_whether_the_draws_of_labels_are_in_the_intervals():
     def note(*seeds, **given):
-        rows = [result_row(seed=seed) for seed in (*seeds, ALL)]
-        return wording.note(compare.compare(rows, ("tvrl",), 1.0), **given)
+        methods = ("tvrl", "untrained")
+        rows = [result_row(method, seed=seed) for method in methods for seed in (*seeds, ALL)]
+        return wording.note(compare.compare(rows, methods, 1.0), **given)
 
     assert "over patients and seeds]; mean of 2 seeds;" in note(0, 1)
     assert "over patients and seeds]; mean of 3 seeds;" in note(seeds=3)

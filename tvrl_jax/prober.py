@@ -86,7 +86,7 @@ def probe(
             alarms.save(folder, config.kind, checks)
             facts.save(folder, config.kind, results.notes)
             tables.update(folder / "results.csv", results.rows, instead_of=config.kind)
-            _tell(folder, run, results, base)
+            _tell(folder, run, results, base, data.time_unit)
 
 
 class _Opened(NamedTuple):
@@ -267,7 +267,7 @@ def restore_trained(restored: Restored, store) -> Trained | None:
     return Trained(make_learner(pretraining, objective, store), state)
 
 
-def _tell(folder: Path, run: Path, results: suite.Results, base: ConfigDict) -> None:
+def _tell(folder: Path, run: Path, results: suite.Results, base: ConfigDict, unit: str) -> None:
     time_rows = about_time.rows_of(results.rows)
-    print(about_time.printed(time_rows) if time_rows else tables.comparison(results.rows))
+    print(about_time.printed(time_rows) if time_rows else tables.comparison(results.rows, unit))
     ending.tell(run, folder, html.Extras(base=base.to_dict()))

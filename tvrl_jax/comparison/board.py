@@ -45,9 +45,12 @@ class Board:
     def ended(self, cell: Cell, made: Record) -> None:
         self._left.remove(cell)
         _, begun = self._running.pop(cell, (None, None))
-        if begun is not None and not made.code:
-            self._took[cell.kind == TRAIN].append(self._clock() - begun)
         what = f"failed: {made.reason}" if made.code else f"done in {duration(made.seconds)}"
+        if begun is not None and not made.code:
+            took = self._clock() - begun
+            self._took[cell.kind == TRAIN].append(took)
+            if made.seconds - took >= 1:
+                what += f", {duration(made.seconds - took)} of them before this start"
         self._say(f"{self._count()} {cell.name}: {what}  {self._times()}")
 
     def update(self) -> None:

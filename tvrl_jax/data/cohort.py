@@ -213,7 +213,7 @@ def named_splits(table, where: str, mapping: Mapping[str, str], subject_R) -> pd
         if name not in splits.SPLITS:
             raise UserError(
                 f'{place(where, row, mapping, "split")}: "{shorten(cell_R[row])}" is no split; '
-                f"use train, val or test.{guess(name, splits.SPLITS)}"
+                f"use train, val or test.{_meant_split(name)}"
             )
         other_row, other = first.setdefault(subject, (row, name))
         if other != name:
@@ -222,6 +222,12 @@ def named_splits(table, where: str, mapping: Mapping[str, str], subject_R) -> pd
                 f"{name} (row {row}); a patient belongs to one."
             )
     return split_R
+
+
+def _meant_split(name: str) -> str:
+    """A hint, or ""; of a word that is the longer form of a split, that split."""
+    short = next((split for split in splits.SPLITS if name.startswith(split)), name)
+    return guess(short, splits.SPLITS)
 
 
 def _check_outcomes(table: pd.DataFrame, where: str, mapping: Mapping[str, str]) -> None:

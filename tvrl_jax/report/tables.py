@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tvrl_jax import whole_file
 from tvrl_jax.errors import UserError, nearest, reading
-from tvrl_jax.report import compare, wording
+from tvrl_jax.report import compare, naming, wording
 from tvrl_jax.results import COLUMNS, KEY
 
 NUMBERS = ("fraction", "value", "ci_low", "ci_high")
@@ -96,10 +96,11 @@ def key(row: Mapping) -> tuple:
     return tuple(float(row[k]) if k == "fraction" else str(row[k]) for k in KEY)
 
 
-def comparison(rows: Sequence[Mapping]) -> str:
+def comparison(rows: Sequence[Mapping], unit: str = "") -> str:
     """Aligned text: a table of all methods for each probe and label fraction, with a heading.
 
-    task x method: `value [low, high]`, with a note that says what the marks mean.
+    task x method: `value [low, high]`, with a note that says what the marks mean. unit: of the
+    horizons, data.time_unit; "" = not known.
     """
     parts = []
     for probe, fraction in compare.settings_of(rows):
@@ -109,6 +110,7 @@ def comparison(rows: Sequence[Mapping]) -> str:
         note = wording.note(lines)
         heading = wording.heading(probe, fraction)
         parts.append(f"{heading}\n\n{table}" + (f"\n{note}" if note else ""))
+    parts += naming.about_horizons((row["metric"] for row in rows), unit)
     return "\n\n".join(parts)
 
 

@@ -79,7 +79,7 @@ def note(lines: Sequence[Line], seeds: int = 0) -> str:
         parts.append(ONE_SEED)
     if any(cell.best for cell in cells):
         parts.append("* better than every other column beyond chance")
-    else:
+    elif any(sum(cell is not None for cell in line.cells) > 1 for line in lines):
         parts.append("no column is better than every other beyond chance")
     if any(line.is_open for line in lines):
         parts.append(SMALL_NOTE)

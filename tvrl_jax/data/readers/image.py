@@ -27,7 +27,7 @@ def make_image(path, frame_THWC, time_T=None, spacing_mm=None, slice=None, note=
         bad = np.argwhere(~np.isfinite(frame_THWC))[0].tolist()
         raise UserError(
             f"{path} has a pixel that is not finite (frame, row, column, channel {bad}): replace "
-            "NaN and infinite values in the file."
+            "its NaN and infinite values first."
         )
     if time_T is not None:
         time_T = np.asarray(time_T, np.float64).reshape(-1)
