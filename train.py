@@ -41,9 +41,9 @@ def main() -> None:
 
 
 def _report(folder) -> None:
-    from tvrl_jax.report import ending, html
+    from tvrl_jax.report import ending
 
-    ending.tell(folder, folder, html.Extras(base=base.get_config().to_dict()))
+    ending.tell(folder, folder, base.get_config().to_dict())
 
 
 if __name__ == "__main__":

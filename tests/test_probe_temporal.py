@@ -64,7 +64,7 @@ def test_rows_arrays_and_pictures_of_the_whole_probe(encoder, store, config, tmp
     assert any("sex" in line for line in results.notes) and set(results.notes) <= set(said)
     assert results.findings.retrieval is None and results.findings.blank > 0
     tables.update(tmp_path / "results.csv", results.rows)
-    page = html.write(html.gather(tmp_path, tmp_path), html.Extras()).read_text()
+    page = html.write(html.gather(tmp_path, tmp_path)).read_text()
     assert report.TITLE in page and "Trajectories, TVRL" in page
     shown = {row["task"] for row in report.besides(results.rows)}
     assert shown >= {"cosine", "features", "site"} and not shown & {"radius", "large", "shuffled"}

@@ -58,8 +58,8 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report") / "run"
     rows = _write_run(folder, EVIL)
     alarms.save(folder, "linear", [alarms.Check("leak", f"Mind {EVIL}", "")])
-    extras = html.Extras(base={"seed": 0})
-    return html.write(html.gather(folder, folder), extras).read_text(), rows
+    base = {"seed": 0}
+    return html.write(html.gather(folder, folder), base).read_text(), rows
 
 
 def test_the_report_needs_nothing_from_anywhere(report):
@@ -80,7 +80,7 @@ def test_the_report_holds_the_numbers_alarms_and_settings(report):
 
 
 def test_what_is_missing_is_said_and_nothing_fails(tmp_path):
-    text = html.write(html.gather(tmp_path, tmp_path), html.Extras()).read_text()
+    text = html.write(html.gather(tmp_path, tmp_path)).read_text()
     for name in ("config.json", FILE, "results.csv", "predictions_PROBE.npz", "samples.npz"):
         assert name in text
     assert "Missing when" in text and "<img" not in text
@@ -126,7 +126,7 @@ def test_a_probe_folder_gets_its_own_report(tmp_path):
     run, probe = tmp_path / "run", tmp_path / "probe"
     write_log(run, range(3))
     tables.write_results(probe / "results.csv", [result_row()])
-    path = html.write(html.gather(run, probe), html.Extras())
+    path = html.write(html.gather(run, probe))
     assert path == probe / "report.html" and "0.50 [0.40, 0.60]" in path.read_text()
     assert "Training curves" in path.read_text()
 
@@ -139,21 +139,21 @@ def test_the_report_of_an_earlier_checkpoint_names_it_and_judges_by_its_steps(tm
     probe.mkdir()
     for step, alarm in ((2, False), (3, True)):
         (probe / "probe_knn.json").write_text(json.dumps({"kind": "knn", "step": step}))
-        text = html.write(html.gather(run, probe), html.Extras()).read_text()
+        text = html.write(html.gather(run, probe)).read_text()
         later = "; the run has gone on to step 3, which" if step < 3 else "</dd>"
         assert f"<dt>probed checkpoint</dt><dd>step {step}{later}" in text
         assert ("The loss was not finite at step 2." in text) is alarm
     (run / "probe_knn.json").write_text(json.dumps({"kind": "knn", "step": 2}))
-    text = html.write(html.gather(run, run), html.Extras()).read_text()  # a page of the whole run
+    text = html.write(html.gather(run, run)).read_text()  # a page of the whole run
     assert "not finite at step 2." in text and "<dd>step 2; the run" in text
     (run / "probe_knn.json").unlink()
-    assert "probed checkpoint" not in html.write(html.gather(run, run), html.Extras()).read_text()
+    assert "probed checkpoint" not in html.write(html.gather(run, run)).read_text()
 
 
 def test_what_an_earlier_probe_noted_stays_in_the_report_of_its_folder(tmp_path):
     facts.save(tmp_path, "linear", ["va: 18 of 150 series have no value.", "said twice"])
     facts.save(tmp_path, "cox", ["said twice", EVIL])
-    text = html.write(html.gather(tmp_path, tmp_path), html.Extras()).read_text()
+    text = html.write(html.gather(tmp_path, tmp_path)).read_text()
     assert "va: 18 of 150 series" in text and text.count("said twice") == 1
     assert "&lt;script&gt;" in text
     facts.save(tmp_path, "linear", [])
@@ -166,7 +166,7 @@ def test_what_an_earlier_probe_noted_stays_in_the_report_of_its_folder(tmp_path)
 def test_what_is_not_defined_does_not_count_among_the_test_patients(tmp_path):
     rows = [result_row(), result_row(task="cosine", value=math.nan) | {"n": 0}]
     tables.write_results(tmp_path / "results.csv", rows)
-    text = html.write(html.gather(tmp_path, tmp_path), html.Extras()).read_text()
+    text = html.write(html.gather(tmp_path, tmp_path)).read_text()
     assert f"with a value of the target: {rows[0]['n']} here." in text
 
 
@@ -174,7 +174,7 @@ def test_the_report_tells_the_unit_of_its_horizons(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"data": {"time_unit": "days"}}))
     for metric, told in (("c_index_ipcw", False), ("brier_365", True)):
         tables.write_results(tmp_path / "results.csv", [result_row(metric=metric)])
-        text = html.write(html.gather(tmp_path, tmp_path), html.Extras()).read_text()
+        text = html.write(html.gather(tmp_path, tmp_path)).read_text()
         assert ("is a time in days." in text) is told
 
 

@@ -18,7 +18,7 @@ from tvrl_jax.probing import check, export, leak, pretrained, suite
 from tvrl_jax.probing.features import Encoder
 from tvrl_jax.probing.temporal import suite as temporal
 from tvrl_jax.probing.temporal.pretext import Trained
-from tvrl_jax.report import alarms, ending, facts, html, tables
+from tvrl_jax.report import alarms, ending, facts, tables
 from tvrl_jax.report import temporal as about_time
 from tvrl_jax.results import ABOUT_TIME, EXPORT, PREDICTIONS, TEMPORAL
 
@@ -270,4 +270,4 @@ def restore_trained(restored: Restored, store) -> Trained | None:
 def _tell(folder: Path, run: Path, results: suite.Results, base: ConfigDict, unit: str) -> None:
     time_rows = about_time.rows_of(results.rows)
     print(about_time.printed(time_rows) if time_rows else tables.comparison(results.rows, unit))
-    ending.tell(run, folder, html.Extras(base=base.to_dict()))
+    ending.tell(run, folder, base.to_dict())

@@ -29,12 +29,6 @@ from tvrl_jax.report.tables import read_results
 from tvrl_jax.results import ABOUT_TIME, PREDICTIONS, kinds
 
 
-class Extras(NamedTuple):
-    """What only the caller knows; all of it may be left out."""
-
-    base: Mapping | None = None  # the base configuration, to tell what differs from it
-
-
 class Material(NamedTuple):
     """What was found. Empty = missing."""
 
@@ -52,11 +46,14 @@ class Material(NamedTuple):
     missing: list[str]
 
 
-def write(material: Material, extras: Extras) -> Path:
-    """Writes report.html into the probe folder; returns its path."""
+def write(material: Material, base: Mapping | None = None) -> Path:
+    """Writes report.html into the probe folder; returns its path.
+
+    base: the base configuration, to tell what differs from it.
+    """
     path = material.probe / "report.html"
     title = _title(material)
-    write_report(path, sections(material, extras), title=title)
+    write_report(path, sections(material, base), title=title)
     return path
 
 
@@ -113,7 +110,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     return artefacts.read_arrays(path) if path.is_file() else {}
 
 
-def sections(material: Material, extras: Extras) -> list[Section]:
+def sections(material: Material, base: Mapping | None) -> list[Section]:
     """The page from top to bottom: what to beware of, what came out, what it rests on."""
     checks = all_checks(material)
     raised = [check.alarm for check in checks if check.alarm]
@@ -127,7 +124,7 @@ def sections(material: Material, extras: Extras) -> list[Section]:
         *([verdict.section(scored.results)] if scored.results or not about_time else []),
         *temporal.sections(about_time, material.temporal),
         *evidence.sections(scored),
-        facts.configuration(material, extras.base),
+        facts.configuration(material, base),
         facts.notes(material),
     ]
     return [section for section in made if section.parts]
