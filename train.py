@@ -19,7 +19,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from configs import base
-from tvrl_jax import cli
+from tvrl_jax.command import cli
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "configs/METHOD.py:COHORT")

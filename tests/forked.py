@@ -13,7 +13,8 @@ DRIVER = """
 import json, os, runpy, sys, tempfile, traceback
 from ml_collections import config_flags
 from configs import base, probe_base, tvrl
-from tvrl_jax import cli, trainer
+from tvrl_jax import trainer
+from tvrl_jax.command import cli
 
 def child(script, arguments, out):
     for number in (1, 2):

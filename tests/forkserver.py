@@ -236,7 +236,8 @@ def _serve() -> None:
     from ml_collections import config_flags  # noqa: F401
 
     from configs import base, probe_base, tvrl  # noqa: F401
-    from tvrl_jax import cli, prober, trainer  # noqa: F401
+    from tvrl_jax import prober, trainer  # noqa: F401
+    from tvrl_jax.command import cli  # noqa: F401
     from tvrl_jax.report import html  # noqa: F401
 
     writers = {}

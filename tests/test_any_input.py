@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tvrl_jax import archive
 from tvrl_jax.data import times
 from tvrl_jax.data.readers import dicom_stream, read
 from tvrl_jax.errors import LONGEST, UserError
+from tvrl_jax.files import archive
 
 KINDS = hnp.integer_dtypes() | hnp.unsigned_integer_dtypes() | hnp.boolean_dtypes()
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=5, max_side=4)

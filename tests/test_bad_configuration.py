@@ -4,7 +4,8 @@ import pytest
 from fuzz import law
 
 from configs import base
-from tvrl_jax import configuration, settings
+from tvrl_jax import settings
+from tvrl_jax.command import configuration
 from tvrl_jax.errors import UserError
 
 TEXT = """from configs import tvrl

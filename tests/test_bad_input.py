@@ -11,7 +11,8 @@ from conftest import ROOT
 from forked import run_all
 
 from configs import base, causal, csimclr, cvrl, demo, ltn, probe_base, supervised, tvrl, videomae
-from tvrl_jax import cli, manual, settings, signals
+from tvrl_jax import settings, signals
+from tvrl_jax.command import cli, manual
 from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
 

@@ -15,9 +15,9 @@ from PIL import Image as Picture
 from test_bad_input import _open
 from test_dicom import header, save
 
-from tvrl_jax import archive, claims
 from tvrl_jax.data.readers import dicom_stream, read
 from tvrl_jax.errors import LONGEST, UserError
+from tvrl_jax.files import archive, claims
 from tvrl_jax.report import alarms, metricslog, tables
 from tvrl_jax.results import COLUMNS
 

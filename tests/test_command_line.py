@@ -11,7 +11,7 @@ from conftest import ROOT
 from forked import run_all
 from ml_collections import config_flags
 
-from tvrl_jax import cli
+from tvrl_jax.command import cli
 
 
 def run(script: str, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess:

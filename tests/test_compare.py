@@ -15,10 +15,11 @@ from conftest import ROOT
 
 from configs import compare as presets
 from tests import tiny
-from tvrl_jax import run_folder, settings
+from tvrl_jax import settings
 from tvrl_jax.comparison import comparer, runner
 from tvrl_jax.comparison.plan import TRAIN
 from tvrl_jax.errors import UserError
+from tvrl_jax.files import run_folder
 from tvrl_jax.report import tables
 
 

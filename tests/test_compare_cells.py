@@ -15,11 +15,12 @@ from comparisons import finish, ran, run, scripted, small_plan
 from conftest import ROOT
 
 from configs import compare as presets
-from tvrl_jax import run_folder, shell
+from tvrl_jax.command import shell
 from tvrl_jax.comparison import board, faults, record, runner, summary
 from tvrl_jax.comparison.plan import TRAIN
 from tvrl_jax.comparison.record import Record
 from tvrl_jax.errors import UserError
+from tvrl_jax.files import run_folder
 from tvrl_jax.probing import predictions
 
 

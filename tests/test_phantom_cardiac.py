@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from contents import digests
 
-from tvrl_jax import whole_file
 from tvrl_jax.data import phantom
 from tvrl_jax.data.phantom import cardiac
 from tvrl_jax.data.phantom.cardiac import anatomy, beats, cycle, design, heart, scanner
@@ -21,6 +20,7 @@ from tvrl_jax.data.phantom.raster import plane
 from tvrl_jax.data.phantom.streams import PATIENT, stream
 from tvrl_jax.data.readers import read
 from tvrl_jax.errors import UserError
+from tvrl_jax.files import whole_file
 
 SETTINGS = dict(kind="cardiac", subjects=20, seed=3, size=64, nuisance="mild")
 SMALL = SETTINGS | dict(subjects=5, size=32)

@@ -15,7 +15,6 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import retina_baseline as baseline
 from configs import tvrl
-from tvrl_jax import whole_file
 from tvrl_jax.data import opening, phantom
 from tvrl_jax.data.phantom import retina
 from tvrl_jax.data.phantom.retina import disease as law
@@ -32,6 +31,7 @@ from tvrl_jax.data.phantom.retina.subject import (
     split,
 )
 from tvrl_jax.errors import UserError
+from tvrl_jax.files import whole_file
 
 SETTINGS = dict(kind="retina", subjects=12, seed=3, size=32, nuisance="mild")
 SMALL = SETTINGS | dict(subjects=4)

@@ -14,10 +14,10 @@ from types import SimpleNamespace
 import pytest
 from contents import digests
 
-from tvrl_jax import turn, whole_file
 from tvrl_jax.data import phantom
 from tvrl_jax.data.phantom import retina, settings
 from tvrl_jax.errors import UserError
+from tvrl_jax.files import turn, whole_file
 
 SMALL = dict(kind="retina", subjects=3, seed=3, size=32, nuisance="mild")
 LONG = 120.0  # seconds until a test gives up

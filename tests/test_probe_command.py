@@ -15,10 +15,11 @@ from test_command_line import assert_sentence, run
 
 from configs import base, probe_base, probe_export, probe_knn, tvrl
 from tests import tiny
-from tvrl_jax import inference, learner, prober, run_folder, settings
+from tvrl_jax import inference, learner, prober, settings
 from tvrl_jax.checkpoint import Checkpoints, restore_for_reading
 from tvrl_jax.data import opening
 from tvrl_jax.errors import UserError
+from tvrl_jax.files import run_folder
 from tvrl_jax.probing import check, methods, paired
 from tvrl_jax.report import tables
 from tvrl_jax.results import COLUMNS

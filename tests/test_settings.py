@@ -17,9 +17,10 @@ from configs import (
     tvrl,
     videomae,
 )
-from tvrl_jax import agreement, learner, run_folder, settings
+from tvrl_jax import agreement, learner, settings
 from tvrl_jax.data import clips, intensity, times
 from tvrl_jax.errors import UserError
+from tvrl_jax.files import run_folder
 from tvrl_jax.models import remat, sizes
 from tvrl_jax.peers import Alone
 

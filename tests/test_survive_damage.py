@@ -7,10 +7,11 @@ import shutil
 import pytest
 import survival
 
-from tvrl_jax import roster, run_folder
+from tvrl_jax import roster
 from tvrl_jax.checkpoint import restore_for_reading, whole
 from tvrl_jax.checkpoint.whole import steps
 from tvrl_jax.errors import UserError, verdict
+from tvrl_jax.files import run_folder
 from tvrl_jax.report.metricslog import FILE, MetricsLog
 
 SMALL = 20_000  # bytes: more than settings and metrics, less than the arrays of a checkpoint

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tvrl_jax import whole_file
+from tvrl_jax.files import whole_file
 
 
 def test_text_and_bytes_as_they_are(tmp_path):

@@ -19,7 +19,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from tvrl_jax import cli, shell
+from tvrl_jax.command import cli, shell
 from tvrl_jax.errors import UserError
 
 FLAGS = flags.FLAGS

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from ml_collections import FrozenConfigDict
 
-from tvrl_jax import artefacts, run_folder, whole_file
 from tvrl_jax.data.store import Store
 from tvrl_jax.errors import UserError, shorten
+from tvrl_jax.files import artefacts, run_folder, whole_file
 from tvrl_jax.step import Learner
 
 FILE = "labels.json"

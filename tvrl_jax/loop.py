@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
-from tvrl_jax import guard, mishap, settings, sharding, step, whole_file
+from tvrl_jax import guard, mishap, settings, sharding, step
 from tvrl_jax import state as states
 from tvrl_jax.data.batch import Batch
 from tvrl_jax.errors import UserError, no_room
+from tvrl_jax.files import whole_file
 from tvrl_jax.mishap import Mishap
 from tvrl_jax.profiler import Profiler, window
 from tvrl_jax.record import DIAGNOSIS, record

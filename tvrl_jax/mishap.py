@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tvrl_jax import artefacts, sharding, whole_file
+from tvrl_jax import sharding
 from tvrl_jax.data.store import Store
+from tvrl_jax.files import artefacts, whole_file
 
 # what every step computes from, of what a batch holds
 NEEDED = ("clip_BVTHWC", "time_BVT", "valid_BVT", "anchor_BV", "subject_B", "series_B", "weight_B")

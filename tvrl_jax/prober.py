@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from tvrl_jax import roster, run_folder, settings, turn
+from tvrl_jax import roster, settings
 from tvrl_jax import state as states
 from tvrl_jax.checkpoint import Restored, restore_for_reading
 from tvrl_jax.data import opening
 from tvrl_jax.data.store import Store
 from tvrl_jax.errors import UserError
+from tvrl_jax.files import run_folder, turn
 from tvrl_jax.learner import find_objective, make_learner
 from tvrl_jax.probing import check, export, leak, pretrained, suite
 from tvrl_jax.probing.features import Encoder

@@ -98,7 +98,8 @@ def _parts(path: Path) -> list[Path]:
 
 def _config(folder: Path):
     from configs import base
-    from tvrl_jax import run_folder, settings
+    from tvrl_jax import settings
+    from tvrl_jax.files import run_folder
 
     config = run_folder.read(folder)
     try:

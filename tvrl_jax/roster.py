@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tvrl_jax import artefacts, run_folder, whole_file
 from tvrl_jax.data import bundle
 from tvrl_jax.data.store import Place, Store
 from tvrl_jax.errors import UserError
+from tvrl_jax.files import artefacts, run_folder, whole_file
 from tvrl_jax.peers import ALONE, Alone
 
 FILE = "roster.json"

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from tvrl_jax import agreement, labels, roster, run_folder, settings, sharding, step, tally
+from tvrl_jax import agreement, labels, roster, settings, sharding, step, tally
 from tvrl_jax import state as states
 from tvrl_jax.checkpoint import Checkpoints
 from tvrl_jax.data import opening
@@ -16,6 +16,7 @@ from tvrl_jax.data.packing import Packing
 from tvrl_jax.data.pipeline import train_batches
 from tvrl_jax.data.store import Store, Unreadable
 from tvrl_jax.errors import UserError
+from tvrl_jax.files import run_folder
 from tvrl_jax.learner import find_objective, make_learner, make_network
 from tvrl_jax.loop import loop
 from tvrl_jax.objectives import Objective

@@ -12,8 +12,10 @@ from absl import flags
 from ml_collections import config_flags
 
 from configs import tvrl
-from tvrl_jax import agreement, cli, run_folder, settings
+from tvrl_jax import agreement, settings
+from tvrl_jax.command import cli
 from tvrl_jax.data import intensity
+from tvrl_jax.files import run_folder
 from tvrl_jax.learner import find_objective
 
 from . import mutate

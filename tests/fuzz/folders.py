@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from configs import tvrl
-from tvrl_jax import run_folder, settings
+from tvrl_jax import settings
 from tvrl_jax.checkpoint import reading
 from tvrl_jax.errors import UserError
+from tvrl_jax.files import run_folder
 from tvrl_jax.probing import predictions
 from tvrl_jax.report import html, metricslog, tables
 from tvrl_jax.results import COLUMNS

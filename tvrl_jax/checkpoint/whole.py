@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from tvrl_jax import artefacts
 from tvrl_jax.checkpoint import digest
 from tvrl_jax.errors import UserError, no_access, no_memory
+from tvrl_jax.files import artefacts
 
 SEAL = "sealed"  # in what is saved beside the state: the checksum of the rest of it
 PARTS = ("state", "meta")  # folders of a checkpoint

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from tvrl_jax import prober, run_folder, settings, whole_file
+from tvrl_jax import prober, settings
 from tvrl_jax.comparison import (
     asked,
     collect,
@@ -24,6 +24,7 @@ from tvrl_jax.comparison.board import Board
 from tvrl_jax.comparison.plan import TRAIN, Cell, Plan, Presets
 from tvrl_jax.data import opening, table
 from tvrl_jax.errors import UserError
+from tvrl_jax.files import run_folder, whole_file
 from tvrl_jax.report.tables import write_results
 
 LOG = logging.getLogger("tvrl_jax")

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tvrl_jax import settings, whole_file
+from tvrl_jax import settings
 from tvrl_jax.comparison.plan import TRAIN, Cell, Plan
+from tvrl_jax.files import whole_file
 from tvrl_jax.probing import predictions
 
 PLACES = ("--workdir=", "--checkpoint=")  # change when the folder of a comparison is moved

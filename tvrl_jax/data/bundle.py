@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tvrl_jax.claims import check_packed
 from tvrl_jax.data import intensity, ledger, packed, readers
 from tvrl_jax.data.cohort import Record
 from tvrl_jax.data.packed import Entry, Packed, StoreError
 from tvrl_jax.data.readers.image import Image, choose_slices
 from tvrl_jax.data.sources import Source
 from tvrl_jax.errors import UserError
+from tvrl_jax.files.claims import check_packed
 
 KERNEL = ("/proc/", "/sys/")
 FAINT = 32  # of the 255 steps of a series: an image that has fewer is told

@@ -17,11 +17,12 @@ from pathlib import Path
 import pandas as pd
 from absl import app, flags
 
-from tvrl_jax import plain_flags, whole_file
+from tvrl_jax.command import plain_flags
 from tvrl_jax.data import table as tables
 from tvrl_jax.data.cohort import named_splits, subjects
 from tvrl_jax.data.split import SPLITS, seeded_split
 from tvrl_jax.errors import UserError, nearest, shorten, verdict
+from tvrl_jax.files import whole_file
 
 WHO = {"cohort": "to learn from", "test": "to be tested on"}
 

@@ -12,7 +12,7 @@ import os
 import time
 from contextlib import suppress
 
-from tvrl_jax import whole_file
+from tvrl_jax.files import whole_file
 
 SETTLED = 2.0  # seconds; coarser than the clock of any file system in use
 

@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from tvrl_jax import whole_file
 from tvrl_jax.data import intensity, ledger
 from tvrl_jax.data import table as tables
 from tvrl_jax.data.bundle import ONE_EACH, Bundle, Shelf, apart, bundles, fetch
@@ -29,6 +28,7 @@ from tvrl_jax.data.sources import Skipped, Source
 from tvrl_jax.data.store import Place, SeriesInfo, Store
 from tvrl_jax.data.times import series_times
 from tvrl_jax.errors import UserError
+from tvrl_jax.files import whole_file
 
 
 class Series(NamedTuple):

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tvrl_jax import whole_file
 from tvrl_jax.errors import UserError
+from tvrl_jax.files import whole_file
 
 MAGIC = b"tvrl-u8\n"
 PREFIX = struct.Struct("<8sII")

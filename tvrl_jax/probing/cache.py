@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tvrl_jax import artefacts, whole_file
 from tvrl_jax.checkpoint import checksums
+from tvrl_jax.files import artefacts, whole_file
 
 
 def place(folder: str, **depends) -> Path:

@@ -2,9 +2,9 @@
 
 import os
 
-from tvrl_jax import whole_file
 from tvrl_jax.data.clips import SAMPLINGS
 from tvrl_jax.errors import UserError, nearest
+from tvrl_jax.files import whole_file
 from tvrl_jax.probing.survival import stored
 from tvrl_jax.results import BASELINES, CONSTANT, EXPORT, TEMPORAL
 from tvrl_jax.scalars import is_number

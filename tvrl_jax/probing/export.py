@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tvrl_jax import whole_file
 from tvrl_jax.data.split import SPLITS
 from tvrl_jax.errors import UserError
+from tvrl_jax.files import whole_file
 from tvrl_jax.probing import cache, check
 from tvrl_jax.probing.features import Encoder, Features, compute, is_joint, window_settings
 

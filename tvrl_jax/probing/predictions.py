@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tvrl_jax import artefacts
 from tvrl_jax.errors import UserError
+from tvrl_jax.files import artefacts
 from tvrl_jax.probing import survival
 from tvrl_jax.probing.problem import Prediction
 from tvrl_jax.probing.tasks import Task

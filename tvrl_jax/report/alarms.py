@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import beta
 
-from tvrl_jax import artefacts, whole_file
 from tvrl_jax.errors import UserError
+from tvrl_jax.files import artefacts, whole_file
 from tvrl_jax.probing.stats import holm
 from tvrl_jax.report import wording
 from tvrl_jax.report.compare import Line, compare

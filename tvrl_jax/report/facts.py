@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from tvrl_jax import artefacts, whole_file
 from tvrl_jax.errors import UserError
+from tvrl_jax.files import artefacts, whole_file
 from tvrl_jax.report import compare, naming
 from tvrl_jax.report.alarms import Check
 from tvrl_jax.report.page import Bullets, Facts, Fold, Section, Table, Text

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tvrl_jax import artefacts
+from tvrl_jax.files import artefacts
 from tvrl_jax.report import alarms, evidence, facts, temporal, verdict
 from tvrl_jax.report.metricslog import FILE, read_metrics
 from tvrl_jax.report.page import Alarm, Section, Text, write_report

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from tvrl_jax import whole_file
 from tvrl_jax.errors import UserError, reading
+from tvrl_jax.files import whole_file
 from tvrl_jax.report.board import Board
 from tvrl_jax.scalars import is_number, plain
 

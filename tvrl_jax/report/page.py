@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tvrl_jax import whole_file
+from tvrl_jax.files import whole_file
 from tvrl_jax.report.page_style import CSS
 
 CSS_PIXELS = 0.64  # of a page per pixel of a plot: its letters come out as large as the captions

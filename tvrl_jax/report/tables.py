@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tvrl_jax import whole_file
 from tvrl_jax.errors import UserError, nearest, reading
+from tvrl_jax.files import whole_file
 from tvrl_jax.report import compare, naming, wording
 from tvrl_jax.results import COLUMNS, KEY
 

@@ -6,7 +6,7 @@ Exit codes: 0 written (or there already), 2 something to mend, in one sentence;
 
 from absl import app, flags
 
-from tvrl_jax import plain_flags
+from tvrl_jax.command import plain_flags
 from tvrl_jax.data.phantom.writing import write
 from tvrl_jax.errors import INTERRUPTED, UserError, verdict
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tvrl_jax import whole_file
 from tvrl_jax.data.phantom.kind import Kind
 from tvrl_jax.errors import UserError, nearest, no_room
+from tvrl_jax.files import whole_file
 
 SEALED, CLAIMED, LOCK = "phantom.json", "phantom.unfinished.json", ".phantom.lock"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from tvrl_jax import turn, whole_file
 from tvrl_jax.data.phantom import cardiac, retina, settings, workers
+from tvrl_jax.files import turn, whole_file
 
 KINDS = {"cardiac": cardiac.KIND, "retina": retina.KIND}
 

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import pydicom
 
-from tvrl_jax.claims import check_packed
 from tvrl_jax.data.readers import dicom_pixels, dicom_series, dicom_stream, dicom_times
 from tvrl_jax.data.readers.image import Image, make_image
 from tvrl_jax.errors import UserError, reading
+from tvrl_jax.files.claims import check_packed
 
 BROKEN = dicom_pixels.BROKEN
 PLAY = 0.05  # mm; what rounding makes of one position over the frames of a cine

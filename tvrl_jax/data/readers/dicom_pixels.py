@@ -9,9 +9,9 @@ import pydicom
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels import apply_color_lut, apply_modality_lut, iter_pixels
 
-from tvrl_jax.claims import check_claim, check_packed
 from tvrl_jax.data.readers import dicom_stream, dicom_times
 from tvrl_jax.errors import UserError, reading
+from tvrl_jax.files.claims import check_claim, check_packed
 
 BROKEN = (
     InvalidDicomError,

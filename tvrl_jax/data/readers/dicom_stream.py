@@ -11,8 +11,8 @@ from pydicom.encaps import generate_frames
 from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from tvrl_jax.claims import check_packed
 from tvrl_jax.data.readers import jpeg
+from tvrl_jax.files.claims import check_packed
 
 LARGE = 1 << 20  # bytes
 

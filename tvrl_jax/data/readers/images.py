@@ -13,10 +13,10 @@ from PIL import ExifTags, ImageSequence
 from PIL import Image as Picture
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT
 
-from tvrl_jax.claims import check_packed
 from tvrl_jax.data.readers import tiff
 from tvrl_jax.data.readers.image import Image, make_image
 from tvrl_jax.errors import UserError, reading
+from tvrl_jax.files.claims import check_packed
 
 BROKEN = (
     SyntaxError,

@@ -15,9 +15,9 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
-from tvrl_jax.claims import check_claim, check_packed
 from tvrl_jax.data.readers.image import Image, make_image
 from tvrl_jax.errors import UserError, reading
+from tvrl_jax.files.claims import check_claim, check_packed
 
 BROKEN = (
     ImageFileError,

@@ -13,10 +13,10 @@ import re
 
 import numpy as np
 
-from tvrl_jax import archive
 from tvrl_jax.data.readers.image import Image, make_image
 from tvrl_jax.data.times import SECONDS
 from tvrl_jax.errors import UserError
+from tvrl_jax.files import archive
 
 FRAMES = ("cine", "frames", "video", "images", "image", "arr_0")
 LARGE = 16  # pixels; axes of this length and more are rows and columns beside one of at most 4

@@ -17,9 +17,9 @@ from PIL.TiffImagePlugin import (
     TILEOFFSETS,
 )
 
-from tvrl_jax.claims import check_claim
 from tvrl_jax.data.readers import jpeg
 from tvrl_jax.errors import UserError
+from tvrl_jax.files.claims import check_claim
 
 JPEG = (6, 7)  # the old and the new kind
 # Big-endian numbers, and the same in the machine's order: libtiff has turned them already.

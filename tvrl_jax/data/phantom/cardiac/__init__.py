@@ -6,11 +6,11 @@ per subject, in images/ and masks/.
 
 from pathlib import Path
 
-from tvrl_jax import whole_file
 from tvrl_jax.data.phantom.cardiac.appearance import STRENGTHS
 from tvrl_jax.data.phantom.cardiac.nifti import encode
 from tvrl_jax.data.phantom.cardiac.subject import draw, pictures, row
 from tvrl_jax.data.phantom.kind import Kind
+from tvrl_jax.files import whole_file
 
 
 def write_subject(root: Path, seed: int, size: int, nuisance: str, index: int) -> list[dict]:

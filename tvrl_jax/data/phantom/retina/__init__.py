@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tvrl_jax import whole_file
 from tvrl_jax.data.phantom.kind import Kind
 from tvrl_jax.data.phantom.retina.appearance import STRENGTHS
 from tvrl_jax.data.phantom.retina.subject import draw, pictures, rows
+from tvrl_jax.files import whole_file
 
 
 def write_subject(root: Path, seed: int, size: int, nuisance: str, index: int) -> list[dict]:

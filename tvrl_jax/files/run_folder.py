@@ -9,8 +9,9 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from tvrl_jax import artefacts, settings, turn, whole_file
+from tvrl_jax import settings
 from tvrl_jax.errors import UserError
+from tvrl_jax.files import artefacts, turn, whole_file
 
 LOG = logging.getLogger("tvrl_jax")
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tvrl_jax.claims import check_claim, check_packed
 from tvrl_jax.errors import reading
+from tvrl_jax.files.claims import check_claim, check_packed
 
 BROKEN = (
     ValueError,

@@ -12,7 +12,8 @@ from absl import flags
 from absl import logging as absl_logging
 from ml_collections import ConfigDict
 
-from tvrl_jax import configuration, manual, settings
+from tvrl_jax import settings
+from tvrl_jax.command import configuration, manual
 from tvrl_jax.errors import UserError, first_line, guess, nearest, shorten, verdict
 from tvrl_jax.signals import Remembered
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tvrl_jax import archive
 from tvrl_jax.errors import UserError, reading
+from tvrl_jax.files import archive
 
 
 def check_file(path: str | Path) -> None:

@@ -1,0 +1,1 @@
+"""Files and folders on disk: written whole, locked, checked and never run as code."""
