@@ -34,9 +34,7 @@ def get_config() -> ConfigDict:
     c.data.targets = ()  # "COLUMN:regression" or "COLUMN:classification"
     c.data.time_unit = "s"  # s, ms, frames, days, months or years
     c.data.column_unit = ""  # of the columns time and times; "" = data.time_unit
-    c.data.frame_interval = (
-        0.0  # in time_unit, for files that carry no times; 0 = files must carry them
-    )
+    c.data.frame_interval = 0.0  # in time_unit, for files without times; 0 = they must carry them
     c.data.split_fractions = (0.7, 0.15, 0.15)  # train, val, test, where there is no split column
     c.data.split_seed = 0  # separate from `seed`, so that runs of several seeds share one split
     c.data.channels = 1  # 1 = grey (colour is converted), 3 = RGB

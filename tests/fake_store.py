@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tvrl_jax.data import orphan
 from tvrl_jax.data.pipeline import train_batches
 
 
@@ -43,6 +44,13 @@ def make_store(frames_of: list[int], size: int = 6) -> FakeStore:
         image_size=size,
         channels=1,
     )
+
+
+def linger(begun, go_on) -> None:
+    """What a worker process does that waits."""
+    orphan.end_with_parent()
+    begun.set()
+    go_on.wait(120)
 
 
 def main():

@@ -15,9 +15,10 @@ EQUAL = 1e-10
 # In float32 there is. Loss, metrics, statistics and gradients are the same to this, of a batch that
 # is no toy and heads without BatchNorm. Measured: 5e-7.
 FLOAT32 = 1e-6
-# Of few rows, and with BatchNorm in the heads, gradients need not be: it amplifies any rounding,
-# that of the parameters, too. So what is allowed is what moving every parameter to its neighbouring
-# float32 changes on one device, times this. Measured: 0.2 to 1.4 times.
+# Of few rows, and with BatchNorm in the heads, they need not be: it amplifies any rounding, that of
+# the parameters, too. So what is allowed is what moving every parameter to its neighbouring float32
+# changes on one device, times this. Measured: gradients 0.4 to 1.4 times, the loss (where it is
+# more than 1e-6, TVRL's) 2.1.
 NEIGHBOURS = 3.0
 # Single arrays of it, whose part in the whole may be small; the second step's loss and statistics
 # to ten times as much, since after an update a ReLU may fall on the other side.
@@ -109,10 +110,9 @@ def test_in_float32_many_devices_differ_as_little_as_neighbouring_parameters(lea
     (one,), (nudged,), (many,) = learnt("1 x 1"), learnt("1 x 1", "--nudged"), learnt("1 x 8")
     for method in METHODS:
         here, there, beside = (_first(found, method) for found in (one, many, nudged))
-        assert _far(there["loss"], here["loss"]) <= FLOAT32, method
-        assert _far(there["extra"], here["extra"]) <= FLOAT32, method
-        allowed = NEIGHBOURS * _far(beside["grads"], here["grads"])
-        assert _far(there["grads"], here["grads"]) <= max(allowed, FLOAT32), method
+        for kind in here:
+            allowed = NEIGHBOURS * _far(beside[kind], here[kind])
+            assert _far(there[kind], here[kind]) <= max(allowed, FLOAT32), (method, kind)
 
 
 def _first(found: dict, method: str) -> dict:

@@ -1,9 +1,11 @@
 """Hosts, threads, worker processes and restarts change nothing in a batch."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -184,6 +186,22 @@ def test_worker_processes_end_with_a_killed_trainer():
         while any(_alive(pid) for pid in workers) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert not any(_alive(pid) for pid in workers)
+
+
+def test_a_worker_process_outlives_the_thread_that_started_it():
+    """Killed with it, and holding a lock, it would be waited for without end."""
+    spawn = multiprocessing.get_context("spawn")
+    begun, go_on = spawn.Event(), spawn.Event()
+    worker = spawn.Process(target=fake_store.linger, args=(begun, go_on), daemon=True)
+    thread = threading.Thread(target=lambda: (worker.start(), begun.wait(120)))
+    thread.start()
+    thread.join()
+    assert begun.is_set()
+    worker.join(0.5)
+    assert worker.is_alive()
+    go_on.set()
+    worker.join(120)
+    assert worker.exitcode == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -144,7 +144,7 @@ def test_a_ratio_is_that_of_sums_over_drawn_patients():
     weight_RN = stats.resample(subject_N[known], **BOOTSTRAP)
     sample = [(w @ top_N[known]) / (w @ bottom_N[known]) for w in weight_RN]
     low, high = np.percentile(sample, intervals.MIDDLE)
-    half = student.ppf(0.975, 3) * (high - low) / 2
+    half = student.ppf(0.975, stats.effective(subject_N[known]) - 1) * (high - low) / 2
     value = found.interval.value
     assert found.interval[1:3] == pytest.approx((value - half, value + half))
 

@@ -39,8 +39,9 @@ def test_identity_is_chance_without_any_and_certain_with_all():
     known = shortcuts.identity(frame_FD, frames_N, np.eye(2)[subject_N], subject_N, **BOOTSTRAP)
     top1 = [m.interval for m in known if m.metric == "top1"]
     assert {one.value for one in top1} == {1.0}
-    for one in top1:  # two of two patients found: Clopper and Pearson's
-        assert (one.low, one.high) == pytest.approx((0.025 ** (1 / 2), 1))
+    # Two of two patients found: Clopper and Pearson's; of three series, two are of one of them.
+    for one, patients in zip(top1, (9 / 5, 2), strict=True):
+        assert (one.low, one.high) == pytest.approx((0.025 ** (1 / patients), 1))
 
 
 def test_another_eye_of_the_patient_is_the_patient():

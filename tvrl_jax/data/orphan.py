@@ -1,16 +1,23 @@
 """A worker process does not outlive the process that started it."""
 
-import ctypes
+import multiprocessing
 import os
-import signal
-import sys
+import threading
+from multiprocessing.connection import wait
 
 
-def end_with(parent: int) -> None:
-    """Called in a child of `parent`: a killed parent runs no clean-up of its own, so the kernel is
-    asked to end the child with it (Linux)."""
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-    if os.getppid() != parent:  # it had died before the kernel was asked
-        os._exit(1)
+def end_with_parent() -> None:
+    """Called in a process that `multiprocessing` has spawned: a killed parent runs no clean-up of
+    its own, so a thread waits for its end and kills this process then.
+
+    Linux would do that by itself (PR_SET_PDEATHSIG), but for the end of the thread that started the
+    process: a pool's threads end before it is closed, and a worker that is killed while it holds a
+    lock is waited for without end.
+    """
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)

@@ -7,7 +7,6 @@ and any batch can hold a subject, more than once: an objective that takes the ot
 negatives can tell by subject_B.
 """
 
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
@@ -140,16 +139,15 @@ def _prefetch(dataset: grain.MapDataset, *, threads: int, workers: int) -> grain
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # Grain reads a flag of its own when it starts a process
     processes = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=AHEAD)
-    start = partial(_end_with_parent, os.getpid())
-    return batches.mp_prefetch(processes, worker_init_fn=start).map(_plain)
+    return batches.mp_prefetch(processes, worker_init_fn=_start).map(_plain)
 
 
-def _end_with_parent(parent: int, worker: int, workers: int) -> None:
+def _start(worker: int, workers: int) -> None:
     """A terminal and a scheduler signal every process at once. The trainer, which saves before it
     ends, needs its batches until then."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    orphan.end_with(parent)
+    orphan.end_with_parent()
 
 
 def _plain(batch: Batch) -> Batch:

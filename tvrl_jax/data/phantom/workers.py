@@ -19,7 +19,7 @@ def each(job: Callable, subjects: int, processes: int | None) -> Iterator:
         yield from map(job, range(subjects))
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, spawn, _start, (os.getpid(),)) as pool:
+    with ProcessPoolExecutor(count, spawn, _start) as pool:
         try:
             yield from pool.map(job, range(subjects), chunksize=4)
         finally:
@@ -31,8 +31,8 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def _start(parent: int) -> None:
+def _start() -> None:
     """Leaves Ctrl-C to the parent, and dies with it: who writes on would get in the next writer's
     way."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    orphan.end_with(parent)
+    orphan.end_with_parent()
