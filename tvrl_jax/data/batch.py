@@ -44,14 +44,11 @@ def read_batch(
     real = len(plans)
     plans = [*plans, *[plans[-1]] * (batch_size - real)]
     series_B = np.array([plan.series for plan in plans], np.int32)
-    series = [store.series[plan.series].time_T for plan in plans]
-    times = [
-        cut.clip_times(time_S, plan.index_VT, plan.valid_VT, relative=relative_time)
-        for time_S, plan in zip(series, plans, strict=True)
-    ]
-    anchors = [
-        cut.since_first(time_S, plan.anchor_V) for time_S, plan in zip(series, plans, strict=True)
-    ]
+    times, anchors = [], []
+    for i, index_VT, valid_VT, anchor_V in plans:
+        time_S = store.series[i].time_T
+        times.append(cut.clip_times(time_S, index_VT, valid_VT, relative=relative_time))
+        anchors.append(cut.since_first(time_S, anchor_V))
     batch = {
         "clip_BVTHWC": _read_clips(store, plans),
         "time_BVT": np.stack(times),

@@ -160,16 +160,11 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
     return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)
 
 
-def drop_path(branch: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
-    """Drops the branch of whole samples (stochastic depth, Huang et al. 2016); no key, nothing.
-
-    `key`: one for all, or [N] for the N samples.
-    """
-    if key is None or rate == 0:
+def drop_path(branch: jax.Array, rate: float, key_N: jax.Array | None) -> jax.Array:
+    """Drops the branch of whole samples (stochastic depth, Huang et al. 2016), each by its key; no
+    keys, nothing."""
+    if key_N is None or rate == 0:
         return branch
-    if key.ndim:
-        keep_N = jax.vmap(jax.random.bernoulli, (0, None))(key, 1 - rate)
-    else:
-        keep_N = jax.random.bernoulli(key, 1 - rate, branch.shape[:1])
+    keep_N = jax.vmap(jax.random.bernoulli, (0, None))(key_N, 1 - rate)
     keep = keep_N.reshape(-1, *[1] * (branch.ndim - 1))
     return jnp.where(keep, branch / (1 - rate), 0).astype(branch.dtype)

@@ -86,9 +86,9 @@ class Blocks(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, x_BND, mask, key, rows: int | None = None):
+    def __call__(self, x_BND, mask, key_B, rows: int | None = None):
         block = recomputed(Block, self.remat)
-        keys = [None] * self.depth if key is None else self._keys(key)
+        keys = [None] * self.depth if key_B is None else self._keys(key_B)
         for i in range(self.depth):
             x_BND = block(
                 self.heads,
@@ -100,10 +100,10 @@ class Blocks(nn.Module):
             )(x_BND, mask, keys[i])
         return x_BND
 
-    def _keys(self, key):
-        """[depth,5] of one key, [depth,5,B] of one for each row."""
+    def _keys(self, key_B):
+        """-> [depth,5,B]."""
         split = functools.partial(jax.random.split, num=(self.depth, 5))
-        return jax.vmap(split, out_axes=2)(key) if key.ndim else split(key)
+        return jax.vmap(split, out_axes=2)(key_B)
 
 
 class ViT(nn.Module):
